@@ -1,0 +1,59 @@
+"""What went wrong, where, and what to do about it.
+
+Every mistake a user can make raises a :class:`FeatherlightError`; the command line prints its
+message and exits with its ``exit_code``. A traceback on screen is a bug.
+"""
+
+from __future__ import annotations
+
+
+class FeatherlightError(Exception):
+    """A problem that the person at the keyboard can solve; the message says how.
+
+    ``exit_code`` follows the command line's contract: 2, it could not run; 1, it ran and the
+    answer is negative.
+    """
+
+    exit_code = 2
+
+
+class UsageError(FeatherlightError):
+    """An argument, option or field that does not exist or does not fit."""
+
+
+class DataError(FeatherlightError):
+    """Images, labels or folders that cannot be used as they are."""
+
+
+class UnreadableImageError(DataError):
+    """One image that cannot be decoded.
+
+    Attributes:
+        path: the file, as the user named it.
+        reason: why it cannot be read, a few words.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type[UnreadableImageError], tuple[str, str]]:  # crosses process borders
+        return type(self), (self.path, self.reason)
+
+
+class ModelFileError(FeatherlightError):
+    """A model file that is damaged, foreign or does not fit its network."""
+
+
+class TrainingStoppedError(FeatherlightError):
+    """Training ended before its time; what was reached is saved and can be resumed."""
+
+    exit_code = 1
+
+
+class MissingExtraError(FeatherlightError):
+    """Something optional is not installed."""
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(f'{purpose} needs {package}, which is not installed. Run: pip install "featherlight[{extra}]"')
