@@ -57,3 +57,19 @@ class MissingExtraError(FeatherlightError):
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
         super().__init__(f'{purpose} needs {package}, which is not installed. Run: pip install "featherlight[{extra}]"')
+
+
+EXTRA_OF_MODULE = {
+    "matplotlib": "train",
+    "sklearn": "train",
+    "tensorboard": "train",
+    "torch": "train",
+    "torchvision": "train",
+}
+
+
+def explain_missing(error: ModuleNotFoundError, purpose: str) -> Exception:
+    """The error to raise instead of ``error``: which extra brings the module, if one does."""
+    module = (error.name or "").partition(".")[0]
+    extra = EXTRA_OF_MODULE.get(module)
+    return MissingExtraError(module, extra, purpose) if extra else error

@@ -1,0 +1,72 @@
+"""Featherlight: small, fast image classifiers, from a folder of images to a trained, verified, running network.
+
+Names are loaded when first used, so that ``import featherlight`` stays quick and works without torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from featherlight.errors import FeatherlightError
+    from featherlight.images import Preprocessing
+    from featherlight.metrics import Evaluation
+    from featherlight.models.catalogue import list_models
+    from featherlight.models.registry import create_model
+    from featherlight.models.weights import load_model, save_model
+    from featherlight.predictor import Prediction, Predictor
+    from featherlight.workflows.evaluate import evaluate
+    from featherlight.workflows.train import Run, resume, train
+
+__all__ = [
+    "Evaluation",
+    "FeatherlightError",
+    "Prediction",
+    "Predictor",
+    "Preprocessing",
+    "Run",
+    "__version__",
+    "create_model",
+    "evaluate",
+    "list_models",
+    "load_model",
+    "resume",
+    "save_model",
+    "train",
+]
+
+_HOME = {
+    "Evaluation": "metrics",
+    "FeatherlightError": "errors",
+    "Prediction": "predictor",
+    "Predictor": "predictor",
+    "Preprocessing": "images",
+    "Run": "workflows.train",
+    "create_model": "models.registry",
+    "evaluate": "workflows.evaluate",
+    "list_models": "models.catalogue",
+    "load_model": "models.weights",
+    "resume": "workflows.train",
+    "save_model": "models.weights",
+    "train": "workflows.train",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("featherlight")
+    if name not in _HOME:
+        raise AttributeError(f"module 'featherlight' has no attribute {name!r}")
+    try:
+        return getattr(import_module(f"featherlight.{_HOME[name]}"), name)
+    except ModuleNotFoundError as error:
+        from featherlight.errors import explain_missing
+
+        raise explain_missing(error, f"featherlight.{name}") from error
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,69 @@
+"""``featherlight evaluate``."""
+
+from __future__ import annotations
+
+import click
+
+from featherlight.cli.options import device_option, engine_option, json_option, print_json, print_table
+
+EXAMPLES = """\b
+Examples:
+  featherlight evaluate runs/a
+  featherlight evaluate runs/a new-photos/ --out runs/a-on-new-photos
+  featherlight evaluate model.safetensors cifar10 --split test --json
+
+\b
+MODEL is a run directory or a model file. Without DATA, the images it was trained
+on are used: their test split if there is one, else their validation split.
+Classes are matched by name.
+"""
+
+
+@click.command("evaluate", epilog=EXAMPLES)
+@click.argument("model")
+@click.argument("data", required=False)
+@click.option(
+    "--split",
+    type=click.Choice(["test", "val", "train", "all"]),
+    help="Which images.  [default: test if there is one, else val]",
+)
+@click.option("--out", metavar="DIR", help="Write evaluation.json and report.html there.")
+@engine_option
+@device_option
+@json_option
+@click.option("--strict", is_flag=True, help="An unreadable image is an error, not skipped.")
+def command(
+    model: str,
+    data: str | None,
+    split: str | None,
+    out: str | None,
+    engine: str,
+    device: str | None,
+    as_json: bool,
+    strict: bool,
+) -> None:
+    """Measure MODEL on images it was not trained on."""
+    from featherlight.workflows.evaluate import evaluate, evaluation_rows
+
+    result = evaluate(model, data, split=split, engine=engine, device=device or "auto", out=out, strict=strict)
+    if as_json:
+        print_json(evaluation_rows(result))
+        return
+    click.echo(f"{result.data}, {result.split}: {result.num_images:,} images")
+    click.echo(
+        f"accuracy {result.top1:.2%}   top-5 {result.top5:.2%}   loss {result.loss:.4f}   macro F1 {result.macro_f1:.4f}\n"
+    )
+    rows = [
+        {"class": name, **{key: _shown(value) for key, value in scores.items()}}
+        for name, scores in result.per_class.items()
+    ]
+    print_table(["class", "precision", "recall", "f1", "support"], rows)
+    if result.most_confused:
+        true, predicted, count = result.most_confused[0]
+        click.echo(f"\nmost confused: {true} taken for {predicted}, {count} times")
+    if out is not None:
+        click.echo(f"report  {out}/report.html")
+
+
+def _shown(value: float) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else f"{value:,}"

@@ -1,0 +1,101 @@
+"""The command line: finds the command's file, and turns errors into one line and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+import click
+
+from featherlight.errors import FeatherlightError, explain_missing
+
+COMMANDS = {
+    "train": "Train a light network on images.",
+    "evaluate": "Measure a model on images it was not trained on.",
+    "predict": "Name what is in images.",
+    "models": "List the networks.",
+}
+
+
+class _LazyCommands(click.Group):
+    """Loads a command's file when it is called, so that ``--help`` answers at once."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"featherlight.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+EXAMPLES = """\b
+Examples:
+  featherlight train                       train on built-in handwritten digits
+  featherlight train photos/ --out runs/a  train on a folder with a folder a class
+  featherlight evaluate runs/a             measure it on held-out images
+  featherlight predict runs/a new.jpg      name what is in an image
+
+Every command explains itself: featherlight COMMAND --help
+"""
+
+
+@click.group(
+    cls=_LazyCommands,
+    epilog=EXAMPLES,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+@click.version_option(package_name="featherlight", message="%(version)s")
+def featherlight() -> None:
+    """Small, fast image classifiers: point it at images, get a light network that runs anywhere."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs one command.
+
+    Returns:
+        The exit code: 0 done; 1 ran, and the answer is negative; 2 could not run.
+    """
+    try:
+        result = featherlight.main(list(arguments), prog_name="featherlight", standalone_mode=False)
+    except Exception as error:
+        if os.environ.get("FEATHERLIGHT_DEBUG") == "1":
+            raise
+        return _explain(error)
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)  # noqa: T201
+        return 1
+    return result if isinstance(result, int) else 0
+
+
+def _explain(error: Exception) -> int:
+    """One or two lines on standard error, and the exit code."""
+    if isinstance(error, ModuleNotFoundError):
+        error = explain_missing(error, "this command")
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.show()
+        return 2
+    if isinstance(error, BrokenPipeError):  # whoever read our output has had enough
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+        return 0
+    print(f"error: {_message(error)}", file=sys.stderr)  # noqa: T201
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        print(f"See: {error.ctx.command_path} --help", file=sys.stderr)  # noqa: T201
+    return error.exit_code if isinstance(error, FeatherlightError) else 2
+
+
+def _message(error: Exception) -> str:
+    if isinstance(error, click.Abort):
+        return "interrupted"
+    if isinstance(error, click.ClickException):
+        return error.format_message()
+    if isinstance(error, FeatherlightError):
+        return str(error)
+    return f"{type(error).__name__}: {error}. This is a bug of Featherlight; FEATHERLIGHT_DEBUG=1 shows where"

@@ -1,0 +1,88 @@
+"""``featherlight predict``."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Callable
+
+import click
+
+from featherlight.cli.options import device_option, engine_option
+from featherlight.errors import UsageError
+from featherlight.predictor import Prediction
+
+EXAMPLES = """\b
+Examples:
+  featherlight predict runs/a cat.jpg
+  featherlight predict runs/a photos/ "more/*.png" --top 3
+  featherlight predict model.safetensors photos/ --csv > answers.csv
+  curl -s https://example.org/cat.jpg | featherlight predict runs/a -
+  find . -name "*.jpg" | featherlight predict runs/a - --json
+
+\b
+A file that cannot be read is one error row; the others are still answered, and
+the exit code is 1 at the end.
+"""
+
+
+@click.command("predict", epilog=EXAMPLES)
+@click.argument("model")
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE|FOLDER|GLOB|- ...")
+@click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, metavar="N", help="Classes to list.")
+@click.option("--json", "as_json", is_flag=True, help="A JSON line an image on standard output.")
+@click.option("--csv", "as_csv", is_flag=True, help="Comma-separated rows on standard output.")
+@engine_option
+@device_option
+def command(
+    model: str, images: tuple[str, ...], top: int, as_json: bool, as_csv: bool, engine: str, device: str | None
+) -> int:
+    """Name what is in images, with MODEL (a run directory or a model file)."""
+    from featherlight.workflows.predict import predict
+
+    if as_json and as_csv:
+        raise UsageError("--json and --csv exclude each other")
+    show = _json_row if as_json else _csv_rows() if as_csv else _text_row
+    errors = 0
+    for prediction in predict(model, images, top=top, engine=engine, device=device or "auto"):
+        errors += prediction.error is not None
+        show(prediction)
+    if errors:
+        click.echo(f"{errors} image{'s' if errors > 1 else ''} could not be read", err=True)
+    return 1 if errors else 0
+
+
+def _json_row(prediction: Prediction) -> None:
+    click.echo(json.dumps(prediction.to_row()))
+
+
+def _text_row(prediction: Prediction) -> None:
+    if prediction.error is not None:
+        click.echo(f"{_printable(prediction.path)}: {prediction.error}", err=True)
+        return
+    answers = ", ".join(f"{label} {probability:.1%}" for label, probability in prediction.top)
+    click.echo(f"{_printable(prediction.path)}: {answers}")
+
+
+def _csv_rows() -> Callable[[Prediction], None]:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(["path", "label", "probability", "rejected", "error"])
+
+    def show(prediction: Prediction) -> None:
+        p = prediction
+        writer.writerow(
+            [
+                _printable(p.path),
+                p.label or "",
+                "" if p.probability is None else p.probability,
+                p.rejected,
+                p.error or "",
+            ]
+        )
+
+    return show
+
+
+def _printable(path: str) -> str:  # a file name may hold bytes that are no text
+    return path.encode("utf-8", "backslashreplace").decode()

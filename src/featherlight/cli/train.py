@@ -1,0 +1,85 @@
+"""``featherlight train``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from featherlight.cli.options import Duration, Setting, device_option
+from featherlight.errors import UsageError
+
+EXAMPLES = """\b
+Examples:
+  featherlight train
+  featherlight train photos/ --model shufflenet_v2_x0_5 --epochs 20
+  featherlight train cifar10 --model mobilenet_v1_x1_0 --time 15m
+  featherlight train photos/ --set trivial_augment=true --set batch_size=64
+  featherlight train --resume runs/photos-20260101-120000
+
+\b
+DATA is a folder (train/ val/ [test/] with a folder a class, or one folder a
+class), a CIFAR directory or archive, or a known name: digits, cifar10, cifar100.
+Without it, built-in handwritten digits are used.
+
+Ctrl-C saves and says how to go on. Exit codes: 0 trained; 1 interrupted or
+diverged, what was reached is saved; 2 could not run.
+"""
+
+
+@click.command("train", epilog=EXAMPLES)
+@click.argument("data", required=False)
+@click.option("--model", metavar="NAME", help="Network; `featherlight models` lists them.")
+@click.option("--epochs", type=click.IntRange(min=1), metavar="N", help="Passes over the training images.")
+@click.option("--time", "time_s", type=Duration(), metavar="TIME", help="Train for this long instead: 90s, 15m, 2h.")
+@click.option("--out", metavar="DIR", help="The run directory.  [default: a new one in runs/]")
+@click.option("--resume", metavar="RUN", help="Go on with an interrupted run.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), metavar="N", help="Same seed, same machine, same weights.  [default: 0]"
+)
+@device_option
+@click.option(
+    "--speed", type=click.Choice(["auto", "plain"]), help="plain: PyTorch's default memory layout.  [default: auto]"
+)
+@click.option(
+    "--keep",
+    type=click.Choice(["last", "best"]),
+    help="Keep the last epoch or the best on validation.  [default: last]",
+)
+@click.option("--strict", is_flag=True, default=None, help="An unreadable image is an error, not skipped.")
+@click.option(
+    "--set",
+    "settings",
+    type=Setting(),
+    multiple=True,
+    metavar="FIELD=VALUE",
+    help="Change any field of the recipe; repeatable.",
+)
+def command(
+    data: str | None, out: str | None, resume: str | None, settings: tuple[tuple[str, str], ...], **options: Any
+) -> None:
+    """Train a light network on images; the result is a run directory with the model in it."""
+    from featherlight.workflows.train import resume as resume_run
+    from featherlight.workflows.train import train
+
+    given = {name: value for name, value in options.items() if value is not None}
+    if resume is not None:
+        if data is not None or out is not None or given or settings:
+            raise UsageError("--resume goes on with the run's own recipe and data; leave out the other options")
+        result = resume_run(resume)
+    else:
+        result = train(data or "digits", out=out, **{**given, **_without_repeats(given, settings)})
+    metrics = result.metrics
+    click.echo(
+        f"{metrics['split']} accuracy {metrics['top1']:.2%} on {metrics['num_images']:,} images\n"
+        f"model   {result.model_path}\n"
+        f"report  {result.path / 'report.html'}\n"
+        f"next    featherlight predict {result.path} IMAGE"
+    )
+
+
+def _without_repeats(given: dict[str, Any], settings: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    repeated = sorted(given.keys() & dict(settings).keys())
+    if repeated:
+        raise UsageError(f"{repeated[0]} is given twice, as an option and by --set")
+    return dict(settings)

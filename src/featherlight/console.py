@@ -1,0 +1,84 @@
+"""What a person sees while something runs: a bar on a terminal, plain lines elsewhere, all on standard error."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+PLAIN_INTERVAL_S = 30.0
+
+
+def notes() -> Console:
+    """The console for progress and notes; results for machines have standard output to themselves."""
+    return Console(file=sys.stderr, highlight=False, soft_wrap=True, markup=False)
+
+
+def note(text: str) -> None:
+    """Tells the person something, on standard error."""
+    notes().print(text)
+
+
+class Bar:
+    """Progress with a changing text; lines every half minute where there is no terminal."""
+
+    def __init__(self, progress: Progress | None, task: TaskID | None) -> None:
+        self._progress, self._task = progress, task
+        self._last_line = time.monotonic()
+
+    def update(self, part: float, text: str) -> None:
+        """Shows that ``part`` in [0, 1] is done, and ``text``."""
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, completed=part, text=text)
+        elif time.monotonic() - self._last_line >= PLAIN_INTERVAL_S:
+            self._last_line = time.monotonic()
+            note(f"{part:4.0%}  {text}")
+
+    def line(self, text: str) -> None:
+        """Prints a line that stays."""
+        if self._progress is not None:
+            self._progress.console.print(text)
+        else:
+            note(text)
+
+
+@contextmanager
+def bar(title: str) -> Iterator[Bar]:
+    """Opens a progress bar on standard error."""
+    console = notes()
+    if not console.is_terminal:
+        yield Bar(None, None)
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TextColumn("{task.fields[text]}"),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        yield Bar(progress, progress.add_task(title, total=1.0, text=""))
+
+
+@contextmanager
+def counting(title: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Opens a bar that counts images: call the result with how many more are done."""
+    done = 0
+    with bar(title) as shown:
+
+        def advance(count: int) -> None:
+            nonlocal done
+            done += count
+            shown.update(done / max(1, total), f"{done:,} of {total:,} images")
+
+        yield advance
+
+
+def duration(seconds: float) -> str:
+    """``75`` -> ``1:15``; ``4000`` -> ``1:06:40``."""
+    minutes, rest = divmod(max(0, round(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,216 @@
+"""Any image file becomes an RGB array as a person sees it, or an error with a short reason."""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+import warnings
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import BinaryIO, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from featherlight.errors import UnreadableImageError
+
+MAX_PIXELS = 100_000_000  # an image beyond this is a mistake or an attack: decoded it takes 300 MB
+MAX_SIDE = 2**24  # Pillow's resize holds coordinates in float32, exact up to here
+
+ImageInput: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO | Image.Image | NDArray[np.uint8]
+
+# Named one by one: Pillow's full list has readers that start other programs (EPS) or are rarely tested.
+_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+_SIGNATURES = (b"BM", b"GIF8", b"\xff\xd8\xff", b"\x89PNG\r\n", b"II*\0", b"MM\0*", b"RIFF")
+_ORIENTATION_TAG = 0x0112
+_UPRIGHT = {  # EXIF orientation -> what turns the stored pixels upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_SIXTEEN_TO_EIGHT = ((np.arange(65536) + 128) // 257).astype(np.uint8)  # 65535 / 257 = 255, rounded to nearest
+
+
+def load_image(image: ImageInput, name: str | None = None) -> NDArray[np.uint8]:
+    """Decodes an image as a person sees it: upright, on white where transparent, 8 bits, the first frame.
+
+    Args:
+        image: path, encoded bytes, binary file, Pillow image, or uint8 array (H, W), (H, W, 1), (H, W, 3), (H, W, 4).
+        name: what errors call the image; the path or file name if not given.
+
+    Returns:
+        RGB, uint8, shape (H, W, 3).
+
+    Raises:
+        UnreadableImageError: missing, empty, no image, truncated, damaged, or more than ``MAX_PIXELS`` pixels.
+    """
+    shown = name if name is not None else _name_of(image)
+    try:
+        with _QUIET_PILLOW:
+            return _decode(image)
+    except Exception as error:  # a damaged file makes Pillow raise nearly anything
+        raise UnreadableImageError(shown, _reason(error)) from error
+
+
+class _QuietPillow(AbstractContextManager[None]):
+    """Keeps Pillow's warnings to itself while any thread is inside.
+
+    ``warnings.catch_warnings`` alone is not made for threads: two that overlap can leave the filters changed for good.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._saved = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._saved = warnings.catch_warnings()
+                self._saved.__enter__()
+                warnings.filterwarnings("ignore", module=r"PIL\.")
+            self._inside += 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._saved.__exit__(None, None, None)
+
+
+_QUIET_PILLOW = _QuietPillow()
+
+
+class _RefusedError(Exception):
+    """Not decoded; the message is the reason, as a person reads it."""
+
+
+def _name_of(image: ImageInput) -> str:
+    if isinstance(image, (str, os.PathLike)):
+        return os.fspath(image)
+    name = getattr(image, "name", None) or getattr(image, "filename", None)  # open files; Pillow's images
+    return name if isinstance(name, str) else "image"
+
+
+def _decode(image: ImageInput) -> NDArray[np.uint8]:
+    if isinstance(image, np.ndarray):
+        return _from_array(image)
+    if isinstance(image, Image.Image):
+        return _to_rgb(image)
+    if isinstance(image, bytes):
+        return _from_stream(io.BytesIO(image))
+    if isinstance(image, (str, os.PathLike)):
+        with open(image, "rb") as file:
+            return _from_stream(file)
+    return _from_stream(image if image.seekable() else io.BytesIO(image.read()))
+
+
+def _from_array(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    channels = image.shape[2] if image.ndim == 3 else 1
+    if image.dtype != np.uint8 or image.ndim not in (2, 3) or channels not in (1, 3, 4):
+        raise _RefusedError(f"an array of {image.dtype} with shape {image.shape}, not uint8 (H, W), (H, W, 1|3|4)")
+    _check_size(image.shape[1], image.shape[0])
+    if channels == 3:
+        return np.ascontiguousarray(image)
+    return _to_rgb(Image.fromarray(image[:, :, 0] if image.ndim == 3 and channels == 1 else image))
+
+
+def _from_stream(stream: BinaryIO) -> NDArray[np.uint8]:
+    stream.seek(0)
+    head = stream.read(16)
+    if not head:
+        raise _RefusedError("empty file")
+    try:
+        opened = Image.open(stream, formats=_FORMATS)
+    except UnidentifiedImageError:
+        known = head.startswith(_SIGNATURES)
+        reason = "truncated or damaged" if known else "not an image (PNG, JPEG, WebP, BMP, GIF, TIFF or PPM)"
+        raise _RefusedError(reason) from None
+    with opened:
+        return _to_rgb(opened)
+
+
+def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
+    _check_size(*image.size)
+    image.load()
+    if image.mode[0] in "IF":
+        rgb = Image.fromarray(_to_eight_bits(image)).convert("RGB")
+    elif image.has_transparency_data:
+        rgb = Image.new("RGB", image.size, "white")
+        opaque = image.convert("RGBA")
+        rgb.paste(opaque, mask=opaque)
+    else:
+        rgb = image.convert("RGB")
+    turn = _UPRIGHT.get(_orientation(image))
+    return np.array(rgb if turn is None else rgb.transpose(turn))
+
+
+def _check_size(width: int, height: int) -> None:
+    if width < 1 or height < 1:
+        raise _RefusedError("has no pixels")
+    if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
+        raise _RefusedError(f"too large: {width} x {height} pixels, at most {MAX_PIXELS // 10**6} million are read")
+
+
+def _orientation(image: Image.Image) -> int:
+    # After load(): TIFF turns itself upright there, and PNG may carry its EXIF behind the pixels.
+    try:
+        return int(image.getexif().get(_ORIENTATION_TAG, 1))
+    except Exception:  # damaged EXIF beside good pixels: viewers show the pixels as stored
+        return 1
+
+
+def _to_eight_bits(image: Image.Image) -> NDArray[np.uint8]:
+    """Grey of more than 8 bits. 16-bit is scaled by its full range; int32 and float have none, so it is inferred."""
+    if image.mode.startswith("I;16"):
+        scaled: NDArray[np.uint8] = _SIXTEEN_TO_EIGHT[np.asarray(image)]
+        return scaled
+    values: NDArray[np.float32] = np.array(image, np.float32)
+    is_finite = np.isfinite(values)
+    if not is_finite.any():
+        return np.zeros(values.shape, np.uint8)
+    low = float(values.min(where=is_finite, initial=np.inf))
+    high = float(values.max(where=is_finite, initial=-np.inf))
+    black, white = _infer_range(image, low, high)
+    if white == black:
+        return np.zeros(values.shape, np.uint8)
+    np.nan_to_num(values, copy=False, nan=black, posinf=high, neginf=low)
+    factor = 255 / (white - black)
+    values *= factor
+    values -= black * factor
+    np.rint(np.clip(values, 0, 255, out=values), out=values)
+    return values.astype(np.uint8)
+
+
+def _infer_range(image: Image.Image, low: float, high: float) -> tuple[float, float]:
+    sixteen_bits = getattr(image, "format", None) in ("PNG", "PPM")  # before Pillow 11.3 these come as mode "I"
+    if low < 0 or high > 65535:
+        return low, high
+    if image.mode == "F" and high <= 1:
+        return 0.0, 1.0
+    return (0.0, 255.0) if high <= 255 and not sixteen_bits else (0.0, 65535.0)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, _RefusedError):
+        return str(error)
+    by_type: tuple[tuple[type[Exception], str], ...] = (
+        (FileNotFoundError, "no such file"),
+        (IsADirectoryError, "a folder, not an image"),
+        (PermissionError, "no permission to read it"),
+        (MemoryError, "needs more memory than there is"),
+        (Image.DecompressionBombError, f"too large: at most {MAX_PIXELS // 10**6} million pixels are read"),
+        (EOFError, "truncated"),
+    )
+    for kind, reason in by_type:
+        if isinstance(error, kind):
+            return reason
+    return "truncated" if "truncated" in str(error).lower() else "damaged"

@@ -1,0 +1,1 @@
+"""From a source's split to batches for training."""

@@ -1,0 +1,186 @@
+"""Batches for training: from memory where the images fit, else streamed from files by worker processes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from featherlight.errors import UnreadableImageError
+from featherlight.images import Preprocessing, resize_image
+from featherlight.loading.augment import Augmentation, crop_batch, finish_images, random_seed_for, resized_crop
+from featherlight.sources.base import Split
+from featherlight.sources.reading import Unreadable
+
+STORE_MARGIN = 8 / 7  # stored images are this much larger than the input, so that random regions have room
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step's images.
+
+    Attributes:
+        number: place in the epoch, from 0.
+        images: uint8 (N, S, S, 3), augmented.
+        labels: int64 (N,).
+    """
+
+    number: int
+    images: Tensor
+    labels: Tensor
+
+
+class TrainBatches(Protocol):
+    """Endless augmented batches, each determined by (seed, epoch, number)."""
+
+    unreadable: list[Unreadable]
+
+    def __len__(self) -> int:
+        """Batches in an epoch."""
+        ...
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Batches ``start``, ``start + 1``, ... of an epoch."""
+        ...
+
+
+def plan_epoch(count: int, batch_size: int, *seeds: int) -> list[np.ndarray[Any, np.dtype[np.int64]]]:
+    """Deals ``count`` images into batches of nearly equal size; every image exactly once.
+
+    No short last batch: a batch of one or two would spoil the statistics of batch norm.
+    """
+    generator = torch.Generator().manual_seed(random_seed_for(*seeds))
+    order = torch.randperm(count, generator=generator).numpy()
+    return np.array_split(order, max(1, round(count / batch_size)))
+
+
+def storage_preprocessing(preprocessing: Preprocessing, augmentation: Augmentation) -> Preprocessing:
+    """How training images are stored in memory: with a margin where regions of them will be cut."""
+    if augmentation.crop != "resized":
+        return preprocessing
+    size = round(preprocessing.input_size * STORE_MARGIN)
+    return replace(preprocessing, input_size=size, crop_fraction=1.0)
+
+
+def fits_in_memory(count: int, preprocessing: Preprocessing) -> bool:
+    """Whether ``count`` stored images take at most a quarter of this machine's memory."""
+    size = preprocessing.input_size
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return count * size * size * 3 <= total // 4
+
+
+@dataclass
+class MemoryBatches:
+    """Batches of images held decoded in memory, augmented by the batch.
+
+    Attributes:
+        images: uint8 (N, R, R, 3).
+        labels: int64 (N,).
+    """
+
+    images: Tensor
+    labels: Tensor
+    augmentation: Augmentation
+    batch_size: int
+    seed: int
+    unreadable: list[Unreadable]
+
+    def __len__(self) -> int:
+        return max(1, round(len(self.labels) / self.batch_size))
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """See :class:`TrainBatches`."""
+        plan = plan_epoch(len(self.labels), self.batch_size, self.seed, epoch)
+        for number, members in enumerate(plan[start:], start):
+            chosen = torch.from_numpy(members)
+            with seeded(self.seed, epoch, number):
+                images = finish_images(crop_batch(self.images[chosen], self.augmentation), self.augmentation)
+            yield Batch(number, images, self.labels[chosen])
+
+
+class seeded:  # noqa: N801  (reads as a verb, like contextlib's own)
+    """Inside, PyTorch's random numbers depend on the given numbers alone; outside, nothing has changed."""
+
+    def __init__(self, *parts: int) -> None:
+        self._seed = random_seed_for(*parts)
+
+    def __enter__(self) -> None:
+        self._state = torch.get_rng_state()
+        torch.random.default_generator.manual_seed(self._seed)
+
+    def __exit__(self, *_: object) -> None:
+        torch.set_rng_state(self._state)
+
+
+@dataclass(frozen=True)
+class _StreamedImages(Dataset[Any]):
+    """Reads and crops one image for (epoch, number in the epoch, index); runs in worker processes."""
+
+    split: Split
+    preprocessing: Preprocessing
+    augmentation: Augmentation
+    seed: int
+
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int] | Unreadable:
+        epoch, index = key
+        try:
+            image = self.split.read(index)
+        except UnreadableImageError as error:
+            return self.split.paths[index], error.reason
+        with seeded(self.seed, epoch, index):
+            return self._cropped(image), int(self.split.labels[index])
+
+    def _cropped(self, image: np.ndarray[Any, np.dtype[np.uint8]]) -> Tensor:
+        if self.augmentation.crop == "resized":
+            tensor = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
+            return resized_crop(tensor, self.augmentation).permute(1, 2, 0)
+        return torch.from_numpy(np.array(resize_image(image, self.preprocessing)))
+
+
+class StreamedBatches:
+    """Batches read from files by worker processes, for data larger than memory."""
+
+    def __init__(
+        self,
+        split: Split,
+        preprocessing: Preprocessing,
+        augmentation: Augmentation,
+        batch_size: int,
+        seed: int,
+        workers: int,
+    ) -> None:
+        self._images = _StreamedImages(split, preprocessing, augmentation, seed)
+        self._batch_size = batch_size
+        self._workers = workers
+        self.unreadable: list[Unreadable] = []
+
+    def __len__(self) -> int:
+        return max(1, round(len(self._images.split) / self._batch_size))
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """See :class:`TrainBatches`."""
+        source, augmentation = self._images, self._images.augmentation
+        plan = plan_epoch(len(source.split), self._batch_size, source.seed, epoch)[start:]
+        keys = [[(epoch, int(index)) for index in members] for members in plan]
+        loader = DataLoader(source, batch_sampler=keys, num_workers=self._workers, collate_fn=_collate)
+        rest = replace(augmentation, crop="none") if augmentation.crop == "resized" else augmentation
+        for number, (images, labels, unreadable) in enumerate(loader, start):
+            self.unreadable.extend(row for row in unreadable if row not in self.unreadable)
+            if images is None:
+                continue
+            with seeded(source.seed, epoch, number):
+                images = finish_images(crop_batch(images, rest), augmentation)
+            yield Batch(number, images, labels)
+
+
+def _collate(rows: Sequence[Any]) -> tuple[Tensor | None, Tensor, list[Unreadable]]:
+    good = [row for row in rows if isinstance(row[0], Tensor)]
+    bad = [row for row in rows if not isinstance(row[0], Tensor)]
+    images = torch.stack([image for image, _ in good]) if good else None
+    return images, torch.tensor([label for _, label in good], dtype=torch.int64), bad

@@ -1,0 +1,195 @@
+"""The one file a model is: weights, network, classes, preprocessing and where it came from.
+
+A safetensors file; everything but the weights stands as JSON in its metadata. Files are hostile until
+shown otherwise: sizes are bounded before anything is parsed, every value is checked, nothing is executed.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from featherlight.errors import ModelFileError
+from featherlight.files import atomic_path
+from featherlight.images import Preprocessing
+
+MODEL_FILE_NAME = "model.safetensors"
+MAX_HEADER_BYTES = 8 * 2**20  # the zoo's largest header, with 10,000 class names, is below 1 MiB
+MAX_TENSORS = 10_000
+MAX_CLASSES = 100_000
+
+Tensors = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a model file says about its model.
+
+    Attributes:
+        model: registered network name.
+        arguments: keyword arguments for ``create_model``.
+        classes: names in the order of the logits.
+        preprocessing: how an image becomes the network's input.
+        temperature: logits are divided by it before the softmax (Guo et al. 2017).
+        provenance: data, fingerprint, recipe, metrics and versions; information only.
+    """
+
+    model: str
+    arguments: Mapping[str, Any]
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    temperature: float = 1.0
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+def find_model_file(model: str | Path) -> Path:
+    """Finds the model file that ``model`` names: a run directory or the file itself.
+
+    Raises:
+        ModelFileError: there is nothing at that path, or a directory that is no finished run.
+    """
+    path = Path(model)
+    if path.is_dir():
+        inside = path / MODEL_FILE_NAME
+        if inside.is_file():
+            return inside
+        if (path / "recipe.toml").is_file():
+            raise ModelFileError(f"{path}: this run is not finished. Go on with: featherlight train --resume {path}")
+        raise ModelFileError(f"{path}: no {MODEL_FILE_NAME} in this folder; name a run directory or a model file")
+    if not path.is_file():
+        raise ModelFileError(f"{path}: no such model file or run directory")
+    return path
+
+
+def write_model_file(path: Path, tensors: Mapping[str, NDArray[Any]], card: ModelCard) -> None:
+    """Writes weights and card to ``path`` atomically."""
+    metadata = {
+        "featherlight": version("featherlight"),
+        "model": card.model,
+        "arguments": json.dumps(dict(card.arguments)),
+        "classes": json.dumps(list(card.classes), ensure_ascii=False),
+        "preprocessing": json.dumps(card.preprocessing.to_dict()),
+        "temperature": repr(float(card.temperature)),
+        "provenance": json.dumps(dict(card.provenance), ensure_ascii=False),
+    }
+    with atomic_path(path) as temporary:
+        save_file({name: np.asarray(array, order="C") for name, array in tensors.items()}, temporary, metadata=metadata)
+
+
+def read_card(path: Path) -> ModelCard:
+    """Reads and checks what ``path`` says about its model, without reading the weights.
+
+    Raises:
+        ModelFileError: the file is damaged, foreign, or says something impossible.
+    """
+    metadata = _read_header(path).get("__metadata__")
+    if not isinstance(metadata, dict) or "featherlight" not in metadata or "model" not in metadata:
+        raise ModelFileError(
+            f"{path}: a safetensors file, but not a Featherlight model (no network, classes or preprocessing inside)"
+        )
+    card = ModelCard(
+        model=str(metadata["model"]),
+        arguments=_json_field(path, metadata, "arguments", dict),
+        classes=_checked_classes(path, _json_field(path, metadata, "classes", list)),
+        preprocessing=Preprocessing.from_dict(_json_field(path, metadata, "preprocessing", dict)),
+        temperature=_checked_temperature(path, metadata.get("temperature", "1.0")),
+        provenance=_json_field(path, metadata, "provenance", dict),
+    )
+    if card.arguments.get("num_classes") != len(card.classes):
+        raise ModelFileError(
+            f"{path}: the network has {card.arguments.get('num_classes')} outputs, but {len(card.classes)} classes are named"
+        )
+    return card
+
+
+def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the tensors in ``path``, from its header alone."""
+    header = _read_header(path)
+    return {name: tuple(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
+
+
+def read_tensors(path: Path) -> Tensors:
+    """Reads the weights.
+
+    Raises:
+        ModelFileError: the file is damaged.
+    """
+    _read_header(path)
+    try:
+        return dict(load_file(path))
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelFileError(f"{path}: damaged model file ({error})") from error
+
+
+def _read_header(path: Path) -> dict[str, Any]:
+    """The JSON header, after checks that keep time and memory bounded."""
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            start = file.read(8)
+            length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
+            if not 2 <= length <= size - 8:
+                raise ModelFileError(f"{path}: not a model file, or cut off (safetensors expected)")
+            if length > MAX_HEADER_BYTES:
+                raise ModelFileError(f"{path}: header of {length:,} bytes; at most {MAX_HEADER_BYTES:,} are accepted")
+            raw = file.read(length)
+    except OSError as error:
+        raise ModelFileError(f"{path}: cannot be read ({error.strerror or error})") from error
+    try:
+        header = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise ModelFileError(f"{path}: not a model file (its header is no JSON)") from error
+    _check_entries(path, header)
+    return dict(header)
+
+
+def _check_entries(path: Path, header: object) -> None:
+    if not isinstance(header, dict):
+        raise ModelFileError(f"{path}: not a model file (its header is no table)")
+    if len(header) > MAX_TENSORS:
+        raise ModelFileError(f"{path}: {len(header):,} tensors; at most {MAX_TENSORS:,} are accepted")
+    for name, entry in header.items():
+        if name == "__metadata__":
+            continue
+        shape = entry.get("shape") if isinstance(entry, dict) else None
+        if not isinstance(shape, list) or not all(isinstance(n, int) and n >= 0 for n in shape):
+            raise ModelFileError(f"{path}: damaged model file (tensor {name[:80]!r} has no proper shape)")
+
+
+def _json_field(path: Path, metadata: Mapping[str, Any], name: str, kind: type) -> Any:
+    try:
+        value = json.loads(metadata[name])
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise ModelFileError(f"{path}: its {name!r} is missing or unreadable") from error
+    if not isinstance(value, kind):
+        raise ModelFileError(f"{path}: its {name!r} is a {type(value).__name__}, not a {kind.__name__}")
+    return value
+
+
+def _checked_classes(path: Path, classes: list[Any]) -> tuple[str, ...]:
+    if not all(isinstance(name, str) for name in classes) or len(set(classes)) != len(classes):
+        raise ModelFileError(f"{path}: class names must be different texts")
+    if not 1 <= len(classes) <= MAX_CLASSES:
+        raise ModelFileError(f"{path}: {len(classes)} classes; 1 to {MAX_CLASSES:,} are accepted")
+    return tuple(classes)
+
+
+def _checked_temperature(path: Path, text: object) -> float:
+    try:
+        temperature = float(str(text))
+    except ValueError:
+        temperature = math.nan
+    if not (math.isfinite(temperature) and temperature > 0):
+        raise ModelFileError(f"{path}: its temperature is {str(text)[:40]!r}, not a positive number")
+    return temperature

@@ -1,0 +1,163 @@
+"""The networks there are: names and facts, without building any. Pure data, so it works without torch."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+from featherlight.errors import UsageError
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """One network.
+
+    Attributes:
+        name: what ``create_model`` and ``--model`` take.
+        family: file of the network and name of its builder, for example ``shufflenet_v1``.
+        title: the family as its paper writes it.
+        description: one line.
+        source: paper and, where the code is not ours, whose it is.
+        params: trainable parameters at 1000 classes and 3 image channels.
+        dropout: the network's own, before the classifier.
+        arguments: what tells it apart within its family; the builder's first arguments.
+    """
+
+    name: str
+    family: str
+    title: str
+    description: str
+    source: str
+    params: int
+    dropout: float = 0.0
+    arguments: Mapping[str, int | float | str] = field(default_factory=dict, hash=False)
+
+
+# (groups, width) -> parameters: every combination whose channels divide by the groups.
+_SHUFFLENET_V1 = {
+    (1, 0.25): 209_746,
+    (1, 0.5): 534_484,
+    (1, 0.75): 975_214,
+    (1, 1.0): 1_531_936,
+    (1, 1.5): 2_993_032,
+    (1, 2.0): 4_918_744,
+    (2, 1.0): 1_733_848,
+    (2, 2.0): 5_257_896,
+    (3, 0.25): 305_902,
+    (3, 0.5): 718_324,
+    (3, 0.75): 1_238_266,
+    (3, 1.0): 1_865_728,
+    (3, 1.5): 3_442_168,
+    (3, 2.0): 5_450_776,
+    (4, 1.0): 1_968_344,
+    (4, 2.0): 5_593_528,
+    (8, 0.5): 1_011_448,
+    (8, 1.0): 2_434_768,
+    (8, 1.5): 4_269_952,
+    (8, 2.0): 6_522_232,
+}
+_SHUFFLENET_V2 = {0.5: 1_366_792, 1.0: 2_278_604, 1.5: 3_503_624, 2.0: 7_393_996}
+_MOBILENET_V1 = {0.25: 470_072, 0.5: 1_331_592, 0.75: 2_585_560, 1.0: 4_231_976}
+_MOBILENET_V3 = {"small": 2_542_856, "large": 5_483_032}
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """Names of the networks that match a shell pattern, by family, groups and width.
+
+    >>> list_models("shufflenet_v2*")
+    ['shufflenet_v2_x0_5', 'shufflenet_v2_x1_0', 'shufflenet_v2_x1_5', 'shufflenet_v2_x2_0']
+    """
+    return [name for name in _CATALOGUE if fnmatchcase(name, pattern)]
+
+
+def model_info(name: str) -> ModelInfo:
+    """What is known about the network ``name``.
+
+    Raises:
+        UsageError: there is none of this name; the message has the nearest ones.
+    """
+    if name in _CATALOGUE:
+        return _CATALOGUE[name]
+    nearest = difflib.get_close_matches(name.lower(), _CATALOGUE, n=3)
+    hint = f"did you mean {' or '.join(nearest)}?" if nearest else f"for example {' or '.join(_EXAMPLES)}."
+    reason = " (its channels would not divide by its groups)" if _V1_NAME.fullmatch(name) else ""
+    raise UsageError(f"there is no network named {name!r}{reason}; {hint} `featherlight models` lists all of them")
+
+
+def _shufflenets_v1() -> Iterator[ModelInfo]:
+    for (groups, width), params in _SHUFFLENET_V1.items():
+        plural = "group" if groups == 1 else "groups"
+        yield ModelInfo(
+            name=f"shufflenet_v1_g{groups}_{_suffix(width)}",
+            family="shufflenet_v1",
+            title="ShuffleNetV1",
+            description=f"grouped 1x1 convolutions and channel shuffle, {groups} {plural}, width {width}",
+            source="Zhang et al. 2018, arXiv 1707.01083",
+            params=params,
+            arguments={"groups": groups, "width_mult": width},
+        )
+
+
+def _shufflenets_v2() -> Iterator[ModelInfo]:
+    for width, params in _SHUFFLENET_V2.items():
+        yield ModelInfo(
+            name=f"shufflenet_v2_{_suffix(width)}",
+            family="shufflenet_v2",
+            title="ShuffleNetV2",
+            description=f"half of the channels pass by, then channel shuffle, width {width}",
+            source="Ma et al. 2018, arXiv 1807.11164",
+            params=params,
+            arguments={"width_mult": width},
+        )
+
+
+def _mobilenets_v1() -> Iterator[ModelInfo]:
+    for width, params in _MOBILENET_V1.items():
+        yield ModelInfo(
+            name=f"mobilenet_v1_{_suffix(width)}",
+            family="mobilenet_v1",
+            title="MobileNetV1",
+            description=f"depthwise separable convolutions, width {width}",
+            source="Howard et al. 2017, arXiv 1704.04861",
+            params=params,
+            arguments={"width_mult": width},
+        )
+
+
+def _torchvision_networks() -> Iterator[ModelInfo]:
+    yield ModelInfo(
+        name="mobilenet_v2_x1_0",
+        family="mobilenet_v2",
+        title="MobileNetV2",
+        description="inverted residuals with linear bottlenecks, width 1.0",
+        source="Sandler et al. 2018, arXiv 1801.04381; torchvision",
+        params=3_504_872,
+        dropout=0.2,
+    )
+    for size, params in _MOBILENET_V3.items():
+        yield ModelInfo(
+            name=f"mobilenet_v3_{size}",
+            family="mobilenet_v3",
+            title="MobileNetV3",
+            description=f"inverted residuals with squeeze-and-excitation and hard swish, {size}",
+            source="Howard et al. 2019, arXiv 1905.02244; torchvision",
+            params=params,
+            dropout=0.2,
+            arguments={"size": size},
+        )
+
+
+def _suffix(width: float) -> str:
+    return f"x{width}".replace(".", "_")
+
+
+_V1_NAME = re.compile(r"shufflenet_v1_g[12348]_x(0_25|0_5|0_75|1_0|1_5|2_0)")
+_EXAMPLES = ("shufflenet_v2_x0_5", "mobilenet_v1_x1_0")
+_CATALOGUE = {
+    info.name: info
+    for infos in (_shufflenets_v1(), _shufflenets_v2(), _mobilenets_v1(), _torchvision_networks())
+    for info in infos
+}

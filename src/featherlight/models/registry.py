@@ -1,0 +1,111 @@
+"""Networks by name: ``create_model`` builds one, ``list_models`` and ``model_info`` tell what there is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import get_args
+
+from torch import nn
+
+from featherlight.errors import UsageError
+from featherlight.models.catalogue import ModelInfo, list_models, model_info
+from featherlight.models.layers import Stem
+from featherlight.models.mobilenet_v1 import mobilenet_v1
+from featherlight.models.shufflenet_v1 import shufflenet_v1
+from featherlight.models.shufflenet_v2 import shufflenet_v2
+
+__all__ = ["ModelInfo", "create_model", "list_models", "model_info"]
+
+_OWN_BUILDERS: dict[str, Callable[..., nn.Module]] = {
+    "shufflenet_v1": shufflenet_v1,
+    "shufflenet_v2": shufflenet_v2,
+    "mobilenet_v1": mobilenet_v1,
+}
+_CIFAR_STEM_UP_TO = 64
+_MIN_INPUT_SIZE = 16
+
+
+def create_model(
+    name: str,
+    num_classes: int = 1000,
+    in_channels: int = 3,
+    input_size: int = 224,
+    stem: Stem | None = None,
+    dropout: float | None = None,
+    pretrained: str | bool | None = False,
+) -> nn.Module:
+    """Builds the network ``name`` with fresh weights, ready to train.
+
+    It takes float images (N, in_channels, H, W) of any size from 16 px and gives logits (N, num_classes).
+    Its attribute ``featherlight_arguments`` holds what builds the same network again.
+
+    Args:
+        name: one of ``list_models()``.
+        num_classes: outputs.
+        in_channels: 3 for colour, 1 for grey.
+        input_size: side in pixels of the images to come; only chooses the stem.
+        stem: "imagenet" as published; "cifar" shrinks small images less: stride 1, no pooling, and in MobileNetV2
+            and V3, which have no pooling, stride 1 in the first stride-2 block. None: "cifar" up to 64 px.
+        dropout: probability before the classifier, 0 <= p < 1. None: the network's own.
+        pretrained: no weights are available yet, so only False or None.
+
+    Raises:
+        UsageError: an unknown name or an argument that does not fit.
+    """
+    info = model_info(name)
+    _check_whole("num_classes", num_classes, 1)
+    _check_whole("in_channels", in_channels, 1)
+    _check_whole("input_size", input_size, _MIN_INPUT_SIZE)
+    _check_pretrained(pretrained, name)
+    stem = _choose_stem(stem, input_size)
+    dropout = _choose_dropout(dropout, info)
+    network = _builder(info.family)(
+        **info.arguments, num_classes=num_classes, in_channels=in_channels, stem=stem, dropout=dropout
+    )
+    network.featherlight_arguments = {  # type: ignore[assignment]  # a plain attribute: no tensor, no module
+        "name": name,
+        "num_classes": num_classes,
+        "in_channels": in_channels,
+        "input_size": input_size,
+        "stem": stem,
+        "dropout": dropout,
+    }
+    return network
+
+
+def _builder(family: str) -> Callable[..., nn.Module]:
+    if family in _OWN_BUILDERS:
+        return _OWN_BUILDERS[family]
+    # torchvision takes as long to import as torch: only when one of its networks is asked for.
+    from featherlight.models.torchvision_networks import BUILDERS
+
+    return BUILDERS[family]
+
+
+def _choose_stem(stem: Stem | None, input_size: int) -> Stem:
+    if stem is None:
+        return "cifar" if input_size <= _CIFAR_STEM_UP_TO else "imagenet"
+    if stem not in get_args(Stem):
+        raise UsageError(f"stem {stem!r} does not exist; choose one of {', '.join(get_args(Stem))}")
+    return stem
+
+
+def _choose_dropout(dropout: float | None, info: ModelInfo) -> float:
+    if dropout is None:
+        return info.dropout
+    if isinstance(dropout, bool) or not isinstance(dropout, int | float) or not 0 <= dropout < 1:
+        raise UsageError(f"dropout is {dropout!r}; give a probability from 0 up to, but not including, 1")
+    return float(dropout)
+
+
+def _check_whole(argument: str, value: int, minimum: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+        raise UsageError(f"{argument} is {value!r}; give a whole number of at least {minimum}")
+
+
+def _check_pretrained(pretrained: str | bool | None, name: str) -> None:
+    if pretrained not in (False, None):
+        raise UsageError(
+            f"no pretrained weights are available yet, so not for {name} (pretrained={pretrained!r}); "
+            "leave pretrained out to train from scratch"
+        )

@@ -1,0 +1,115 @@
+"""Images in, labels out, whatever the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from featherlight.engines import Engine, open_engine
+from featherlight.errors import UnreadableImageError, UsageError
+from featherlight.images import load_image, resize_image
+from featherlight.metrics import softmax
+from featherlight.sources.base import RGBImage
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer for one image.
+
+    Attributes:
+        path: what was asked; ``image 3`` for images that have no path.
+        label: most probable class; None when the image could not be read.
+        probability: of ``label``, in [0, 1].
+        top: the most probable classes as (label, probability), best first.
+        rejected: the model says that it does not know.
+        error: why there is no answer, else None.
+    """
+
+    path: str
+    label: str | None = None
+    probability: float | None = None
+    top: tuple[tuple[str, float], ...] = ()
+    rejected: bool = False
+    error: str | None = None
+
+    def to_row(self) -> dict[str, Any]:
+        """The row that ``predict --json`` prints."""
+        if self.error is not None:
+            return {"path": self.path, "error": self.error}
+        return {
+            "path": self.path,
+            "label": self.label,
+            "probability": self.probability,
+            "top": [list(pair) for pair in self.top],
+            "rejected": self.rejected,
+        }
+
+
+class Predictor:
+    """Predicts labels with a model file or run directory.
+
+    Args:
+        path: run directory or model file.
+        engine: runtime, ``auto`` chooses by the file.
+        device: where the torch engine computes.
+
+    Raises:
+        ModelFileError: no usable model there.
+        MissingExtraError: its runtime is not installed.
+    """
+
+    def __init__(self, path: str | Path, engine: str = "auto", device: str = "auto") -> None:
+        self.engine: Engine = open_engine(path, engine, device)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of the logits."""
+        return self.engine.card.classes
+
+    def predict(self, images: Any, top: int = 5) -> list[Prediction]:
+        """Answers for each image, in order; what cannot be read becomes a prediction with an ``error``.
+
+        Args:
+            images: one image or a sequence of them: paths, bytes, PIL images or uint8 arrays (H, W, 3).
+            top: how many classes to list.
+        """
+        single = isinstance(images, (str, bytes, Path)) or not isinstance(images, Sequence)
+        return list(self.stream([images] if single else images, top))
+
+    def stream(self, images: Iterable[Any], top: int = 5, batch_size: int = 32) -> Iterator[Prediction]:
+        """Like :meth:`predict`, for more images than memory holds: one batch at a time."""
+        if top < 1:
+            raise UsageError(f"top is {top}; at least 1 is needed")
+        queue = enumerate(images)
+        with ThreadPoolExecutor() as pool:  # Pillow decodes and resizes without holding the interpreter's lock
+            while batch := list(islice(queue, batch_size)):
+                yield from self._answer(list(pool.map(self._prepare, batch)), top)
+
+    def _prepare(self, numbered: tuple[int, Any]) -> tuple[str, RGBImage | str]:
+        number, image = numbered
+        name = str(image) if isinstance(image, (str, Path)) else f"image {number}"
+        try:
+            return name, resize_image(load_image(image, name), self.engine.card.preprocessing)
+        except UnreadableImageError as error:
+            return name, error.reason
+
+    def _answer(self, prepared: list[tuple[str, RGBImage | str]], top: int) -> Iterator[Prediction]:
+        readable = [image for _, image in prepared if not isinstance(image, str)]
+        logits = self.engine.logits(np.stack(readable)) if readable else np.zeros((0, len(self.classes)), np.float32)
+        answers = iter(softmax(logits, self.engine.card.temperature))
+        for name, image in prepared:
+            if isinstance(image, str):
+                yield Prediction(name, error=image)
+            else:
+                yield self._prediction(name, next(answers), top)
+
+    def _prediction(self, name: str, probabilities: np.ndarray[Any, Any], top: int) -> Prediction:
+        order = np.argsort(-probabilities, kind="stable")[:top]
+        best = tuple((self.classes[k], float(probabilities[k])) for k in order)
+        return Prediction(name, best[0][0], best[0][1], best)

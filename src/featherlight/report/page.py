@@ -1,0 +1,179 @@
+"""The report: what a model does well and where it fails, as one HTML page that loads nothing else."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from PIL import Image
+
+from featherlight.files import write_text
+from featherlight.metrics import TOP_K, Evaluation
+from featherlight.report.curves import History, curves_svg
+from featherlight.sources.base import RGBImage
+
+THUMBNAIL_SIZE = 96
+MAX_MISTAKES = 36
+MAX_UNREADABLE = 100
+MAX_MATRIX_CLASSES = 100  # a table grows with the square
+MAX_NUMBERED_CLASSES = 30  # above, cells are too small for numbers and have tooltips only
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """One image the model named wrongly.
+
+    Attributes:
+        path: what names the image.
+        image: RGB uint8 (H, W, 3).
+        true: name of its class.
+        predicted: name the model gave.
+        probability: the model's confidence in ``predicted``.
+    """
+
+    path: str
+    image: RGBImage
+    true: str
+    predicted: str
+    probability: float
+
+
+def write_report(
+    path: Path,
+    evaluation: Evaluation,
+    *,
+    mistakes: Sequence[Mistake] = (),
+    history: History = (),
+    recipe: Mapping[str, object] = MappingProxyType({}),
+    reproduce: str = "",
+) -> None:
+    """Writes the page; parts without content are left out.
+
+    Args:
+        path: the HTML file.
+        evaluation: the numbers.
+        mistakes: wrong images in any order; the most confident ones are shown.
+        history: rows of ``metrics.jsonl``, for the curves.
+        recipe: field -> value, as the run used them.
+        reproduce: the command that makes this run again.
+    """
+    page = _template().render(
+        evaluation=evaluation,
+        right=_right(evaluation),
+        top_k=TOP_K,
+        unreadable=evaluation.unreadable[:MAX_UNREADABLE],
+        curves=curves_svg(history),
+        training=_training_facts(history),
+        matrix=_matrix(evaluation),
+        pairs=_pairs(evaluation),
+        mistakes=_worst(mistakes),
+        recipe={key: _value(value) for key, value in recipe.items()},
+        reproduce=reproduce,
+    )
+    # file names that are no UTF-8 reach us as lone surrogates, which UTF-8 cannot hold
+    write_text(path, page.encode("utf-8", "replace").decode("utf-8"))
+
+
+def _template() -> Any:
+    loader = FileSystemLoader(Path(__file__).parent / "templates")
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters.update(percent=_percent, count=_count, tail=_tail)
+    return environment.get_template("report.html")
+
+
+def _percent(fraction: float) -> str:
+    text = f"{fraction:.1%}"
+    return f"{math.floor(fraction * 1e4) / 100:.2f}%" if text == "100.0%" and fraction < 1 else text
+
+
+def _count(number: int, noun: str) -> str:
+    """``1 image``, ``2,000 images``, ``3 classes``."""
+    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else plural}"
+
+
+def _tail(path: str) -> str:
+    """The folder and the name of a file: the part that tells it from its neighbours."""
+    return "/".join(path.replace("\\", "/").split("/")[-2:])
+
+
+def _right(evaluation: Evaluation) -> int:
+    return sum(row[i] for i, row in enumerate(evaluation.confusion_matrix))
+
+
+def _training_facts(history: History) -> str:
+    if not history:
+        return ""
+    last = history[-1]
+    facts = [_count(len(history), "epoch")]
+    if last.get("seconds"):
+        facts.append(_duration(last["seconds"]))
+    if last.get("images_per_s"):
+        facts.append(f"{last['images_per_s']:,.0f} images/s")
+    return " · ".join(facts)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _matrix(evaluation: Evaluation) -> dict[str, Any]:
+    """The classes shown and, per row, cells as (count, strength of colour, is it right)."""
+    counts = np.asarray(evaluation.confusion_matrix)
+    shown = _shown_classes(counts)
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    strength = np.where(np.eye(len(counts), dtype=bool), share, np.sqrt(share))  # the root keeps rare errors visible
+    rows = [
+        (i, int(counts[i].sum()), [(int(counts[i, j]), f"{strength[i, j]:.2f}", i == j, j) for j in shown])
+        for i in shown
+    ]
+    size = "compact" if len(shown) > MAX_NUMBERED_CLASSES else "roomy" if len(shown) <= 12 else "middle"
+    upright = size != "compact" and max(len(evaluation.classes[i]) for i in shown) <= 3
+    return {"shown": shown, "rows": rows, "size": size, "upright": upright}
+
+
+def _shown_classes(counts: np.ndarray[Any, np.dtype[np.int64]]) -> list[int]:
+    """All classes, or those in most confusions when there are too many for a table; in class order."""
+    wrong = counts.sum(axis=0) + counts.sum(axis=1) - 2 * np.diag(counts)
+    return sorted(np.argsort(-wrong, kind="stable")[:MAX_MATRIX_CLASSES].tolist())
+
+
+def _pairs(evaluation: Evaluation) -> list[tuple[str, str, int, float]]:
+    """(true, predicted, count, fraction of the true class), most frequent first."""
+    return [
+        (true, predicted, count, count / evaluation.per_class[true]["support"])
+        for true, predicted, count in evaluation.most_confused
+    ]
+
+
+def _worst(mistakes: Sequence[Mistake]) -> list[tuple[Mistake, str]]:
+    worst = sorted(mistakes, key=lambda mistake: -mistake.probability)[:MAX_MISTAKES]
+    return [(mistake, _thumbnail(mistake.image)) for mistake in worst]
+
+
+def _thumbnail(image: RGBImage) -> str:
+    """A JPEG of at most 96 px as a data URL; small images keep their size."""
+    picture = Image.fromarray(image)
+    picture.thumbnail((THUMBNAIL_SIZE, THUMBNAIL_SIZE))
+    file = io.BytesIO()
+    picture.save(file, format="JPEG", quality=85)
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii")
+
+
+def _value(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)

@@ -1,0 +1,91 @@
+"""Where images and labels come from: digits, CIFAR, folders; their splits and fingerprints."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from featherlight.errors import DataError
+from featherlight.sources.base import RGBImage, Source, Split, SplitName
+from featherlight.sources.cifar import ARCHIVES, open_cifar_archive, open_cifar_folder, open_known
+from featherlight.sources.digits import open_digits
+from featherlight.sources.folder import is_image_name, list_images, open_folder
+
+__all__ = ["KNOWN_NAMES", "RGBImage", "Source", "Split", "SplitName", "open_images", "open_source"]
+
+_KNOWN: dict[str, Callable[[], Source]] = {
+    "digits": open_digits,
+    "cifar10": partial(open_known, "cifar10"),
+    "cifar100": partial(open_known, "cifar100"),
+}
+KNOWN_NAMES = tuple(_KNOWN)
+
+
+def open_source(data: str | Path, *, strict: bool = False) -> Source:
+    """Opens labelled images.
+
+    Args:
+        data: an existing path (a folder of images, a CIFAR folder or ``.tar.gz``), else one of ``KNOWN_NAMES``.
+        strict: an image that cannot be read while splitting is an error, not left out.
+
+    Raises:
+        DataError: neither a path nor a known name, or what is there cannot be used; the message says why.
+        MissingExtraError: a known name needs a package that is not installed.
+    """
+    path = os.path.expanduser(data)
+    if os.path.isdir(path):
+        return open_cifar_folder(Path(path)) or open_folder(Path(path), strict=strict)
+    if os.path.isfile(path):
+        return _open_file(Path(path))
+    if str(data) in _KNOWN:
+        return _KNOWN[str(data)]()
+    raise DataError(f"no data at '{data}': the path does not exist, and the known names are {', '.join(KNOWN_NAMES)}")
+
+
+def open_images(paths: Sequence[str | Path]) -> list[str]:
+    """Finds images to predict.
+
+    Args:
+        paths: files (taken as they are), folders (all images below, sorted), glob patterns (``**`` is recursive).
+
+    Returns:
+        Paths as the user named them, in the given order.
+
+    Raises:
+        DataError: a path does not exist, a folder holds no image, or a pattern matches none.
+    """
+    return [image for path in paths for image in _find_images(os.fspath(path))]
+
+
+def _open_file(path: Path) -> Source:
+    if path.name.lower().endswith(ARCHIVES):
+        return open_cifar_archive(path)
+    packed = path.suffix.lower() in (".zip", ".tar", ".7z", ".rar")
+    advice = "unpack it and give the folder" if packed else "give a folder of images, or a CIFAR .tar.gz"
+    raise DataError(f"{path}: is a file; {advice}")
+
+
+def _find_images(path: str) -> list[str]:
+    expanded = os.path.expanduser(path)
+    if os.path.isdir(expanded):
+        return _in_folder(expanded) or _refuse(path, "the folder holds no image")
+    if os.path.exists(expanded):
+        return [expanded]
+    if not glob.has_magic(expanded):
+        _refuse(path, "no such file or folder")
+    matches = sorted(glob.glob(expanded, recursive=True))
+    folders = [match for match in matches if os.path.isdir(match)]
+    files = [match for match in matches if is_image_name(match) and os.path.isfile(match)]
+    below = [image for folder in folders for image in _in_folder(folder)]
+    return sorted({*files, *below}) or _refuse(path, "the pattern matches no image")
+
+
+def _in_folder(folder: str) -> list[str]:
+    return [os.path.join(folder, relative) for relative in list_images(Path(folder))]
+
+
+def _refuse(path: str, reason: str) -> list[str]:
+    raise DataError(f"{path}: {reason}")

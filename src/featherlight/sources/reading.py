@@ -1,0 +1,88 @@
+"""Many images read, resized and stacked, on all cores, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featherlight.errors import UnreadableImageError
+from featherlight.images import Preprocessing, resize_image
+from featherlight.sources.base import RGBImage, Split
+
+Unreadable = tuple[str, str]  # path, reason
+
+
+@dataclass(frozen=True)
+class PreparedBatch:
+    """Consecutive images of a split, those that can be read.
+
+    Attributes:
+        positions: index in the split per image, int64 (N,).
+        images: uint8 (N, S, S, 3).
+        unreadable: (path, reason) of those left out.
+    """
+
+    positions: NDArray[np.int64]
+    images: NDArray[np.uint8]
+    unreadable: tuple[Unreadable, ...]
+
+
+def prepared_batches(split: Split, preprocessing: Preprocessing, batch_size: int = 64) -> Iterator[PreparedBatch]:
+    """Reads and resizes a whole split in order, a batch at a time, so that memory stays bounded."""
+    with ThreadPoolExecutor() as pool:  # Pillow decodes and resizes without holding the interpreter's lock
+        for start in range(0, len(split), batch_size):
+            positions = range(start, min(start + batch_size, len(split)))
+            yield _stack(
+                split, preprocessing, positions, list(pool.map(partial(_prepare, split, preprocessing), positions))
+            )
+
+
+def read_prepared(
+    split: Split, preprocessing: Preprocessing, progress: Callable[[int], None] = lambda _: None
+) -> tuple[NDArray[np.uint8], NDArray[np.int64], list[Unreadable]]:
+    """Reads a whole split into memory.
+
+    Returns:
+        Images uint8 (N, S, S, 3), labels int64 (N,), and what was left out as (path, reason).
+    """
+    size = preprocessing.input_size
+    images = np.empty((len(split), size, size, 3), np.uint8)
+    kept: list[NDArray[np.int64]] = []
+    unreadable: list[Unreadable] = []
+    count = 0
+    for batch in prepared_batches(split, preprocessing):
+        images[count : count + len(batch.images)] = batch.images
+        count += len(batch.images)
+        kept.append(batch.positions)
+        unreadable.extend(batch.unreadable)
+        progress(len(batch.images) + len(batch.unreadable))
+    positions = np.concatenate(kept) if kept else np.zeros(0, np.int64)
+    return images[:count], split.labels[positions], unreadable
+
+
+def _prepare(split: Split, preprocessing: Preprocessing, position: int) -> RGBImage | UnreadableImageError:
+    try:
+        return resize_image(split.read(position), preprocessing)
+    except UnreadableImageError as error:
+        return error
+
+
+def _stack(
+    split: Split, preprocessing: Preprocessing, positions: range, results: list[RGBImage | UnreadableImageError]
+) -> PreparedBatch:
+    size = preprocessing.input_size
+    good = [
+        (k, image) for k, image in zip(positions, results, strict=True) if not isinstance(image, UnreadableImageError)
+    ]
+    bad = [
+        (split.paths[k], error.reason)
+        for k, error in zip(positions, results, strict=True)
+        if isinstance(error, UnreadableImageError)
+    ]
+    images = np.stack([image for _, image in good]) if good else np.zeros((0, size, size, 3), np.uint8)
+    return PreparedBatch(np.array([k for k, _ in good], np.int64), images, tuple(bad))

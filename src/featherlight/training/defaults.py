@@ -1,0 +1,81 @@
+"""The recipe for someone who says nothing but where the images are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from featherlight.training.recipe import DEFAULT_MODEL, Recipe, read_field
+
+CIFAR_STEM_UP_TO = 64  # pixels; above, the published stem's early shrinking pays
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """What the defaults depend on.
+
+    Attributes:
+        name: path or known name.
+        num_train: training images.
+        typical_side: median of the images' shorter sides, pixels.
+        flip_safe: whether a mirrored image keeps its meaning.
+    """
+
+    name: str
+    num_train: int
+    typical_side: int
+    flip_safe: bool
+
+
+def default_recipe(facts: DataFacts, settings: Mapping[str, Any]) -> Recipe:
+    """The default recipe for this data, with ``settings`` in place of defaults.
+
+    Where a default depends on another field (stem on input size, rate on optimiser), it follows the setting.
+
+    Raises:
+        UsageError: an unknown field or an unfit value.
+    """
+    given = {name: read_field(name, value) for name, value in settings.items()}
+    size = given.get("input_size", _default_size(facts.typical_side))
+    small = size <= CIFAR_STEM_UP_TO
+    batch_size = given.get("batch_size", _default_batch(facts.num_train))
+    adamw = given.get("optimizer", "sgd") == "adamw"
+    chosen = {
+        "data": facts.name,
+        "model": DEFAULT_MODEL,
+        "input_size": size,
+        "stem": "cifar" if small else "imagenet",
+        "crop_fraction": 1.0 if small else 0.875,
+        "batch_size": batch_size,
+        "learning_rate": 2e-3 if adamw else _default_rate(batch_size),
+        "weight_decay": 0.05 if adamw else 5e-4,
+        "epochs": 0 if given.get("time_s") else _default_epochs(facts.num_train),
+        "crop": "pad" if small else "resized",
+        "flip": facts.flip_safe,
+        **given,
+    }
+    return Recipe(**chosen)
+
+
+def _default_size(typical_side: int) -> int:
+    """Images up to 64 px keep their size (in steps of 8, at least 32); larger ones are brought to 96, 128, 160 or 224."""
+    if typical_side <= CIFAR_STEM_UP_TO:
+        return max(32, math.ceil(typical_side / 8) * 8)
+    return next((size for size in (96, 128, 160) if typical_side <= size * 1.15), 224)
+
+
+def _default_batch(num_train: int) -> int:
+    """128, but at least about 40 steps an epoch: light networks need steps more than large batches."""
+    return min(128, max(16, 2 ** round(math.log2(max(1, num_train / 40)))))
+
+
+def _default_rate(batch_size: int) -> float:
+    """0.2 at 128 images; the square root of the batch size keeps the noise of a step comparable."""
+    return round(0.2 * math.sqrt(batch_size / 128), 4)
+
+
+def _default_epochs(num_train: int) -> int:
+    """30 for thousands of images, more for hundreds, fewer for millions: between 10 and 100."""
+    return int(min(100, max(10, 30 * (2000 / max(1, num_train)) ** 0.25)))

@@ -1,0 +1,66 @@
+"""A network measured on images that it was not trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from featherlight.images import Preprocessing
+from featherlight.loading.batches import fits_in_memory
+from featherlight.metrics import cross_entropy
+from featherlight.models.engine import infer, normalized
+from featherlight.sources.base import Split
+from featherlight.sources.reading import Unreadable, prepared_batches, read_prepared
+from featherlight.training.trainer import Validation
+
+BATCH_SIZE = 256
+
+
+class ValidationSet:
+    """The validation split, decoded once where memory holds it.
+
+    Args:
+        split: labelled images.
+        preprocessing: of the model.
+        device: of the networks that will be measured.
+    """
+
+    def __init__(self, split: Split, preprocessing: Preprocessing, device: torch.device) -> None:
+        self._split, self._preprocessing, self._device = split, preprocessing, device
+        self.unreadable: list[Unreadable] = []
+        self._stored: tuple[NDArray[np.uint8], NDArray[np.int64]] | None = None
+        if fits_in_memory(len(split), preprocessing):
+            images, labels, self.unreadable = read_prepared(split, preprocessing)
+            self._stored = (images, labels)
+
+    def __len__(self) -> int:
+        return len(self._split)
+
+    def __call__(self, model: nn.Module) -> Validation:
+        """Loss (mean cross-entropy) and top-1 accuracy."""
+        logits, labels = self.logits(model)
+        return Validation(cross_entropy(logits, labels), float((logits.argmax(1) == labels).mean()))
+
+    def logits(self, model: nn.Module) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Logits (N, num_classes) and labels (N,) of every image that can be read."""
+        logits, labels = [], []
+        for images, truth in self._batches():
+            batch = normalized(torch.from_numpy(images).to(self._device), self._preprocessing)
+            logits.append(infer(model, batch).cpu().numpy())
+            labels.append(truth)
+        return np.concatenate(logits), np.concatenate(labels)
+
+    def _batches(self) -> Iterator[tuple[NDArray[np.uint8], NDArray[Any]]]:
+        if self._stored is not None:
+            images, labels = self._stored
+            for start in range(0, len(labels), BATCH_SIZE):
+                yield images[start : start + BATCH_SIZE], labels[start : start + BATCH_SIZE]
+            return
+        for batch in prepared_batches(self._split, self._preprocessing, BATCH_SIZE):
+            self.unreadable.extend(row for row in batch.unreadable if row not in self.unreadable)
+            yield batch.images, self._split.labels[batch.positions]

@@ -1,0 +1,1 @@
+"""The ways through the rooms, one a command; nothing else composes them."""

@@ -1,0 +1,193 @@
+"""Model and images -> honest numbers, and the page that shows them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featherlight.console import counting, note
+from featherlight.engines import Engine, open_engine
+from featherlight.errors import DataError, UnreadableImageError, UsageError
+from featherlight.files import write_text
+from featherlight.metrics import Evaluation, evaluate_logits, softmax
+from featherlight.report import Mistake, write_report
+from featherlight.sources import open_source
+from featherlight.sources.base import Source, Split
+from featherlight.sources.reading import Unreadable, prepared_batches
+
+EVALUATION_FILE_NAME = "evaluation.json"
+REPORT_FILE_NAME = "report.html"
+MISTAKES_SHOWN = 36
+
+
+def evaluate(
+    model: str | Path,
+    data: str | Path | None = None,
+    *,
+    split: str | None = None,
+    engine: str = "auto",
+    device: str = "auto",
+    out: str | Path | None = None,
+    strict: bool = False,
+) -> Evaluation:
+    """Evaluates a model on images it was not trained on.
+
+    Args:
+        model: run directory or model file.
+        data: images; by default those the model was trained on.
+        split: ``test``, ``val`` or ``train``; by default test if there is one, else val.
+        engine: runtime.
+        device: where the torch engine computes.
+        out: folder for ``evaluation.json`` and ``report.html``.
+        strict: an unreadable image is an error.
+
+    Raises:
+        ModelFileError: no usable model.
+        DataError: no usable images, or classes that training never saw.
+    """
+    opened = open_engine(model, engine, device)
+    source = open_source(data if data is not None else _training_data(opened, model), strict=strict)
+    name = choose_split(source, split)
+    evaluation, mistakes = evaluate_split(opened, source, name, str(model), strict=strict)
+    if out is not None:
+        command = f"featherlight evaluate {model} {source.name} --split {name}"
+        write_evaluation(Path(out), evaluation, mistakes, reproduce=command)
+    return evaluation
+
+
+def choose_split(source: Source, split: str | None) -> str:
+    """The split to evaluate on.
+
+    Raises:
+        UsageError: the source has no such split.
+    """
+    name = split or ("test" if "test" in source.splits else "val")
+    if name not in source.splits:
+        raise UsageError(f"{source.name} has no {name} split; it has: {', '.join(source.splits)}")
+    return name
+
+
+def evaluate_split(
+    engine: Engine, source: Source, split: str, model: str, *, strict: bool = False
+) -> tuple[Evaluation, list[Mistake]]:
+    """Runs the engine over one split.
+
+    Returns:
+        The evaluation and the most confident mistakes, worst first.
+
+    Raises:
+        DataError: a class that training never saw; with ``strict`` also an unreadable image.
+    """
+    card = engine.card
+    images: Split = source.splits[split]  # type: ignore[index]
+    labels_of = _align_classes(source.classes, card.classes)
+    logits, positions, unreadable = _run(engine, images)
+    report_unreadable(unreadable, strict=strict)
+    labels = labels_of[images.labels[positions]]
+    evaluation = evaluate_logits(
+        logits, labels, card.classes, model=model, data=source.name, split=split, engine=engine.name,
+        temperature=card.temperature, unreadable=[*source.unreadable, *unreadable],
+    )  # fmt: skip
+    return evaluation, _worst_mistakes(softmax(logits, card.temperature), labels, positions, images, card.classes)
+
+
+def write_evaluation(
+    out: Path, evaluation: Evaluation, mistakes: Sequence[Mistake], *, history: Sequence[dict[str, Any]] = (),
+    recipe: Mapping[str, object] | None = None, reproduce: str,
+) -> None:  # fmt: skip
+    """Writes ``evaluation.json`` and ``report.html`` into ``out``."""
+    write_text(out / EVALUATION_FILE_NAME, evaluation.to_json())
+    write_report(
+        out / REPORT_FILE_NAME, evaluation, mistakes=mistakes, history=history, recipe=recipe or {}, reproduce=reproduce
+    )
+
+
+def report_unreadable(unreadable: Sequence[Unreadable], *, strict: bool, most: int = 10) -> None:
+    """Names the files that could not be read and counts them.
+
+    Raises:
+        DataError: there are any and ``strict`` is set.
+    """
+    if not unreadable:
+        return
+    for path, reason in unreadable[:most]:
+        note(f"skipped {path}: {reason}")
+    count = f"{len(unreadable)} unreadable image{'s' if len(unreadable) > 1 else ''}"
+    if strict:
+        path, reason = unreadable[0]
+        raise DataError(f"{count}, the first: {path}: {reason}. Remove or repair them, or leave out --strict")
+    note(f"{count} skipped")
+
+
+def _training_data(engine: Engine, model: str | Path) -> str:
+    data = engine.card.provenance.get("data")
+    if not isinstance(data, str):
+        raise UsageError(
+            f"{model} does not say what it was trained on; name the images: featherlight evaluate {model} DATA"
+        )
+    return data
+
+
+def _align_classes(found: Sequence[str], known: Sequence[str]) -> NDArray[np.int64]:
+    """Label in the source -> label in the model; classes keep their identity by name."""
+    number = {name: index for index, name in enumerate(known)}
+    unknown = [name for name in found if name not in number]
+    if unknown:
+        raise DataError(
+            f"the model never saw {'these classes' if len(unknown) > 1 else 'this class'}: {', '.join(unknown[:10])}. "
+            f"It knows: {', '.join(known[:10])}{', ...' if len(known) > 10 else ''}"
+        )
+    return np.array([number[name] for name in found], np.int64)
+
+
+def _run(engine: Engine, images: Split) -> tuple[NDArray[np.float32], NDArray[np.int64], list[Unreadable]]:
+    logits, positions, unreadable = [], [], list[Unreadable]()
+    with counting("evaluating", len(images)) as advance:
+        for batch in prepared_batches(images, engine.card.preprocessing):
+            if len(batch.images):
+                logits.append(engine.logits(batch.images))
+            positions.append(batch.positions)
+            unreadable.extend(batch.unreadable)
+            advance(len(batch.positions) + len(batch.unreadable))
+    if not logits:
+        raise DataError("not one image could be read" if len(images) else "there are no images in this split")
+    return np.concatenate(logits), np.concatenate(positions), unreadable
+
+
+def _worst_mistakes(
+    probabilities: NDArray[np.float64],
+    labels: NDArray[np.int64],
+    positions: NDArray[np.int64],
+    images: Split,
+    classes: Sequence[str],
+) -> list[Mistake]:
+    predicted = probabilities.argmax(1)
+    wrong = np.flatnonzero(predicted != labels)
+    worst = wrong[np.argsort(-probabilities[wrong, predicted[wrong]], kind="stable")][:MISTAKES_SHOWN]
+    mistakes = []
+    for k in worst:
+        position = int(positions[k])
+        try:
+            image = images.read(position)
+        except UnreadableImageError:  # it could be read a moment ago; the page can do without it
+            continue
+        mistakes.append(
+            Mistake(
+                images.paths[position],
+                image,
+                classes[labels[k]],
+                classes[predicted[k]],
+                float(probabilities[k, predicted[k]]),
+            )
+        )
+    return mistakes
+
+
+def evaluation_rows(evaluation: Evaluation) -> dict[str, Any]:
+    """The fields of ``evaluation.json`` as plain values."""
+    return dict(json.loads(evaluation.to_json()))

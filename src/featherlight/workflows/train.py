@@ -1,0 +1,292 @@
+"""Images -> batches -> training -> model file -> evaluation: the main job."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from featherlight.console import Bar, bar, counting, duration, note
+from featherlight.devices import select_device
+from featherlight.engines import open_engine
+from featherlight.errors import FeatherlightError, TrainingStoppedError, UnreadableImageError, UsageError
+from featherlight.images import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from featherlight.loading.augment import Augmentation
+from featherlight.loading.batches import (
+    MemoryBatches,
+    StreamedBatches,
+    TrainBatches,
+    fits_in_memory,
+    storage_preprocessing,
+)
+from featherlight.metrics import Evaluation, fit_temperature
+from featherlight.model_file import MODEL_FILE_NAME
+from featherlight.models.registry import create_model
+from featherlight.models.weights import save_model
+from featherlight.report import write_curves
+from featherlight.sources import open_source
+from featherlight.sources.base import Source, Split
+from featherlight.sources.reading import read_prepared
+from featherlight.training.defaults import DataFacts, default_recipe
+from featherlight.training.metrics_log import MetricsLog, read_metrics
+from featherlight.training.recipe import Recipe, read_recipe, write_recipe
+from featherlight.training.trainer import Row, Trainer
+from featherlight.training.validation import ValidationSet
+from featherlight.workflows.evaluate import choose_split, evaluate_split, report_unreadable, write_evaluation
+
+SIZES_SAMPLED = 64
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished training run.
+
+    Attributes:
+        path: the run directory.
+        model_path: the model file in it.
+        metrics: the last row of ``metrics.jsonl``, and ``split``, ``top1``, ``top5``, ``loss``, ``macro_f1`` of the evaluation.
+    """
+
+    path: Path
+    model_path: Path
+    metrics: dict[str, Any]
+
+
+def train(
+    data: str | Path = "digits", model: str | None = None, *, out: str | Path | None = None, **settings: Any
+) -> Run:
+    """Trains a light network on images, evaluates it and writes a run directory.
+
+    Args:
+        data: folder of images or a known name (``digits``, ``cifar10``, ``cifar100``).
+        model: network name.
+        out: the run directory; by default a new one under ``runs/``.
+        settings: any field of the recipe; see :class:`featherlight.training.recipe.Recipe`.
+
+    Raises:
+        UsageError: an unknown field, an unfit value, or ``out`` is not empty.
+        DataError: no usable images.
+        TrainingStoppedError: interrupted or diverged; what was reached is saved.
+    """
+    settings = {name: value for name, value in settings.items() if value is not None}
+    if model is not None:
+        settings["model"] = model
+    run = _new_run_directory(out, str(data), str(settings.get("model", "")))
+    source = open_source(data, strict=bool(settings.get("strict", False)))
+    recipe = default_recipe(_facts(source), settings)
+    _build_model(recipe, len(source.classes))  # a wrong name or width fails before anything is written
+    select_device(recipe.device)
+    write_recipe(run, recipe)
+    return _run_recipe(run, recipe, source)
+
+
+def resume(run: str | Path) -> Run:
+    """Goes on with a run that was interrupted.
+
+    Raises:
+        UsageError: no run directory.
+        ModelFileError: its checkpoint is damaged or belongs to other images.
+        TrainingStoppedError: interrupted again, or diverged.
+    """
+    path = Path(run)
+    recipe = read_recipe(path)
+    return _run_recipe(path, recipe, open_source(recipe.data, strict=recipe.strict))
+
+
+def _run_recipe(run: Path, recipe: Recipe, source: Source) -> Run:
+    report_unreadable(source.unreadable, strict=recipe.strict)
+    _show(run, recipe, source)
+    device = select_device(recipe.device)
+    preprocessing = preprocessing_of(recipe)
+    augmentation = _augmentation(recipe, len(source.classes))
+    with _memory_advice(recipe):
+        network = _build_model(recipe, len(source.classes)).to(device)
+        if recipe.speed == "auto":
+            network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        batches = _load_training_images(source.splits["train"], preprocessing, augmentation, recipe)
+        validation = ValidationSet(source.splits["val"], preprocessing, device)
+        report_unreadable([*batches.unreadable, *validation.unreadable], strict=recipe.strict)
+        with bar("training") as shown, _Observer(run, shown) as observer:
+            trainer = Trainer(
+                network, recipe, batches, validation, preprocessing, augmentation, run, source.fingerprint, observer
+            )
+            observer.open_log(trainer.progress.epoch)
+            kept = trainer.fit()
+    note(f"trained in {duration(trainer.progress.seconds)}")
+    temperature = fit_temperature(*validation.logits(kept))
+    return _finish(run, recipe, source, kept, temperature)
+
+
+def _finish(run: Path, recipe: Recipe, source: Source, network: nn.Module, temperature: float) -> Run:
+    history = read_metrics(run)
+    provenance = {
+        "data": recipe.data,
+        "fingerprint": source.fingerprint,
+        "recipe": recipe.to_dict(),
+        "metrics": history[-1],
+        "versions": {"torch": torch.__version__, "numpy": np.__version__},
+    }
+    path = save_model(
+        network,
+        run / MODEL_FILE_NAME,
+        source.classes,
+        preprocessing_of(recipe),
+        temperature=temperature,
+        provenance=provenance,
+    )
+    split = choose_split(source, None)
+    evaluation, mistakes = evaluate_split(open_engine(path, "torch", recipe.device), source, split, recipe.model)
+    write_curves(run / "curves.png", history)
+    command = reproduce_command(recipe, source)
+    write_evaluation(run, evaluation, mistakes, history=history, recipe=recipe.to_dict(), reproduce=command)
+    return Run(run, path, {**history[-1], **_headline(evaluation)})
+
+
+def _headline(evaluation: Evaluation) -> dict[str, Any]:
+    return {name: getattr(evaluation, name) for name in ("split", "top1", "top5", "loss", "macro_f1", "num_images")}
+
+
+def preprocessing_of(recipe: Recipe) -> Preprocessing:
+    """How this recipe's model sees an image."""
+    mean, std = (IMAGENET_MEAN, IMAGENET_STD) if recipe.in_channels == 3 else ((0.5,), (0.25,))
+    return Preprocessing(recipe.input_size, recipe.resize, recipe.crop_fraction, mean, std)
+
+
+def reproduce_command(recipe: Recipe, source: Source) -> str:
+    """The command that makes this run again."""
+    basic = {"model": recipe.model, "epochs": recipe.epochs, "time_s": recipe.time_s, "seed": recipe.seed}
+    usual = default_recipe(_facts(source), {name: value for name, value in basic.items() if value}).to_dict()
+    length = f"--time {recipe.time_s:g}s" if recipe.time_s else f"--epochs {recipe.epochs}"
+    changed = [
+        f"--set {name}={','.join(map(str, value)) if isinstance(value, list) else value}"
+        for name, value in recipe.to_dict().items()
+        if name not in {"data", *basic} and usual.get(name) != value
+    ]
+    return " ".join(
+        [f"featherlight train {_quoted(recipe.data)} --model {recipe.model} {length} --seed {recipe.seed}", *changed]
+    )
+
+
+def _quoted(text: str) -> str:
+    import shlex
+
+    return shlex.quote(text)
+
+
+def _facts(source: Source) -> DataFacts:
+    split = source.splits["train"]
+    chosen = np.linspace(0, len(split) - 1, min(len(split), SIZES_SAMPLED)).astype(int)
+    sides = []
+    for index in dict.fromkeys(chosen.tolist()):
+        with contextlib.suppress(UnreadableImageError):  # it is reported when all images are read
+            sides.append(min(split.read(index).shape[:2]))
+    return DataFacts(source.name, len(split), int(np.median(sides)) if sides else 224, source.flip_safe)
+
+
+def _new_run_directory(out: str | Path | None, data: str, model: str) -> Path:
+    if out is None:
+        stem = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{Path(data).name}-{model}" if model else Path(data).name).strip("-")
+        return Path("runs") / f"{stem}-{datetime.now():%Y%m%d-%H%M%S}"
+    path = Path(out)
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise UsageError(
+            f"{path} exists and is not empty; choose another --out, or go on with: featherlight train --resume {path}"
+        )
+    return path
+
+
+def _build_model(recipe: Recipe, num_classes: int) -> nn.Module:
+    torch.manual_seed(recipe.seed)
+    return create_model(
+        recipe.model,
+        num_classes,
+        in_channels=recipe.in_channels,
+        input_size=recipe.input_size,
+        stem=recipe.stem,
+        dropout=recipe.dropout,
+    )
+
+
+def _augmentation(recipe: Recipe, num_classes: int) -> Augmentation:
+    return Augmentation(
+        recipe.input_size, recipe.crop, recipe.flip, recipe.trivial_augment, recipe.mixup, recipe.cutmix, num_classes
+    )
+
+
+def _load_training_images(
+    split: Split, preprocessing: Preprocessing, augmentation: Augmentation, recipe: Recipe
+) -> TrainBatches:
+    stored = storage_preprocessing(preprocessing, augmentation)
+    if not fits_in_memory(len(split), stored):
+        note(f"{len(split):,} images do not fit in memory; {recipe.workers} processes read them while training")
+        return StreamedBatches(split, preprocessing, augmentation, recipe.batch_size, recipe.seed, recipe.workers)
+    with counting("reading images", len(split)) as advance:
+        images, labels, unreadable = read_prepared(split, stored, advance)
+    return MemoryBatches(
+        torch.from_numpy(images), torch.from_numpy(labels), augmentation, recipe.batch_size, recipe.seed, unreadable
+    )
+
+
+def _show(run: Path, recipe: Recipe, source: Source) -> None:
+    counts = ", ".join(f"{len(split):,} {name}" for name, split in source.splits.items())
+    note(f"{source.name}: {len(source.classes)} classes; images: {counts}")
+    fields = ", ".join(f"{name}={value}" for name, value in recipe.to_dict().items() if name != "data")
+    note(f"recipe: {fields}")
+    note(f"run: {run}")
+
+
+@contextlib.contextmanager
+def _memory_advice(recipe: Recipe) -> Iterator[None]:
+    """Turns "out of memory" into what to do about it."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise _out_of_memory(recipe) from error
+    except RuntimeError as error:  # the CPU allocator has no class of its own
+        if "can't allocate memory" in str(error) or "not enough memory" in str(error):
+            raise _out_of_memory(recipe) from error
+        raise
+
+
+def _out_of_memory(recipe: Recipe) -> FeatherlightError:
+    smaller = max(1, recipe.batch_size // 2)
+    return FeatherlightError(f"out of memory with batch_size {recipe.batch_size}; try: --set batch_size={smaller}")
+
+
+class _Observer:
+    """Shows training on the console and writes its rows."""
+
+    def __init__(self, run: Path, shown: Bar) -> None:
+        self._run, self._shown = run, shown
+        self._log: MetricsLog | None = None
+
+    def __enter__(self) -> _Observer:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._log is not None:
+            self._log.close()
+        if kind is not None and issubclass(kind, TrainingStoppedError):
+            write_curves(self._run / "curves.png", read_metrics(self._run))
+
+    def open_log(self, epochs_done: int) -> None:
+        self._log = MetricsLog(self._run, epochs_done)
+
+    def step(self, text: str, part_done: float) -> None:
+        self._shown.update(part_done, text)
+
+    def epoch(self, row: Row) -> None:
+        assert self._log is not None  # noqa: S101  (opened before training starts)
+        self._log.append(row)
+        self._shown.line(
+            f"epoch {row['epoch']:>3}  train loss {row['train_loss']:.3f}  val loss {row['val_loss']:.3f}  "
+            f"val accuracy {row['val_top1']:.2%}  {row['images_per_s']:.0f} images/s  {duration(row['seconds'])}"
+        )

@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn import metrics as sklearn_metrics
+
+from featherlight.errors import DataError, FeatherlightError
+from featherlight.metrics import Evaluation, cross_entropy, evaluate_logits, fit_temperature, softmax
+
+CONTRACT_KEYS = [
+    "model", "data", "split", "engine", "num_images", "classes", "top1", "top5", "loss", "macro_f1", "per_class",
+    "confusion_matrix", "most_confused",
+]  # fmt: skip
+
+
+def evaluate(logits: Any, labels: Any, classes: list[str] | None = None, **options: Any) -> Evaluation:
+    names = classes or [f"class {i}" for i in range(np.shape(logits)[1])]
+    return evaluate_logits(logits, labels, names, model="net", data="digits", split="test", engine="torch", **options)
+
+
+def logits_that_say(predicted: list[int], num_classes: int) -> np.ndarray:
+    return 3.0 * np.eye(num_classes)[predicted]
+
+
+@st.composite
+def logits_and_labels(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
+    rows, classes = draw(st.integers(1, 40)), draw(st.integers(2, 9))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    labels = rng.integers(0, classes, rows)
+    if draw(st.booleans()):  # few distinct values: ties
+        return rng.integers(0, 3, (rows, classes)).astype(np.float32), labels
+    return rng.normal(0, draw(st.sampled_from([0.1, 1, 30])), (rows, classes)).astype(np.float32), labels
+
+
+def test_softmax_is_exp_over_sum() -> None:
+    logits = np.array([[0.0, 1.0, -2.0], [3.0, 3.0, 3.0]])
+    expected = np.exp(logits / 2) / np.exp(logits / 2).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(softmax(logits, temperature=2.0), expected, rtol=1e-14)
+
+
+def test_softmax_of_huge_logits_stays_finite() -> None:
+    np.testing.assert_array_equal(softmax([[1e30, -1e30, 0.0]], temperature=0.05), [[1.0, 0.0, 0.0]])
+
+
+def test_cross_entropy_is_mean_negative_log_probability() -> None:
+    logits = np.array([[0.0, 1.0, -2.0], [0.5, 0.1, 0.2]], dtype=np.float32)
+    expected = -np.log(softmax(logits, 1.7)[[0, 1], [2, 0]]).mean()
+    assert cross_entropy(logits, [2, 0], temperature=1.7) == pytest.approx(expected, rel=1e-14)
+
+
+def test_cross_entropy_of_a_certain_mistake_is_large_and_finite() -> None:
+    assert cross_entropy([[1e4, 0.0]], [1]) == 1e4
+
+
+@given(logits_and_labels())
+def test_fitted_temperature_is_as_good_as_a_fine_grid(sample: tuple[np.ndarray, np.ndarray]) -> None:
+    logits, labels = sample
+    temperature = fit_temperature(logits, labels)
+    assert 0.05 <= temperature <= 20
+    loss = cross_entropy(logits, labels, temperature)
+    assert loss <= cross_entropy(logits, labels)
+    if len(labels) > 1 and np.any(logits.argmax(axis=1) != labels):
+        grid = np.geomspace(0.05, 20, 300)
+        assert loss <= min(cross_entropy(logits, labels, t) for t in grid) + 1e-9
+
+
+def test_fitted_temperature_undoes_a_known_scale() -> None:
+    rng = np.random.default_rng(0)
+    honest = rng.normal(0, 2, (5000, 6))
+    labels = np.array([rng.choice(6, p=row) for row in softmax(honest)])
+    reference = fit_temperature(honest, labels)
+    assert reference == pytest.approx(1.0, abs=0.05)  # sampling noise of 5000 labels
+    assert fit_temperature(3 * honest, labels) == pytest.approx(3 * reference, rel=1e-9)
+
+
+def test_temperature_stays_one_without_anything_to_learn_from() -> None:
+    assert fit_temperature(np.zeros((0, 3)), np.zeros(0, dtype=int)) == 1.0
+    assert fit_temperature([[0.0, 2.0]], [0]) == 1.0
+    assert fit_temperature(np.zeros((4, 3)), [0, 1, 2, 0]) == 1.0  # equal logits: no temperature changes anything
+    assert fit_temperature(logits_that_say([0, 1, 2], 3), [0, 1, 2]) == 1.0  # all right: would go to zero
+
+
+def test_temperature_of_a_model_worse_than_chance_stops_at_the_upper_end() -> None:
+    assert fit_temperature(logits_that_say([1, 0, 1], 2), [0, 1, 0]) == pytest.approx(20.0)
+
+
+def test_evaluation_of_a_small_case_by_hand() -> None:
+    labels, predicted = [0, 0, 0, 1, 1, 2], [0, 1, 1, 1, 2, 2]
+    result = evaluate(logits_that_say(predicted, 4), labels, ["ant", "bee", "cow", "dog"])
+    assert result.num_images == 6
+    assert result.top1 == 0.5
+    assert result.confusion_matrix == [[1, 2, 0, 0], [0, 1, 1, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
+    assert result.most_confused == [["ant", "bee", 2], ["bee", "cow", 1]]
+    assert result.per_class["ant"] == {"precision": 1.0, "recall": 1 / 3, "f1": 0.5, "support": 3}
+    assert result.per_class["dog"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 0}
+    assert result.macro_f1 == pytest.approx((1 / 2 + 2 / 5 + 2 / 3) / 3, rel=1e-15)  # no image shows a dog
+
+
+@given(logits_and_labels())
+def test_evaluation_agrees_with_scikit_learn(sample: tuple[np.ndarray, np.ndarray]) -> None:
+    logits, labels = sample
+    result, predicted, every = evaluate(logits, labels), logits.argmax(axis=1), np.arange(logits.shape[1])
+    precision, recall, f1, support = sklearn_metrics.precision_recall_fscore_support(
+        labels, predicted, labels=every, zero_division=0
+    )
+    rows = list(result.per_class.values())
+    for key, expected in {"precision": precision, "recall": recall, "f1": f1, "support": support}.items():
+        np.testing.assert_allclose([row[key] for row in rows], expected, rtol=1e-12)
+    assert result.confusion_matrix == sklearn_metrics.confusion_matrix(labels, predicted, labels=every).tolist()
+    assert result.top1 == pytest.approx(sklearn_metrics.accuracy_score(labels, predicted), rel=1e-12)
+    probabilities = softmax(logits)
+    if probabilities[np.arange(len(labels)), labels].min() > 1e-15:  # below, scikit-learn clips
+        expected_loss = sklearn_metrics.log_loss(labels, probabilities, labels=every)
+        assert result.loss == pytest.approx(expected_loss, rel=1e-12, abs=1e-15)
+    present = np.unique(labels)
+    expected_f1 = sklearn_metrics.f1_score(labels, predicted, labels=present, average="macro", zero_division=0)
+    assert result.macro_f1 == pytest.approx(expected_f1, rel=1e-12)
+
+
+@given(logits_and_labels())
+def test_top5_counts_ties_in_class_order(sample: tuple[np.ndarray, np.ndarray]) -> None:
+    logits, labels = sample
+    best = np.argsort(-logits, axis=1, kind="stable")[:, :5]
+    assert evaluate(logits, labels).top5 == np.mean([label in row for label, row in zip(labels, best, strict=True)])
+
+
+def test_most_confused_lists_ten_pairs_in_order() -> None:
+    labels = np.repeat(np.arange(12), np.arange(1, 13))
+    result = evaluate(logits_that_say(list((labels + 1) % 12), 12), labels)
+    assert [count for _, _, count in result.most_confused] == list(range(12, 2, -1))
+    assert result.most_confused[0] == ["class 11", "class 0", 12]
+
+
+def test_temperature_changes_loss_and_nothing_else() -> None:
+    logits, labels = np.array([[2.0, 1.0, 0.0], [0.0, 1.0, 2.0]]), [0, 0]
+    plain, cooled = evaluate(logits, labels), evaluate(logits, labels, temperature=4.0)
+    assert cooled.loss == cross_entropy(logits, labels, 4.0) != plain.loss
+    assert (cooled.top1, cooled.per_class, cooled.temperature) == (plain.top1, plain.per_class, 4.0)
+
+
+def test_json_holds_the_contract_and_comes_back_equal() -> None:
+    unreadable = [("broken \udcff.png", "not an image")]  # a name that is no UTF-8
+    logits = logits_that_say([0, 1, 1], 3).astype(np.float32)
+    result = evaluate(
+        logits, np.array([0, 1, 2]), ["猫", 'a "b"', "<c>"], temperature=np.float32(1.5), unreadable=unreadable
+    )
+    text = result.to_json()
+    assert list(json.loads(text)) == [*CONTRACT_KEYS, "temperature", "unreadable"] == [f.name for f in fields(result)]
+    assert Evaluation.from_json(text) == result
+    assert text.encode("utf-8").decode("ascii").count("\n") == len(fields(result)) + 2
+
+
+def test_json_with_fields_of_a_later_version_is_read() -> None:
+    result = evaluate(logits_that_say([0, 1], 2), [0, 1])
+    text = result.to_json().replace("{\n", '{\n  "ece": 0.1,\n', 1)
+    assert Evaluation.from_json(text) == result
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"model": "x"}'])
+def test_json_that_is_no_evaluation_is_refused(text: str) -> None:
+    with pytest.raises(DataError, match="featherlight evaluate"):
+        Evaluation.from_json(text)
+
+
+def test_no_images_are_an_error_that_names_split_and_data() -> None:
+    with pytest.raises(DataError, match="test split of digits"):
+        evaluate(np.zeros((0, 3)), np.zeros(0, dtype=int))
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_broken_outputs_are_an_error_that_counts_them(bad: float) -> None:
+    with pytest.raises(FeatherlightError, match="1 of 2 images"):
+        evaluate([[0.0, 1.0], [0.0, bad]], [0, 1])
+
+
+@pytest.mark.parametrize("labels", [[0, 1, 2], [0, 3], [-1, 0]])
+def test_labels_that_do_not_fit_are_refused(labels: list[int]) -> None:
+    with pytest.raises(ValueError, match="fit"):
+        evaluate(np.zeros((2, 3)), labels)
