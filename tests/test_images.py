@@ -44,6 +44,13 @@ def reason(image: object) -> str:
     return error.value.reason
 
 
+def decode_or_reason(data: bytes) -> np.ndarray | str:
+    try:
+        return load_image(data)
+    except UnreadableImageError as error:  # anything else is a failure
+        return error.reason
+
+
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "PPM"])
 def test_lossless_formats_keep_every_pixel(kind: str) -> None:
     np.testing.assert_array_equal(load_image(encode(Image.fromarray(COLOUR), kind)), COLOUR)
@@ -256,7 +263,7 @@ def test_errors_name_the_file_and_say_why_in_a_few_words(tmp_path: Path) -> None
     with pytest.raises(UnreadableImageError, match=r"empty\.png: empty file") as error:
         load_image(empty)
     assert error.value.path == str(empty)
-    with pytest.raises(UnreadableImageError, match="^upload 3: empty file$"):
+    with pytest.raises(UnreadableImageError, match=r"^upload 3: empty file$"):
         load_image(b"", name="upload 3")
 
 
@@ -280,10 +287,8 @@ ENCODED = {kind: encode(Image.fromarray(PHOTO), kind) for kind in ("JPEG", "PNG"
 def test_cut_anywhere_is_an_image_or_unreadable(kind: str, data: st.DataObject) -> None:
     whole = ENCODED[kind]
     cut = data.draw(st.integers(0, len(whole) - 1))
-    try:
-        assert load_image(whole[:cut]).shape == PHOTO.shape
-    except UnreadableImageError as error:
-        assert 0 < len(error.reason) < 100
+    outcome = decode_or_reason(whole[:cut])
+    assert 0 < len(outcome) < 100 if isinstance(outcome, str) else outcome.shape == PHOTO.shape
 
 
 @settings(deadline=None, max_examples=300)
@@ -292,13 +297,13 @@ def test_damaged_bytes_are_an_image_or_unreadable(kind: str, data: st.DataObject
     damaged = bytearray(ENCODED[kind])
     for _ in range(data.draw(st.integers(1, 4))):
         damaged[data.draw(st.integers(0, min(200, len(damaged) - 1)))] = data.draw(st.integers(0, 255))
-    try:
-        image = load_image(bytes(damaged))
-        assert image.dtype == np.uint8
-        assert image.ndim == 3
-        assert image.shape[2] == 3
-    except UnreadableImageError as error:
-        assert 0 < len(error.reason) < 100
+    outcome = decode_or_reason(bytes(damaged))
+    if isinstance(outcome, str):
+        assert 0 < len(outcome) < 100
+    else:
+        assert outcome.dtype == np.uint8
+        assert outcome.ndim == 3
+        assert outcome.shape[2] == 3
 
 
 @settings(deadline=None)
@@ -313,7 +318,7 @@ def test_bombs_are_refused_by_their_header(size: tuple[int, int]) -> None:
 
 
 def test_image_just_below_the_limit_is_not_called_a_bomb() -> None:
-    assert 10_000 * 10_000 <= MAX_PIXELS
+    assert MAX_PIXELS == 10_000 * 10_000
     assert reason(png_header(10_000, 10_000)) == "truncated"
 
 
@@ -481,7 +486,7 @@ def test_dict_round_trip(size: int, resize: str, fraction: float, channels: int,
     ],
 )
 def test_hostile_values_are_refused(key: str, value: object) -> None:
-    with pytest.raises(ModelFileError, match="preprocessing: .*(number|must)"):
+    with pytest.raises(ModelFileError, match=r"preprocessing: .*(number|must)"):
         Preprocessing.from_dict({**Preprocessing(32).to_dict(), key: value})
 
 

@@ -25,7 +25,7 @@ def make_images() -> Callable[..., list[Path]]:
 
     def make(folder: Path, count: int, seed: int = 0, side: int = 6) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
-        rng = np.random.default_rng([seed, *folder.name.encode()])
+        rng = np.random.default_rng([seed, *os.fsencode(folder.name)])
         files = [folder / f"{i:03d}.png" for i in range(count)]
         for file in files:
             Image.fromarray(rng.integers(0, 256, (side, side, 3), dtype=np.uint8)).save(file)

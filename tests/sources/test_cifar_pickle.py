@@ -4,6 +4,7 @@ import os
 import pickle
 import resource
 import struct
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -188,7 +189,5 @@ def test_damaged_pickles_are_a_dictionary_or_a_data_error(data: st.DataObject) -
     if damaged:
         for _ in range(data.draw(st.integers(0, 3))):
             damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
-    try:
+    with suppress(DataError):  # anything else is a failure
         assert isinstance(load_batch(bytes(damaged), "f"), dict)
-    except DataError as error:
-        assert str(error).startswith("f: ")

@@ -154,7 +154,8 @@ def test_split_can_be_pickled(split_root: Path) -> None:
 def test_images_are_known_by_extension_at_any_depth(split_root: Path, make_images: MakeImages) -> None:
     cat = split_root / "val" / "cat"
     (cat / "deep" / "er").mkdir(parents=True)
-    names = "a.PNG b.Jpg c.jpeg d.jpe e.jfif f.webp g.bmp h.gif i.tif j.TIFF k.ppm l.pgm deep/er/m.pbm".split()
+    suffixes = ["PNG", "Jpg", "jpeg", "jpe", "jfif", "webp", "bmp", "gif", "tif", "TIFF", "ppm", "pgm", "pbm"]
+    names = [*(f"a.{suffix}" for suffix in suffixes), "deep/er/b.png"]
     for name in names:
         shutil.copy(cat / "000.png", cat / name)
     for name in ("readme.txt", ".hidden.png", "Thumbs.db", "png", "x.png.bak"):
@@ -209,13 +210,13 @@ def test_links_to_files_and_folders_are_followed(split_root: Path, tmp_path: Pat
 
 def test_circles_of_links_end(split_root: Path) -> None:
     cat, dog = split_root / "train" / "cat", split_root / "train" / "dog"
-    (cat / "up").symlink_to(split_root / "train")
+    before = relative(open_source(split_root), "train")
     (cat / "self").symlink_to(cat)
-    (dog / "cats").symlink_to(cat)
+    (dog / "deep").mkdir()
+    (dog / "deep" / "back").symlink_to(dog)
     (dog / "a").symlink_to(dog / "b")
     (dog / "b").symlink_to(dog / "a")
-    paths = relative(open_source(split_root), "train")
-    assert len(paths) == len({os.path.realpath(split_root / path) for path in paths if path.count("/") == 2}) + 4 + 8
+    assert relative(open_source(split_root), "train") == before
 
 
 def test_broken_link_is_reported_not_passed_over(tmp_path: Path, make_images: MakeImages) -> None:

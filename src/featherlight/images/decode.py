@@ -145,12 +145,16 @@ def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
         rgb = Image.fromarray(_to_eight_bits(image)).convert("RGB")
     elif image.has_transparency_data:
         rgb = Image.new("RGB", image.size, "white")
-        opaque = image.convert("RGBA")
-        rgb.paste(opaque, mask=opaque)
+        coloured = _convert(image, "RGBA")
+        rgb.paste(coloured, mask=coloured)
     else:
-        rgb = image.convert("RGB")
+        rgb = _convert(image, "RGB")
     turn = _UPRIGHT.get(_orientation(image))
     return np.array(rgb if turn is None else rgb.transpose(turn))
+
+
+def _convert(image: Image.Image, mode: str) -> Image.Image:
+    return image if image.mode == mode else image.convert(mode)  # Pillow would copy
 
 
 def _check_size(width: int, height: int) -> None:

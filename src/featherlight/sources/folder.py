@@ -154,7 +154,7 @@ def _find_split_folders(root: Path) -> dict[SplitName, str]:
         return {"train": ""}
     if "train" not in found:
         raise DataError(f"{root}: has {', '.join(f'{name}/' for name in found.values())} but no train/: {_EXPECTED}")
-    return found
+    return {split: found[split] for split in ("train", "val", "test") if split in found}
 
 
 def _list_classes(root: Path, folder: str) -> _Listing:
