@@ -106,10 +106,9 @@ def read_card(path: Path) -> ModelCard:
         temperature=_checked_temperature(path, metadata.get("temperature", "1.0")),
         provenance=_json_field(path, metadata, "provenance", dict),
     )
-    if card.arguments.get("num_classes") != len(card.classes):
-        raise ModelFileError(
-            f"{path}: the network has {card.arguments.get('num_classes')} outputs, but {len(card.classes)} classes are named"
-        )
+    outputs = card.arguments.get("num_classes")
+    if outputs != len(card.classes):
+        raise ModelFileError(f"{path}: the network has {outputs} outputs, but {len(card.classes)} classes are named")
     return card
 
 

@@ -51,7 +51,8 @@ def command(
         return
     click.echo(f"{result.data}, {result.split}: {result.num_images:,} images")
     click.echo(
-        f"accuracy {result.top1:.2%}   top-5 {result.top5:.2%}   loss {result.loss:.4f}   macro F1 {result.macro_f1:.4f}\n"
+        f"accuracy {result.top1:.2%}   top-5 {result.top5:.2%}   "
+        f"loss {result.loss:.4f}   macro F1 {result.macro_f1:.4f}\n"
     )
     rows = [
         {"class": name, **{key: _shown(value) for key, value in scores.items()}}

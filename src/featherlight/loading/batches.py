@@ -112,7 +112,7 @@ class seeded:  # noqa: N801  (reads as a verb, like contextlib's own)
 
     def __enter__(self) -> None:
         self._state = torch.get_rng_state()
-        torch.random.default_generator.manual_seed(self._seed)
+        torch.default_generator.manual_seed(self._seed)
 
     def __exit__(self, *_: object) -> None:
         torch.set_rng_state(self._state)
@@ -175,8 +175,8 @@ class StreamedBatches:
             if images is None:
                 continue
             with seeded(source.seed, epoch, number):
-                images = finish_images(crop_batch(images, rest), augmentation)
-            yield Batch(number, images, labels)
+                augmented = finish_images(crop_batch(images, rest), augmentation)
+            yield Batch(number, augmented, labels)
 
 
 def _collate(rows: Sequence[Any]) -> tuple[Tensor | None, Tensor, list[Unreadable]]:

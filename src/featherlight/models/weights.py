@@ -44,10 +44,9 @@ def save_model(
         raise UsageError(
             f"{len(classes)} class names for {arguments['num_classes']} outputs; one different name each is needed"
         )
-    if preprocessing.in_channels != arguments["in_channels"]:
-        raise UsageError(
-            f"the preprocessing gives {preprocessing.in_channels} channels, the network takes {arguments['in_channels']}"
-        )
+    given, taken = preprocessing.in_channels, arguments["in_channels"]
+    if given != taken:
+        raise UsageError(f"the preprocessing gives {given} channels, the network takes {taken}")
     name = arguments.pop("name")
     card = ModelCard(name, arguments, tuple(classes), preprocessing, temperature, provenance or {})
     tensors = {key: tensor.detach().cpu().contiguous().numpy() for key, tensor in model.state_dict().items()}

@@ -51,3 +51,24 @@ class Source:
     fingerprint: str
     flip_safe: bool = True
     unreadable: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class _Joined:
+    """Reads image ``i`` of several splits one behind the other."""
+
+    splits: tuple[Split, ...]
+
+    def __call__(self, index: int) -> RGBImage:
+        for split in self.splits:
+            if index < len(split):
+                return split.read(index)
+            index -= len(split)
+        raise IndexError(index)
+
+
+def join_splits(source: Source) -> Split:
+    """All images of a source as one split."""
+    splits = tuple(source.splits.values())
+    labels = np.concatenate([split.labels for split in splits])
+    return Split(labels, tuple(path for split in splits for path in split.paths), _Joined(splits))

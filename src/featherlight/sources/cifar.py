@@ -272,7 +272,7 @@ def _download(kind: CifarName, folder: Path) -> Path:
     except ImportError as error:
         raise MissingExtraError("torchvision", "train", f"downloading {kind}") from error
     dataset = {"cifar10": CIFAR10, "cifar100": CIFAR100}[kind]
-    target = folder / dataset.filename
+    target: Path = folder / dataset.filename
     with atomic_path(target) as temporary:
         try:
             with redirect_stdout(sys.stderr):  # standard output belongs to results

@@ -106,7 +106,8 @@ def load_checkpoint(
         raise ModelFileError(f"{path}: damaged checkpoint ({error}); train again into a new folder") from error
     if metadata.get("fingerprint") != fingerprint:
         raise ModelFileError(
-            f"{run}: the images have changed since this run began, so it cannot be taken up again. Train anew with: featherlight train"
+            f"{run}: the images have changed since this run began, so it cannot be taken up "
+            "again. Train anew with: featherlight train"
         )
     try:
         for name, module in modules.items():
@@ -129,7 +130,7 @@ def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tens
     for name, value in tensors.items():
         index, _, key = name.partition("/")
         parameter = parameters[int(index)]
-        if value.shape == parameter.shape:
-            value = torch.empty_like(parameter, requires_grad=False).copy_(value)
-        state.setdefault(int(index), {})[key] = value
+        same_shape = value.shape == parameter.shape  # AdamW's step counters have none
+        buffer = torch.empty_like(parameter, requires_grad=False).copy_(value) if same_shape else value
+        state.setdefault(int(index), {})[key] = buffer
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -15,10 +16,10 @@ import tomli_w
 from featherlight.errors import UsageError
 from featherlight.files import write_text
 
-try:
+if sys.version_info >= (3, 11):
     import tomllib
-except ModuleNotFoundError:  # Python 3.10
-    import tomli as tomllib  # type: ignore[import-not-found,no-redef,unused-ignore]
+else:
+    import tomli as tomllib
 
 DEFAULT_MODEL = "shufflenet_v2_x0_5"
 RECIPE_FILE_NAME = "recipe.toml"

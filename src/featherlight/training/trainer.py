@@ -21,7 +21,7 @@ from featherlight.images import Preprocessing
 from featherlight.loading.augment import Augmentation, mix_batch, random_seed_for
 from featherlight.loading.batches import Batch, TrainBatches
 from featherlight.models.engine import normalized
-from featherlight.training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from featherlight.training.checkpoint import load_checkpoint, save_checkpoint
 from featherlight.training.clock import Clock
 from featherlight.training.optimiser import build_average, build_optimizer
 from featherlight.training.recipe import Recipe
@@ -232,7 +232,7 @@ class Trainer:
     def _explain_divergence(self, value: float) -> str:
         rate = self.optimizer.param_groups[0]["lr"]
         return (
-            f"the loss became {value} in epoch {self.progress.epoch + 1}, step {self.progress.step} (learning rate {rate:.2g}): "
-            f"training diverged. The last good checkpoint is kept in {self.run / 'last'}. "
+            f"training diverged: the loss became {value} in epoch {self.progress.epoch + 1}, step {self.progress.step} "
+            f"(learning rate {rate:.2g}). The last good checkpoint is kept in {self.run / 'last'}. "
             f"Try a third of the rate: --set learning_rate={self.recipe.learning_rate / 3:.2g}"
         )

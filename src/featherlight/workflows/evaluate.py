@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +17,13 @@ from featherlight.files import write_text
 from featherlight.metrics import Evaluation, evaluate_logits, softmax
 from featherlight.report import Mistake, write_report
 from featherlight.sources import open_source
-from featherlight.sources.base import Source, Split
+from featherlight.sources.base import Source, Split, SplitName, join_splits
 from featherlight.sources.reading import Unreadable, prepared_batches
 
 EVALUATION_FILE_NAME = "evaluation.json"
 REPORT_FILE_NAME = "report.html"
 MISTAKES_SHOWN = 36
+ALL = "all"
 
 
 def evaluate(
@@ -40,7 +41,7 @@ def evaluate(
     Args:
         model: run directory or model file.
         data: images; by default those the model was trained on.
-        split: ``test``, ``val`` or ``train``; by default test if there is one, else val.
+        split: ``test``, ``val``, ``train`` or ``all``; by default test if there is one, else val.
         engine: runtime.
         device: where the torch engine computes.
         out: folder for ``evaluation.json`` and ``report.html``.
@@ -67,7 +68,7 @@ def choose_split(source: Source, split: str | None) -> str:
         UsageError: the source has no such split.
     """
     name = split or ("test" if "test" in source.splits else "val")
-    if name not in source.splits:
+    if name != ALL and name not in source.splits:
         raise UsageError(f"{source.name} has no {name} split; it has: {', '.join(source.splits)}")
     return name
 
@@ -84,7 +85,7 @@ def evaluate_split(
         DataError: a class that training never saw; with ``strict`` also an unreadable image.
     """
     card = engine.card
-    images: Split = source.splits[split]  # type: ignore[index]
+    images = join_splits(source) if split == ALL else source.splits[cast("SplitName", split)]
     labels_of = _align_classes(source.classes, card.classes)
     logits, positions, unreadable = _run(engine, images)
     report_unreadable(unreadable, strict=strict)

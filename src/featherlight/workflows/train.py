@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -52,7 +53,8 @@ class Run:
     Attributes:
         path: the run directory.
         model_path: the model file in it.
-        metrics: the last row of ``metrics.jsonl``, and ``split``, ``top1``, ``top5``, ``loss``, ``macro_f1`` of the evaluation.
+        metrics: the last row of ``metrics.jsonl``, and of the evaluation ``split``, ``num_images``, ``top1``, ``top5``,
+            ``loss``, ``macro_f1``.
     """
 
     path: Path
@@ -110,7 +112,7 @@ def _run_recipe(run: Path, recipe: Recipe, source: Source) -> Run:
     with _memory_advice(recipe):
         network = _build_model(recipe, len(source.classes)).to(device)
         if recipe.speed == "auto":
-            network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            network = network.to(memory_format=torch.channels_last)
         batches = _load_training_images(source.splits["train"], preprocessing, augmentation, recipe)
         validation = ValidationSet(source.splits["val"], preprocessing, device)
         report_unreadable([*batches.unreadable, *validation.unreadable], strict=recipe.strict)
@@ -171,14 +173,11 @@ def reproduce_command(recipe: Recipe, source: Source) -> str:
         if name not in {"data", *basic} and usual.get(name) != value
     ]
     return " ".join(
-        [f"featherlight train {_quoted(recipe.data)} --model {recipe.model} {length} --seed {recipe.seed}", *changed]
+        [
+            f"featherlight train {shlex.quote(recipe.data)} --model {recipe.model} {length} --seed {recipe.seed}",
+            *changed,
+        ]
     )
-
-
-def _quoted(text: str) -> str:
-    import shlex
-
-    return shlex.quote(text)
 
 
 def _facts(source: Source) -> DataFacts:

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+COLOURS = {"blue": (40, 60, 200), "green": (50, 180, 60), "red": (210, 40, 50)}
+IMAGES_PER_CLASS = {"train": 12, "val": 4, "test": 4}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _clean_surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FEATHERLIGHT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.delenv("FEATHERLIGHT_DATA", raising=False)
+        patch.delenv("FEATHERLIGHT_DEBUG", raising=False)
+        yield
+
+
+@pytest.fixture(scope="session")
+def paint() -> Callable[[Path, str, int], Path]:
+    """Writes a noisy 32 px PNG of a colour; the same seed gives the same image."""
+
+    def write(path: Path, colour: str, seed: int) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        noise = np.random.default_rng([seed, *colour.encode()]).integers(-40, 41, (32, 32, 3))
+        pixels = np.clip(np.array(COLOURS[colour]) + noise, 0, 255).astype(np.uint8)
+        Image.fromarray(pixels).save(path, "PNG")
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def color_folder(tmp_path_factory: pytest.TempPathFactory, paint: Callable[[Path, str, int], Path]) -> Path:
+    """``train/ val/ test/`` with blue, green and red in each: 12, 4 and 4 images a class. Only to be read."""
+    root = tmp_path_factory.mktemp("colors")
+    for number, (split, count) in enumerate(IMAGES_PER_CLASS.items()):
+        for colour in COLOURS:
+            for k in range(count):
+                paint(root / split / colour / f"{k:02}.png", colour, 100 * number + k)
+    return root
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory, color_folder: Path) -> Path:
+    """The run directory of a network really trained on ``color_folder``; it tells the colours apart. Only to be read."""
+    import featherlight
+
+    out = tmp_path_factory.mktemp("runs") / "tiny"
+    run = featherlight.train(color_folder, "shufflenet_v2_x0_5", out=out, epochs=3, batch_size=4, seed=0, device="cpu")
+    return run.path
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
+    """Runs a command in this process."""
+    from featherlight.cli.main import run
+
+    def call(*arguments: object) -> Answer:
+        capsys.readouterr()
+        code = run([str(argument) for argument in arguments])
+        return Answer(code, *capsys.readouterr())
+
+    return call

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import pytest
+
+from featherlight.console import bar, counting, duration, note
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0:00"), (0.4, "0:00"), (59.6, "1:00"), (75, "1:15"), (3599, "59:59"), (4000, "1:06:40"), (-3, "0:00")],
+)
+def test_durations_read_like_a_clock(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize("text", ["plain", "[red]a[/red].png", "photos/:cat:/1.png", "x" * 500, "猫.png: truncated"])
+def test_notes_stand_on_standard_error_as_they_are(capsys: pytest.CaptureFixture[str], text: str) -> None:
+    note(text)
+    assert capsys.readouterr() == ("", text + "\n")
+
+
+def test_without_a_terminal_a_bar_is_silent_and_its_lines_stay(capsys: pytest.CaptureFixture[str]) -> None:
+    with bar("training") as shown:
+        shown.update(0.5, "half")
+        shown.line("epoch 1")
+    assert capsys.readouterr() == ("", "epoch 1\n")
+
+
+def test_counting_nothing_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
+    with counting("reading", 0) as advance:
+        advance(0)
+    assert capsys.readouterr().out == ""

@@ -1,0 +1,189 @@
+"""The names that other people's scripts rely on, checked on the whole way: train, evaluate, predict."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import featherlight
+from featherlight.sources import open_source
+
+
+def command(*arguments: str | Path, exit_code: int = 0) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "featherlight", *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == exit_code, done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def digits_run(tmp_path_factory):
+    run = tmp_path_factory.mktemp("contract") / "run"
+    options = ["--model", "mobilenet_v1_x0_25", "--epochs", "2", "--seed", "1", "--device", "cpu"]
+    command("train", "digits", *options, "--out", run, "--set", "label_smoothing=0.05")
+    return run
+
+
+@pytest.fixture(scope="module")
+def digit_images(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images")
+    split = open_source("digits").splits["test"]
+    for index in range(3):
+        Image.fromarray(split.read(index)).save(folder / f"digit {index}.png")
+    return folder
+
+
+def test_run_directory(digits_run):
+    names = {path.name for path in digits_run.iterdir()}
+    assert {
+        "model.safetensors",
+        "recipe.toml",
+        "metrics.jsonl",
+        "evaluation.json",
+        "report.html",
+        "curves.png",
+        "last",
+    } <= names
+    assert any(name.startswith("events.") for name in names)
+    rows = [json.loads(line) for line in (digits_run / "metrics.jsonl").read_text().splitlines()]
+    keys = [
+        "epoch",
+        "step",
+        "images_seen",
+        "seconds",
+        "images_per_s",
+        "learning_rate",
+        "train_loss",
+        "val_loss",
+        "val_top1",
+    ]
+    assert [list(row) for row in rows] == [keys, keys]
+    assert "label_smoothing = 0.05" in (digits_run / "recipe.toml").read_text()
+
+
+def test_evaluation_json(digits_run):
+    evaluation = json.loads((digits_run / "evaluation.json").read_text())
+    keys = {
+        "model", "data", "split", "engine", "num_images", "classes", "top1", "top5", "loss", "macro_f1", "per_class",
+        "confusion_matrix", "most_confused",
+    }  # fmt: skip
+    assert keys <= set(evaluation)
+    assert (evaluation["split"], evaluation["data"], evaluation["classes"]) == (
+        "test",
+        "digits",
+        [str(k) for k in range(10)],
+    )
+    matrix = evaluation["confusion_matrix"]
+    assert sum(map(sum, matrix)) == evaluation["num_images"]
+    assert evaluation["top1"] == pytest.approx(sum(matrix[k][k] for k in range(10)) / evaluation["num_images"])
+    for k, name in enumerate(evaluation["classes"]):
+        assert set(evaluation["per_class"][name]) == {"precision", "recall", "f1", "support"}
+        assert evaluation["per_class"][name]["support"] == sum(matrix[k])
+
+
+def test_evaluate_repeats_what_training_said(digits_run):
+    printed = json.loads(command("evaluate", digits_run, "--json").stdout)
+    saved = json.loads((digits_run / "evaluation.json").read_text())
+    assert printed.keys() == saved.keys()
+    assert {k: printed[k] for k in printed if k != "model"} == {k: saved[k] for k in saved if k != "model"}
+
+
+def test_evaluate_a_file_on_named_data_and_split(digits_run, tmp_path):
+    command("evaluate", digits_run / "model.safetensors", "digits", "--split", "val", "--out", tmp_path / "out")
+    assert json.loads((tmp_path / "out" / "evaluation.json").read_text())["split"] == "val"
+    assert (tmp_path / "out" / "report.html").stat().st_size > 1000
+
+
+def test_predict_json_rows(digits_run, digit_images):
+    (digit_images / "broken.png").write_bytes(b"no image")
+    done = command("predict", digits_run, digit_images, "--json", "--top", "3", exit_code=1)
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    good, bad = [row for row in rows if "error" not in row], [row for row in rows if "error" in row]
+    assert [set(row) for row in bad] == [{"path", "error"}]
+    assert len(good) == 3
+    for row in good:
+        assert set(row) == {"path", "label", "probability", "top", "rejected"}
+        assert row["rejected"] is False
+        assert len(row["top"]) == 3
+        assert row["top"][0] == [row["label"], row["probability"]]
+    (digit_images / "broken.png").unlink()
+
+
+def test_predict_csv_rows(digits_run, digit_images):
+    rows = list(csv.DictReader(io.StringIO(command("predict", digits_run, digit_images, "--csv").stdout)))
+    assert len(rows) == 3
+    assert all(row["label"] in map(str, range(10)) for row in rows)
+
+
+def test_models_json():
+    names = {row["name"] for row in json.loads(command("models", "--json").stdout)}
+    expected = {f"shufflenet_v1_g{g}_x1_0" for g in (1, 2, 3, 4, 8)} | {
+        f"shufflenet_v2_x{w}" for w in ("0_5", "1_0", "1_5", "2_0")
+    }
+    expected |= {f"mobilenet_v1_x{w}" for w in ("0_25", "0_5", "0_75", "1_0")}
+    assert expected | {"mobilenet_v2_x1_0", "mobilenet_v3_small", "mobilenet_v3_large"} <= names
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("train", "no-such-folder"),
+        ("train", "digits", "--model", "no_such_network"),
+        ("train", "digits", "--time", "15 minutes"),
+        ("train", "digits", "--epochs", "many"),
+        ("train", "digits", "--set", "speling=1"),
+        ("train", "digits", "--device", "abacus"),
+        ("train", "--resume", "no-such-run"),
+        ("evaluate", "no-such-run"),
+        ("predict", "no-such-run", "image.png"),
+        ("no-such-command",),
+    ],
+)
+def test_what_cannot_run_exits_with_2_and_says_why_in_two_lines(arguments, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "featherlight", *arguments], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert done.returncode == 2
+    assert 1 <= len(done.stderr.strip().splitlines()) <= 2
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_output_folder_that_is_not_empty_exits_with_2(digits_run):
+    before = sorted(path.name for path in digits_run.iterdir())
+    done = command("train", "digits", "--out", digits_run, exit_code=2)
+    assert "not empty" in done.stderr
+    assert sorted(path.name for path in digits_run.iterdir()) == before
+
+
+def test_python_names(digits_run, digit_images, tmp_path):
+    network = featherlight.create_model(
+        "shufflenet_v2_x0_5", num_classes=5, in_channels=1, input_size=32, stem=None, dropout=0.1
+    )
+    assert featherlight.list_models("mobilenet_v3*") == ["mobilenet_v3_small", "mobilenet_v3_large"]
+    preprocessing = featherlight.Preprocessing(32, mean=(0.5,), std=(0.25,))
+    featherlight.save_model(network, tmp_path / "five.safetensors", classes=list("abcde"), preprocessing=preprocessing)
+    loaded = featherlight.load_model(tmp_path / "five.safetensors")
+    assert (loaded.training, loaded.classes, loaded.preprocessing) == (False, tuple("abcde"), preprocessing)
+
+    (first, *_) = answers = featherlight.Predictor(digits_run, engine="auto").predict(
+        sorted(digit_images.glob("*.png")), top=5
+    )
+    assert len(answers) == 3
+    assert (first.label, first.probability) == first.top[0]
+    assert (first.rejected, first.error, len(first.top)) == (False, None, 5)
+    assert featherlight.evaluate(digits_run).split == "test"
+
+    run = featherlight.train("digits", model="mobilenet_v1_x0_25", epochs=1, out=tmp_path / "run", device="cpu")
+    assert run.path == tmp_path / "run"
+    assert run.model_path == run.path / "model.safetensors"
+    assert run.metrics["epoch"] == 1

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from featherlight.images import load_image
+from featherlight.sources import open_source
+
+DEMO = Path(__file__).parents[1] / "examples" / "demo.py"
+
+
+@pytest.fixture(scope="module")
+def demo() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("demo", DEMO)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_demo_takes_a_directory_that_does_not_exist(demo: ModuleType, tmp_path: Path) -> None:
+    taken = []
+    for _ in range(3):
+        taken.append(demo.free_directory(tmp_path, "demo").name)
+        (tmp_path / taken[-1]).mkdir()
+    assert taken == ["demo", "demo-2", "demo-3"]
+
+
+def test_demo_examples_are_test_images_and_say_what_they_show(demo: ModuleType, tmp_path: Path) -> None:
+    demo.write_examples(tmp_path / "examples")
+    digits = open_source("digits")
+    test = digits.splits["test"]
+    files = sorted((tmp_path / "examples").iterdir())
+    assert len(files) == 4
+    for index, file in enumerate(files):
+        np.testing.assert_array_equal(load_image(file), test.read(index))
+        assert file.stem.endswith(f"-shows-{digits.classes[test.labels[index]]}")
+
+
+@pytest.mark.slow
+def test_demo_trains_evaluates_and_names_digits(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, DEMO], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    answers = [line for line in done.stdout.splitlines() if line.startswith("runs/demo/examples/")]
+    assert len(answers) == 4
+    right = [line.split("-shows-")[1][0] == line.split(": ")[1][0] for line in answers]
+    assert sum(right) >= 3
+    assert (tmp_path / "runs/demo/report.html").is_file()
+
+
+def test_demo_ends_with_the_code_of_the_step_that_fails(tmp_path: Path) -> None:
+    (tmp_path / "runs").touch()  # where the run directory would have to be made
+    done = subprocess.run([sys.executable, DEMO], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import pytest
+
+from featherlight.errors import UsageError
+from featherlight.training.defaults import DataFacts, default_recipe
+
+
+def facts(num_train: int = 2000, typical_side: int = 100, flip_safe: bool = True, name: str = "photos") -> DataFacts:
+    return DataFacts(name, num_train, typical_side, flip_safe)
+
+
+@pytest.mark.parametrize(("side", "size"), [(8, 32), (32, 32), (33, 40), (64, 64), (100, 96), (150, 160), (1000, 224)])
+def test_input_size_follows_the_images(side, size):
+    assert default_recipe(facts(typical_side=side), {}).input_size == size
+
+
+def test_small_images_keep_their_size_in_the_network():
+    recipe = default_recipe(facts(typical_side=32), {})
+    assert (recipe.stem, recipe.crop, recipe.crop_fraction) == ("cifar", "pad", 1.0)
+
+
+def test_photos_get_the_published_stem_and_random_regions():
+    recipe = default_recipe(facts(typical_side=500), {})
+    assert (recipe.stem, recipe.crop, recipe.crop_fraction) == ("imagenet", "resized", 0.875)
+
+
+def test_defaults_follow_what_is_set():
+    recipe = default_recipe(facts(typical_side=500), {"input_size": "48", "optimizer": "adamw"})
+    assert (recipe.stem, recipe.crop, recipe.learning_rate) == ("cifar", "pad", 2e-3)
+
+
+def test_what_is_set_wins():
+    recipe = default_recipe(
+        facts(typical_side=32), {"crop": "none", "flip": "true", "batch_size": 7, "stem": "imagenet"}
+    )
+    assert (recipe.crop, recipe.flip, recipe.batch_size, recipe.stem) == ("none", True, 7, "imagenet")
+
+
+def test_mirrored_digits_are_no_digits():
+    assert not default_recipe(facts(flip_safe=False), {}).flip
+
+
+def test_a_budget_of_time_replaces_the_epochs():
+    recipe = default_recipe(facts(), {"time_s": 60.0})
+    assert (recipe.time_s, recipe.epochs) == (60.0, 0)
+
+
+def test_small_data_gets_small_batches_and_more_epochs():
+    few, many = default_recipe(facts(num_train=100), {}), default_recipe(facts(num_train=1_000_000), {})
+    assert (few.batch_size, few.epochs) == (16, 100)
+    assert (many.batch_size, many.epochs) == (128, 10)
+
+
+def test_an_unknown_field_lists_those_there_are():
+    with pytest.raises(UsageError, match="learning_rate"):
+        default_recipe(facts(), {"lr": 0.1})
