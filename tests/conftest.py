@@ -1,6 +1,14 @@
 from __future__ import annotations
 
+import os
+
+# Before torch is imported, and inherited by every process a test starts: two processes that each spin on all cores
+# slow each other down many times over, and tests run in parallel.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import resource
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,7 +44,7 @@ def paint() -> Callable[[Path, str, int], Path]:
 
     def write(path: Path, colour: str, seed: int) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
-        noise = np.random.default_rng([seed, *colour.encode()]).integers(-40, 41, (32, 32, 3))
+        noise = np.random.default_rng([seed, *colour.encode()]).integers(-25, 26, (32, 32, 3))
         pixels = np.clip(np.array(COLOURS[colour]) + noise, 0, 255).astype(np.uint8)
         Image.fromarray(pixels).save(path, "PNG")
         return path
@@ -57,12 +65,30 @@ def color_folder(tmp_path_factory: pytest.TempPathFactory, paint: Callable[[Path
 
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory, color_folder: Path) -> Path:
-    """The run directory of a network really trained on ``color_folder``; it tells the colours apart. Only to be read."""
+    """The run directory of a network really trained on ``color_folder``, all of it right. Only to be read."""
     import featherlight
 
     out = tmp_path_factory.mktemp("runs") / "tiny"
-    run = featherlight.train(color_folder, "shufflenet_v2_x0_5", out=out, epochs=3, batch_size=4, seed=0, device="cpu")
+    settings = {"epochs": 12, "batch_size": 6, "input_size": 16, "seed": 0, "device": "cpu"}
+    run = featherlight.train(color_folder, "shufflenet_v2_x0_5", out=out, **settings)
+    assert run.metrics["top1"] == 1.0
     return run.path
+
+
+@pytest.fixture
+def disk_with_room_for() -> Callable[[int], AbstractContextManager[None]]:
+    """Inside, a file that grows beyond so many bytes fails halfway, as on a full disk."""
+
+    @contextmanager
+    def limit(size: int) -> Iterator[None]:
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    return limit
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ def test_auto_is_the_best_device_there_is() -> None:
 
 @pytest.mark.parametrize("name", ["gpu", "", ":0", "CPU", "meta"])
 def test_unknown_device_is_an_error_that_lists_the_names(name: str) -> None:
-    with pytest.raises(UsageError, match="unknown device .* there are: auto, cpu, cuda, mps, npu, xpu"):
+    with pytest.raises(UsageError, match=r"unknown device .* there are: auto, cpu, cuda, mps, npu, xpu"):
         select_device(name)
 
 

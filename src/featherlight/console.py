@@ -15,7 +15,7 @@ PLAIN_INTERVAL_S = 30.0
 
 def notes() -> Console:
     """The console for progress and notes; results for machines have standard output to themselves."""
-    return Console(file=sys.stderr, highlight=False, soft_wrap=True, markup=False)
+    return Console(file=sys.stderr, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
 def note(text: str) -> None:

@@ -37,10 +37,9 @@ def select_device(name: str = "auto") -> torch.device:
         device = torch.device(name)
     except RuntimeError as error:
         raise UsageError(f"device {name!r} is not a device name: {kind} or {kind}:0 is expected") from error
-    if kind != "cpu" and device.index is not None and device.index >= torch.accelerator.device_count():
-        raise UsageError(
-            f"device {name!r} is not available here; there are {torch.accelerator.device_count()} of {kind}"
-        )
+    count = 1 if kind == "cpu" else torch.accelerator.device_count()
+    if device.index is not None and device.index >= count:
+        raise UsageError(f"device {name!r} is not available here; number of {kind} devices: {count}")
     return device
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,16 +19,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from featherlight.errors import ModelFileError
-from featherlight.files import atomic_path
+from featherlight.files import write_bytes
 from featherlight.images import Preprocessing
 
 MODEL_FILE_NAME = "model.safetensors"
 MAX_HEADER_BYTES = 8 * 2**20  # the zoo's largest header, with 10,000 class names, is below 1 MiB
 MAX_TENSORS = 10_000
 MAX_CLASSES = 100_000
+MAX_NAME = 200  # characters of a network's name
 
 Tensors = dict[str, NDArray[Any]]
 
@@ -60,31 +62,34 @@ def find_model_file(model: str | Path) -> Path:
         ModelFileError: there is nothing at that path, or a directory that is no finished run.
     """
     path = Path(model)
-    if path.is_dir():
+    if os.path.isdir(path):  # unlike pathlib's, false for names that no file can have
         inside = path / MODEL_FILE_NAME
         if inside.is_file():
             return inside
         if (path / "recipe.toml").is_file():
             raise ModelFileError(f"{path}: this run is not finished. Go on with: featherlight train --resume {path}")
         raise ModelFileError(f"{path}: no {MODEL_FILE_NAME} in this folder; name a run directory or a model file")
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise ModelFileError(f"{path}: no such model file or run directory")
     return path
 
 
 def write_model_file(path: Path, tensors: Mapping[str, NDArray[Any]], card: ModelCard) -> None:
-    """Writes weights and card to ``path`` atomically."""
-    metadata = {
+    """Writes weights and card to ``path`` atomically.
+
+    Raises:
+        FeatherlightError: the file cannot be written.
+    """
+    metadata = {  # JSON in ASCII: names of folders that are no UTF-8 hold surrogates, which the format refuses
         "featherlight": version("featherlight"),
         "model": card.model,
         "arguments": json.dumps(dict(card.arguments)),
-        "classes": json.dumps(list(card.classes), ensure_ascii=False),
+        "classes": json.dumps(list(card.classes)),
         "preprocessing": json.dumps(card.preprocessing.to_dict()),
         "temperature": repr(float(card.temperature)),
-        "provenance": json.dumps(dict(card.provenance), ensure_ascii=False),
+        "provenance": json.dumps(dict(card.provenance)),
     }
-    with atomic_path(path) as temporary:
-        save_file({name: np.asarray(array, order="C") for name, array in tensors.items()}, temporary, metadata=metadata)
+    write_bytes(path, save({name: np.asarray(array, order="C") for name, array in tensors.items()}, metadata))
 
 
 def read_card(path: Path) -> ModelCard:
@@ -99,16 +104,14 @@ def read_card(path: Path) -> ModelCard:
             f"{path}: a safetensors file, but not a Featherlight model (no network, classes or preprocessing inside)"
         )
     card = ModelCard(
-        model=str(metadata["model"]),
+        model=_checked_name(path, metadata["model"]),
         arguments=_json_field(path, metadata, "arguments", dict),
         classes=_checked_classes(path, _json_field(path, metadata, "classes", list)),
-        preprocessing=Preprocessing.from_dict(_json_field(path, metadata, "preprocessing", dict)),
+        preprocessing=_read_preprocessing(path, _json_field(path, metadata, "preprocessing", dict)),
         temperature=_checked_temperature(path, metadata.get("temperature", "1.0")),
         provenance=_json_field(path, metadata, "provenance", dict),
     )
-    outputs = card.arguments.get("num_classes")
-    if outputs != len(card.classes):
-        raise ModelFileError(f"{path}: the network has {outputs} outputs, but {len(card.classes)} classes are named")
+    _check_fit(path, card)
     return card
 
 
@@ -127,8 +130,8 @@ def read_tensors(path: Path) -> Tensors:
     _read_header(path)
     try:
         return dict(load_file(path))
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelFileError(f"{path}: damaged model file ({error})") from error
+    except (SafetensorError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ModelFileError(f"{path}: damaged model file ({str(error)[:200]!a})") from error
 
 
 def _read_header(path: Path) -> dict[str, Any]:
@@ -174,6 +177,28 @@ def _json_field(path: Path, metadata: Mapping[str, Any], name: str, kind: type) 
     if not isinstance(value, kind):
         raise ModelFileError(f"{path}: its {name!r} is a {type(value).__name__}, not a {kind.__name__}")
     return value
+
+
+def _checked_name(path: Path, name: object) -> str:
+    if not isinstance(name, str) or len(name) > MAX_NAME or not name.isprintable():
+        raise ModelFileError(f"{path}: its 'model' is no network's name")
+    return name
+
+
+def _read_preprocessing(path: Path, values: Mapping[str, Any]) -> Preprocessing:
+    try:
+        return Preprocessing.from_dict(values)
+    except ModelFileError as error:
+        raise ModelFileError(f"{path}: {error}") from error
+
+
+def _check_fit(path: Path, card: ModelCard) -> None:
+    outputs, named = card.arguments.get("num_classes"), len(card.classes)
+    if outputs != named:
+        raise ModelFileError(f"{path}: the network has {outputs!r:.40} outputs, but {named} classes are named")
+    taken, given = card.arguments.get("in_channels", 3), card.preprocessing.in_channels
+    if taken != given:
+        raise ModelFileError(f"{path}: the network takes {taken!r:.40} channels, but the preprocessing gives {given}")
 
 
 def _checked_classes(path: Path, classes: list[Any]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from featherlight.engines import Engine, open_engine
-from featherlight.errors import UnreadableImageError, UsageError
+from featherlight.errors import ModelFileError, UnreadableImageError, UsageError
 from featherlight.images import load_image, resize_image
 from featherlight.metrics import softmax
 from featherlight.sources.base import RGBImage
@@ -102,6 +102,8 @@ class Predictor:
     def _answer(self, prepared: list[tuple[str, RGBImage | str]], top: int) -> Iterator[Prediction]:
         readable = [image for _, image in prepared if not isinstance(image, str)]
         logits = self.engine.logits(np.stack(readable)) if readable else np.zeros((0, len(self.classes)), np.float32)
+        if not np.isfinite(logits).all():
+            raise ModelFileError("the model gives NaN or infinite outputs: its weights are broken; train it again")
         answers = iter(softmax(logits, self.engine.card.temperature))
         for name, image in prepared:
             if isinstance(image, str):

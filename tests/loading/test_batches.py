@@ -91,7 +91,7 @@ def test_streamed_batches_are_repeatable_and_name_what_they_skip(photos, crop, w
 
 def test_the_number_of_workers_does_not_change_the_batches(photos):
     augmentation = Augmentation(32, "resized", True, False, 0.0, 0.0, 2)
-    one, three = (list(StreamedBatches(photos, Preprocessing(32), augmentation, 8, 0, n).epoch(2)) for n in (0, 3))
+    one, three = (list(StreamedBatches(photos, Preprocessing(32), augmentation, 8, 0, n).epoch(2)) for n in (0, 2))
     for a, b in zip(one, three, strict=True):
         assert torch.equal(a.images, b.images)
         assert torch.equal(a.labels, b.labels)

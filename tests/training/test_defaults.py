@@ -49,9 +49,15 @@ def test_a_budget_of_time_replaces_the_epochs():
 def test_small_data_gets_small_batches_and_more_epochs():
     few, many = default_recipe(facts(num_train=100), {}), default_recipe(facts(num_train=1_000_000), {})
     assert (few.batch_size, few.epochs) == (16, 100)
-    assert (many.batch_size, many.epochs) == (128, 10)
+    assert (many.batch_size, many.epochs) == (64, 10)
 
 
 def test_an_unknown_field_lists_those_there_are():
     with pytest.raises(UsageError, match="learning_rate"):
         default_recipe(facts(), {"lr": 0.1})
+
+
+def test_the_running_mean_of_a_short_run_is_short():
+    assert default_recipe(facts(num_train=64), {"epochs": 10}).ema_decay == pytest.approx(0.75)
+    assert default_recipe(facts(num_train=50_000), {}).ema_decay == 0.99
+    assert default_recipe(facts(), {"time_s": 60.0}).ema_decay == 0.99

@@ -183,8 +183,8 @@ def test_images_larger_than_memory_are_streamed(tmp_path, color_folder, monkeypa
     import featherlight.workflows.train as workflow
 
     monkeypatch.setattr(workflow, "fits_in_memory", lambda *_: False)  # as if the images were a hundred thousand
-    run = train(color_folder, out=tmp_path / "run", **{**SETTINGS, "epochs": 6})
-    assert run.metrics["val_top1"] > 0.6
+    run = train(color_folder, out=tmp_path / "run", **{**SETTINGS, "epochs": 20})
+    assert run.metrics["val_top1"] > 0.7
 
 
 @pytest.mark.parametrize(
@@ -229,6 +229,7 @@ def test_out_of_memory_says_which_batch_size_to_try(tmp_path, color_folder):
     assert "out of memory with batch_size 48; try: --set batch_size=24" in answer.stdout, answer.stderr[-2000:]
 
 
+@pytest.mark.slow
 def test_digits_reach_98_percent(tmp_path):
     run = train("digits", out=tmp_path / "run", device="cpu")
     assert run.metrics["top1"] >= 0.98

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import click
 
 from featherlight.cli.options import device_option, engine_option, json_option, print_json, print_table
@@ -43,11 +45,11 @@ def command(
     strict: bool,
 ) -> None:
     """Measure MODEL on images it was not trained on."""
-    from featherlight.workflows.evaluate import evaluate, evaluation_rows
+    from featherlight.workflows.evaluate import evaluate
 
     result = evaluate(model, data, split=split, engine=engine, device=device or "auto", out=out, strict=strict)
     if as_json:
-        print_json(evaluation_rows(result))
+        print_json(asdict(result))
         return
     click.echo(f"{result.data}, {result.split}: {result.num_images:,} images")
     click.echo(

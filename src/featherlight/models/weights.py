@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,8 @@ def save_model(
     arguments = dict(getattr(model, "featherlight_arguments", {}))
     if not arguments:
         raise UsageError("save_model stores networks made by featherlight.create_model; this one was not")
+    if not all(isinstance(name, str) for name in classes):
+        raise UsageError("class names must be texts")
     if len(classes) != arguments["num_classes"] or len(set(classes)) != len(classes):
         raise UsageError(
             f"{len(classes)} class names for {arguments['num_classes']} outputs; one different name each is needed"
@@ -47,6 +50,8 @@ def save_model(
     given, taken = preprocessing.in_channels, arguments["in_channels"]
     if given != taken:
         raise UsageError(f"the preprocessing gives {given} channels, the network takes {taken}")
+    if not (math.isfinite(temperature) and temperature > 0):
+        raise UsageError(f"temperature is {temperature}; a positive number is needed")
     name = arguments.pop("name")
     card = ModelCard(name, arguments, tuple(classes), preprocessing, temperature, provenance or {})
     tensors = {key: tensor.detach().cpu().contiguous().numpy() for key, tensor in model.state_dict().items()}
@@ -84,7 +89,7 @@ def _build_empty(file: Path, card: ModelCard) -> nn.Module:
             return create_model(card.model, **card.arguments)
     except (FeatherlightError, TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise ModelFileError(
-            f"{file}: cannot build the network {card.model[:80]!r} as the file describes it: {error}"
+            f"{file}: cannot build the network {card.model!r} as the file describes it: {_shown(error, 400)}"
         ) from error
 
 
@@ -94,11 +99,15 @@ def _check_shapes(file: Path, model: nn.Module, found: Mapping[str, tuple[int, .
     wrong = [name for name in expected.keys() & found.keys() if expected[name] != found[name]]
     if missing or extra or wrong:
         details = [
-            f"{label}: {', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}"
+            f"{label}: {', '.join(map(_shown, names[:3]))}{f' and {len(names) - 3} more' if len(names) > 3 else ''}"
             for label, names in (("missing", missing), ("left over", extra), ("of another shape", sorted(wrong)))
             if names
         ]
         raise ModelFileError(f"{file}: its weights do not fit the network; {'; '.join(details)}")
+
+
+def _shown(text: object, length: int = 60) -> str:  # what a file says may be long and full of control characters
+    return ascii(str(text)[:length])[1:-1]
 
 
 def _check_types(file: Path, model: nn.Module, state: Mapping[str, torch.Tensor]) -> None:

@@ -46,6 +46,7 @@ def default_recipe(facts: DataFacts, settings: Mapping[str, Any]) -> Recipe:
     small = size <= CIFAR_STEM_UP_TO
     batch_size = given.get("batch_size", _default_batch(facts.num_train))
     adamw = given.get("optimizer", "sgd") == "adamw"
+        epochs = given.get("epochs", 0 if given.get("time_s") else _default_epochs(facts))
     chosen = {
         "data": facts.name,
         "model": DEFAULT_MODEL,
@@ -55,7 +56,9 @@ def default_recipe(facts: DataFacts, settings: Mapping[str, Any]) -> Recipe:
         "batch_size": batch_size,
         "learning_rate": 2e-3 if adamw else _default_rate(batch_size),
         "weight_decay": 0.05 if adamw else 5e-4,
-        "epochs": 0 if given.get("time_s") else _default_epochs(facts),
+                "epochs": epochs,
+        "ema_decay": _default_average(epochs * facts.num_train / batch_size),
+
         "crop": "pad" if small else "resized",
         "flip": facts.flip_safe,
         **given,
@@ -71,13 +74,13 @@ def _default_size(typical_side: int) -> int:
 
 
 def _default_batch(num_train: int) -> int:
-    """The largest of 128, 64, 32, 16 that leaves 40 steps an epoch: light networks need steps more than big batches."""
-    return next((size for size in (128, 64, 32) if size * STEPS_WANTED <= num_train), 16)
+    """64, or less where that leaves fewer than 40 steps an epoch: short runs need steps more than big batches."""
+    return next((size for size in (64, 32) if size * STEPS_WANTED <= num_train), 16)
 
 
 def _default_rate(batch_size: int) -> float:
-    """0.2 at 128 images; the square root of the batch size keeps the noise of a step comparable."""
-    return round(0.2 * math.sqrt(batch_size / 128), 4)
+    """0.07 at 64 images; the square root of the batch size keeps the noise of a step comparable."""
+    return round(0.07 * math.sqrt(batch_size / 64), 4)
 
 
 def _default_epochs(facts: DataFacts) -> int:
@@ -85,3 +88,8 @@ def _default_epochs(facts: DataFacts) -> int:
     if facts.name in KNOWN_EPOCHS:
         return KNOWN_EPOCHS[facts.name]
     return min(100, max(10, round(IMAGES_TO_SEE / max(1, facts.num_train))))
+
+
+def _default_average(steps: float) -> float:
+    """0.99, less for short runs: the mean reaches over the last tenth of the run at most. 0 steps: time rules."""
+    return 0.99 if steps <= 0 else round(min(0.99, max(0.5, 1 - 10 / steps)), 4)

@@ -75,9 +75,9 @@ class Recipe:
     crop_fraction: float = 0.875
     epochs: int = 30
     time_s: float = 0.0
-    batch_size: int = 128
+    batch_size: int = 64
     optimizer: Literal["sgd", "adamw"] = "sgd"
-    learning_rate: float = 0.2
+    learning_rate: float = 0.07
     momentum: float = 0.9
     weight_decay: float = 5e-4
     schedule: Literal["one-cycle", "cosine", "step"] = "one-cycle"

@@ -211,7 +211,7 @@ class Trainer:
         }
 
     def _save(self) -> None:
-        if not all(torch.isfinite(parameter).all() for parameter in self.model.parameters()):
+        if not all(torch.isfinite(value).all() for value in self.model.state_dict().values()):
             raise TrainingStoppedError(self._explain_divergence(math.nan))
         self.progress.seconds = self.clock.seconds
         save_checkpoint(self.run, self._modules, self.optimizer, self.progress, self.best, self.fingerprint)

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from featherlight.errors import DataError
 from featherlight.images import Preprocessing
 from featherlight.loading.batches import fits_in_memory
 from featherlight.metrics import cross_entropy
@@ -47,12 +48,18 @@ class ValidationSet:
         return Validation(cross_entropy(logits, labels), float((logits.argmax(1) == labels).mean()))
 
     def logits(self, model: nn.Module) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Logits (N, num_classes) and labels (N,) of every image that can be read."""
+        """Logits (N, num_classes) and labels (N,) of every image that can be read.
+
+        Raises:
+            DataError: there are none.
+        """
         logits, labels = [], []
         for images, truth in self._batches():
             batch = normalized(torch.from_numpy(images).to(self._device), self._preprocessing)
             logits.append(infer(model, batch).cpu().numpy())
             labels.append(truth)
+        if not logits:
+            raise DataError("not one validation image can be read; see the messages above")
         return np.concatenate(logits), np.concatenate(labels)
 
     def _batches(self) -> Iterator[tuple[NDArray[np.uint8], NDArray[Any]]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -53,10 +53,11 @@ def evaluate(
     """
     opened = open_engine(model, engine, device)
     source = open_source(data if data is not None else _training_data(opened, model), strict=strict)
+    report_unreadable(source.unreadable, strict=strict)
     name = choose_split(source, split)
     evaluation, mistakes = evaluate_split(opened, source, name, str(model), strict=strict)
     if out is not None:
-        command = f"featherlight evaluate {model} {source.name} --split {name}"
+        command = shlex.join(["featherlight", "evaluate", str(model), source.name, "--split", name])
         write_evaluation(Path(out), evaluation, mistakes, reproduce=command)
     return evaluation
 
@@ -187,8 +188,3 @@ def _worst_mistakes(
             )
         )
     return mistakes
-
-
-def evaluation_rows(evaluation: Evaluation) -> dict[str, Any]:
-    """The fields of ``evaluation.json`` as plain values."""
-    return dict(json.loads(evaluation.to_json()))

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
+from itertools import chain, groupby
 from pathlib import Path
 
 from featherlight.errors import UsageError
 from featherlight.predictor import Prediction, Predictor
 from featherlight.sources import open_images
+
+_NETPBM = re.compile(rb"P[1-6]\s+[#\d]")
 
 
 def predict(
@@ -27,12 +32,13 @@ def predict(
         ModelFileError: no usable model.
         DataError: a path that does not exist, or a folder without images.
     """
+    found = [None if str(given) == "-" else open_images([given]) for given in images]  # all, before the first answer
     predictor = Predictor(model, engine, device)
-    for given in images:
-        if str(given) == "-":
+    for is_input, group in groupby(found, lambda paths: paths is None):
+        if is_input:
             yield from _from_standard_input(predictor, top)
-        else:
-            yield from predictor.stream(open_images([given]), top)
+        else:  # neighbours share batches: a shell turns *.jpg into a thousand arguments
+            yield from predictor.stream(chain.from_iterable(paths or [] for paths in group), top)
 
 
 def _from_standard_input(predictor: Predictor, top: int) -> Iterator[Prediction]:
@@ -46,12 +52,9 @@ def _from_standard_input(predictor: Predictor, top: int) -> Iterator[Prediction]
 
 
 def _as_paths(data: bytes) -> list[str] | None:
-    """Lines of paths, or None when the data is an image: every image format has bytes that no text has."""
+    """Lines of paths, or None when the data is an image: it has zero bytes near its start, or begins as Netpbm does."""
     if not data.strip():
         raise UsageError("standard input is empty; pipe in an image, or a path a line")
-    if b"\0" in data[:4096]:
+    if b"\0" in data[:4096] or _NETPBM.match(data):
         return None
-    try:
-        return [line for line in data.decode().splitlines() if line]
-    except UnicodeDecodeError:
-        return None
+    return [line for line in os.fsdecode(data).replace("\r\n", "\n").split("\n") if line]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import re
 import shlex
 from collections.abc import Iterator
@@ -193,13 +194,20 @@ def _facts(source: Source) -> DataFacts:
 def _new_run_directory(out: str | Path | None, data: str, model: str) -> Path:
     if out is None:
         stem = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{Path(data).name}-{model}" if model else Path(data).name).strip("-")
-        return Path("runs") / f"{stem}-{datetime.now():%Y%m%d-%H%M%S}"
+        fresh = Path("runs") / f"{stem}-{datetime.now():%Y%m%d-%H%M%S}"
+        return next(path for path in _numbered(fresh) if not path.exists())
     path = Path(out)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise UsageError(
             f"{path} exists and is not empty; choose another --out, or go on with: featherlight train --resume {path}"
         )
     return path
+
+
+def _numbered(path: Path) -> Iterator[Path]:
+    """``runs/a``, ``runs/a-2``, ``runs/a-3``, ..."""
+    yield path
+    yield from (path.with_name(f"{path.name}-{number}") for number in itertools.count(2))
 
 
 def _build_model(recipe: Recipe, num_classes: int) -> nn.Module:

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Cli = Callable[..., Any]
+
+
+def test_train_evaluate_and_predict_in_real_processes(color_folder: Path, tmp_path: Path) -> None:
+    def featherlight(*arguments: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-W", "error", "-m", "featherlight", *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+
+    settings = ["--set", "input_size=16", "--set", "batch_size=6", "--epochs", "1", "--seed", "3", "--device", "cpu"]
+    trained = featherlight("train", color_folder, "--model", "mobilenet_v1_x0_25", "--out", "my run", *settings)
+    assert trained.returncode == 0
+    first, *rest = trained.stdout.splitlines()
+    assert first.startswith("test accuracy ")
+    assert first.endswith("% on 12 images")
+    assert rest == [
+        "model   my run/model.safetensors",
+        "report  my run/report.html",
+        "next    featherlight predict 'my run' IMAGE",
+    ]
+    assert "Traceback" not in trained.stderr
+    assert "epoch   1  train loss" in trained.stderr
+
+    evaluated = featherlight("evaluate", "my run", "--json")
+    assert evaluated.returncode == 0
+    stored = json.loads((tmp_path / "my run" / "evaluation.json").read_text())
+    assert f"test accuracy {stored['top1']:.2%}" in first
+    assert json.loads(evaluated.stdout)["confusion_matrix"] == stored["confusion_matrix"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["none"], "no data at 'none': the path does not exist, and the known names are digits, cifar10, cifar100"),
+        (["DATA", "--model", "resnet50"], "there is no network named 'resnet50'; "),
+        (["DATA", "--set", "colour=red"], "unknown recipe field 'colour'; there are: data, model, input_size"),
+        (["DATA", "--set", "batch_size=many"], "recipe field batch_size is 'many'; a whole number is expected"),
+        (["DATA", "--set", "batch_size=0"], "recipe: batch_size is 0; 1 to 65536 is expected"),
+        (["DATA", "--set", "schedule=linear"], "recipe field schedule is 'linear'; it can be: one-cycle, cosine, step"),
+        (["DATA", "--seed", "1", "--set", "seed=2"], "seed is given twice, as an option and by --set"),
+        (["DATA", "--epochs", "2", "--time", "1m"], "recipe: either epochs or time_s must be above 0, and the other 0"),
+        (["DATA", "--device", "gpu"], "unknown device 'gpu'; there are: auto, cpu, cuda, mps, npu, xpu"),
+        (["DATA", "--out", "taken"], "taken exists and is not empty; choose another --out, or go on with: "),
+        (["--resume", "none"], "none: no run directory (there is no recipe.toml in it)"),
+        (
+            ["DATA", "--resume", "taken"],
+            "--resume goes on with the run's own recipe and data; leave out the other options",
+        ),
+        (["--resume", "taken", "--epochs", "3"], "--resume goes on with the run's own recipe and data; "),
+        (["--resume", "taken", "--set", "flip=no"], "--resume goes on with the run's own recipe and data; "),
+    ],
+)
+def test_mistake_is_one_line_and_exit_code_2_and_nothing_is_written(
+    cli: Cli, color_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "file").touch()
+    out = [] if {"--out", "--resume"} & set(arguments) else ["--out", "run"]
+    answer = cli("train", *(color_folder if argument == "DATA" else argument for argument in arguments), *out)
+    assert (answer.code, answer.out) == (2, "")
+    (line,) = answer.err.splitlines()
+    assert line.startswith(f"error: {message}")
+    assert os.listdir(tmp_path) == ["taken"]
+    assert os.listdir(tmp_path / "taken") == ["file"]
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90.0), ("15m", 900.0), ("1.5h", 5400.0), (" 2h ", 7200.0)])
+def test_durations_are_read(text: str, seconds: float) -> None:
+    from featherlight.cli.options import Duration
+
+    assert Duration().convert(text, None, None) == seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "pair"),
+    [("a=1", ("a", "1")), ("a = b = c", ("a", "b = c")), ("data=x=y", ("data", "x=y")), ("a=", ("a", ""))],
+)
+def test_settings_are_split_at_the_first_equals_sign(text: str, pair: tuple[str, str]) -> None:
+    from featherlight.cli.options import Setting
+
+    assert Setting().convert(text, None, None) == pair

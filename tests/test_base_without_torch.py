@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from featherlight.cli.main import COMMANDS
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+PYPROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))
+CONTRACTS = PYPROJECT["tool"]["importlinter"]["contracts"]
+BASE = next(contract for contract in CONTRACTS if contract["name"] == "the base runs without torch")["source_modules"]
+
+WITHOUT_TRAIN = """
+import importlib, pkgutil, sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"torch", "torchvision", "matplotlib", "sklearn", "tensorboard"}:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Absent())
+"""
+IMPORT_ALL = """
+for name in sys.argv[1:]:
+    module = importlib.import_module(name)
+    print(name)
+    for found in pkgutil.walk_packages(getattr(module, "__path__", ()), name + "."):
+        importlib.import_module(found.name)
+        print(found.name)
+"""
+RUN = """
+from featherlight.cli.main import run
+sys.exit(run(sys.argv[1:]))
+"""
+
+
+def python(script: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "error", "-c", script, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def run_without_train(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return python(WITHOUT_TRAIN + RUN, *arguments)
+
+
+def test_every_module_of_the_base_can_be_imported() -> None:
+    result = python(WITHOUT_TRAIN + IMPORT_ALL, "featherlight.cli.main", *BASE)
+    assert result.stderr == ""
+    imported = set(result.stdout.split())
+    assert set(BASE) <= imported
+    assert {"featherlight.sources.cifar", "featherlight.images.decode", "featherlight.report.page"} <= imported
+
+
+@pytest.mark.parametrize("command", [None, *COMMANDS])
+def test_help_answers(command: str | None) -> None:
+    result = run_without_train(*([command] if command else []), "--help")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "Examples:\n  featherlight " in result.stdout
+
+
+def test_models_lists_the_networks() -> None:
+    result = run_without_train("models", "--json")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "shufflenet_v2_x0_5" in {row["name"] for row in json.loads(result.stdout)}
+
+
+@pytest.mark.parametrize(
+    "arguments", [["train"], ["train", "digits", "--epochs", "1"], ["train", "--resume", "runs/a"]]
+)
+def test_train_says_what_to_install(arguments: list[str]) -> None:
+    result = run_without_train(*arguments)
+    assert (result.returncode, result.stdout) == (2, "")
+    (line,) = result.stderr.splitlines()
+    assert line.endswith('needs torch, which is not installed. Run: pip install "featherlight[train]"')
+
+
+@pytest.mark.parametrize("command", ["predict", "evaluate"])
+def test_model_that_needs_torch_says_what_to_install(tmp_path: Path, command: str) -> None:
+    (tmp_path / "m.safetensors").touch()
+    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / "a.png")
+    result = run_without_train(command, tmp_path / "m.safetensors", tmp_path / "a.png")
+    assert (result.returncode, result.stdout) == (2, "")
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"error: running {tmp_path}/m.safetensors needs torch, which is not installed. Run: pip")
+
+
+def test_python_names_say_what_to_install() -> None:
+    script = """
+import featherlight
+for name in featherlight.__all__:
+    try:
+        getattr(featherlight, name)
+    except featherlight.FeatherlightError as error:
+        print(name, "|", error)
+"""
+    result = python(WITHOUT_TRAIN + script)
+    assert result.stderr == ""
+    missing = dict(line.split(" | ") for line in result.stdout.splitlines())
+    assert set(missing) == {"Run", "create_model", "load_model", "resume", "save_model", "train"}
+    assert all(
+        text == f'featherlight.{name} needs torch, which is not installed. Run: pip install "featherlight[train]"'
+        for name, text in missing.items()
+    )
+
+
+def test_digits_say_what_to_install() -> None:
+    script = "from featherlight.sources import open_source\ntry: open_source('digits')\nexcept Exception as e: print(e)"
+    result = python(WITHOUT_TRAIN + script)
+    assert result.stdout == (
+        'the digits data needs scikit-learn, which is not installed. Run: pip install "featherlight[train]"\n'
+    )
+
+
+@pytest.mark.parametrize(
+    ("statement", "absent"),
+    [
+        ("import featherlight; dir(featherlight)", ["torch", "torchvision", "numpy", "PIL", "click", "rich"]),
+        ("from featherlight.__main__ import main; main()", ["torch", "torchvision", "numpy", "PIL", "rich", "jinja2"]),
+    ],
+)
+def test_start_stays_quick_because_nothing_heavy_is_imported(statement: str, absent: list[str]) -> None:
+    script = f"""
+import sys
+try:
+    {statement}
+except SystemExit as stop:
+    assert stop.code == 0
+print(sorted(set({absent}) & set(sys.modules)), file=sys.stderr)
+"""
+    result = python(script, "--help")
+    assert (result.returncode, result.stderr) == (0, "[]\n")

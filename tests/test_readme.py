@@ -1,0 +1,198 @@
+"""What the documents say is true: commands are run, output and names are compared."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import featherlight
+from featherlight.training.recipe import Recipe
+
+ROOT = Path(__file__).parents[1]
+README, CHINESE = ROOT / "README.md", ROOT / "README.zh-CN.md"
+DOCUMENTS = [README, CHINESE, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+CLASSES = ("cats", "frogs", "ships")
+TIMEOUT_S = 120
+
+NOT_RUN, SLOW, INTERRUPTED, EXIT_CODE = "not run", "slow", "interrupted", "exit code"  # how marks begin
+BLOCK = re.compile(
+    r"(?:^<!-- (?P<mark>[^\n]*) -->\n)?^```(?P<kind>console|python)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE
+)
+NUMBER = re.compile(r"-?\d(?:[\d.,:]*\d)?(?:e-?\d+)?%?")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block; ``mark`` is the comment before it."""
+
+    mark: str
+    kind: str
+    text: str
+
+    @property
+    def commands(self) -> list[str]:
+        return [line.removeprefix("$ ") for line in self.text.splitlines() if line.startswith("$ ")]
+
+    @property
+    def output(self) -> list[str]:
+        lines = (line.strip() for line in self.text.splitlines() if not line.startswith("$ "))
+        return [line for line in lines if line not in ("", "...", "^C")]
+
+
+def read_blocks(path: Path) -> list[Block]:
+    found = BLOCK.finditer(path.read_text(encoding="utf-8"))
+    return [Block(match["mark"] or "", match["kind"], match["text"]) for match in found]
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the images that the README names; caches and home lie beside it."""
+    for variable, name in (("HOME", "home"), ("FEATHERLIGHT_CACHE", "cache")):
+        monkeypatch.setenv(variable, str(tmp_path / name))
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    folder = tmp_path / "work"
+    for number, name in enumerate(CLASSES):
+        _write_images(folder / "photos" / name, number)
+    _write_images(folder / "new", 0, count=2)
+    picture = (folder / "new" / "1.jpg").read_bytes()
+    (folder / "new" / "broken.jpg").write_bytes(picture[: len(picture) // 2])
+    return folder
+
+
+def _write_images(folder: Path, colour: int, count: int = 36) -> None:
+    """Noise with a tint of its class; every sixth has another class's, so that the model has something to confuse."""
+    folder.mkdir(parents=True)
+    generator = np.random.default_rng(colour)
+    for number in range(1, count + 1):
+        pixels = generator.integers(0, 128, (32, 32, 3), np.uint8)
+        pixels[..., (colour + (number % 6 == 0)) % 3] += 127
+        Image.fromarray(pixels).save(folder / f"{number}.jpg")
+
+
+def test_readme_commands_do_what_it_shows(workplace: Path) -> None:
+    for block in read_blocks(README):
+        if not block.mark.startswith((NOT_RUN, SLOW)):
+            _check(block, workplace)
+
+
+@pytest.mark.slow
+def test_slow_readme_commands_do_what_it_shows(workplace: Path) -> None:
+    slow = [block for block in read_blocks(README) if block.mark.startswith(SLOW)]
+    assert slow
+    for block in slow:
+        _check(block, workplace)
+
+
+def _check(block: Block, folder: Path) -> None:
+    if block.kind == "python":
+        _run([sys.executable, "-c", block.text], folder, expected=0)
+        return
+    assert len(block.commands) == 1, "a block shows one command and its output"
+    command = shlex.split(block.commands[0])
+    if block.mark.startswith(INTERRUPTED):
+        output = _run_and_interrupt(command, folder)
+    else:
+        expected = int(block.mark.removeprefix(EXIT_CODE)) if block.mark.startswith(EXIT_CODE) else 0
+        output = _run(command, folder, expected)
+    _assert_shown(block, output.replace(str(folder), "/home/me"))
+
+
+def _run(command: list[str], folder: Path, expected: int) -> str:
+    done = subprocess.run(
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=TIMEOUT_S, check=False
+    )
+    assert done.returncode == expected, f"{shlex.join(command)} gave {done.returncode}:\n{done.stdout}"
+    return done.stdout
+
+
+def _run_and_interrupt(command: list[str], folder: Path) -> str:
+    """Ctrl-C after the first epoch; the command's own exit code for that is 1."""
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        assert process.stdout is not None
+        output = ""
+        for line in process.stdout:
+            output += line
+            if line.startswith("epoch"):
+                process.send_signal(signal.SIGINT)
+    assert process.returncode == 1, f"{shlex.join(command)} gave {process.returncode}:\n{output}"
+    return output
+
+
+def _assert_shown(block: Block, output: str) -> None:
+    """Every line that the README shows is in the output, up to numbers, the order of classes and ``...``."""
+    real = [_masked(line) for line in output.splitlines()]
+    for line in block.output:
+        pattern = re.compile(".*".join(re.escape(_masked(part)) for part in line.split("...")))
+        assert any(pattern.fullmatch(candidate) for candidate in real), (
+            f"README.md: {block.commands[0]} does not print\n{line}\nbut\n{output}"
+        )
+
+
+def _masked(line: str) -> str:
+    named = re.sub(rf"\b(?:{'|'.join(CLASSES)})\b", "CLASS", line)
+    return " ".join(NUMBER.sub("0", named).split())
+
+
+def test_masking_leaves_words_and_hides_numbers() -> None:
+    assert _masked("epoch   3  val loss 0.714  val accuracy 71.50%  0:07") == "epoch 0 val loss 0 val accuracy 0 0"
+    assert _masked("new/1.jpg: frogs 93.0%, cats 4.1%") == "new/0.jpg: CLASS 0, CLASS 0"
+    assert _masked("model   runs/photos/model.safetensors") == "model runs/photos/model.safetensors"
+
+
+def test_both_readmes_have_the_same_blocks() -> None:
+    assert len(read_blocks(README)) > 10
+    assert read_blocks(CHINESE) == read_blocks(README)
+
+
+def test_every_block_that_runs_shows_output() -> None:
+    shown = [block for block in read_blocks(README) if block.kind == "console" and not block.mark.startswith(NOT_RUN)]
+    assert [block.commands for block in shown if not block.output] == []
+
+
+@pytest.mark.parametrize("path", [README, CHINESE], ids=lambda path: path.name)
+def test_readme_tree_names_every_source_file(path: Path) -> None:
+    package = ROOT / "src" / "featherlight"
+    files = {str(file.relative_to(package)) for file in package.rglob("*.py")}
+    indexes = {name for name in files if name.endswith("/__init__.py")}  # the package's own line speaks for them
+    tree = path.read_text(encoding="utf-8").partition("    src/featherlight/\n")[2].partition("    examples/")[0]
+    folder, named = "", set[str]()
+    for indent, name in re.findall(r"^( +)(\S+)", tree, re.MULTILINE):
+        folder = "" if len(indent) == len("      ") else folder
+        named.add(folder + name)
+        folder = name if name.endswith("/") and not folder else folder
+    assert {name for name in named if not name.endswith("/")} == files - indexes
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_to_files_and_headings(path: Path) -> None:
+    links = re.findall(r"\]\(([^)\s]+)\)", path.read_text(encoding="utf-8"))
+    for target, _, heading in (link.partition("#") for link in links if "://" not in link):
+        file = path.parent / target if target else path
+        assert file.is_file(), f"{path.name} links to {target}, which does not exist"
+        headings = re.findall(r"^#+ (.+)$", file.read_text(encoding="utf-8"), re.MULTILINE) if heading else []
+        assert not heading or heading in [re.sub(r"[^\w -]", "", name.lower()).replace(" ", "-") for name in headings]
+
+
+def test_reference_has_every_public_name_and_recipe_field() -> None:
+    text = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+    fields = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`[^|]*) \|", text, re.MULTILINE))))
+    assert set(Recipe.__dataclass_fields__) <= fields
+    assert [name for name in featherlight.__all__ if not re.search(rf"\b{name}\b", text)] == []
+
+
+def test_architecture_gives_a_reason_for_every_dependency() -> None:
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    packages = re.findall(r'^    "([a-z-]+)>=', project, re.MULTILINE)
+    assert len(packages) > 10
+    assert [name for name in packages if not re.search(rf"^\|[^|]*\b{name}\b[^|]*\|", text, re.MULTILINE)] == []
