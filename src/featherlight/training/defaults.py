@@ -46,7 +46,7 @@ def default_recipe(facts: DataFacts, settings: Mapping[str, Any]) -> Recipe:
     small = size <= CIFAR_STEM_UP_TO
     batch_size = given.get("batch_size", _default_batch(facts.num_train))
     adamw = given.get("optimizer", "sgd") == "adamw"
-        epochs = given.get("epochs", 0 if given.get("time_s") else _default_epochs(facts))
+    epochs = given.get("epochs", 0 if given.get("time_s") else _default_epochs(facts))
     chosen = {
         "data": facts.name,
         "model": DEFAULT_MODEL,
@@ -56,9 +56,8 @@ def default_recipe(facts: DataFacts, settings: Mapping[str, Any]) -> Recipe:
         "batch_size": batch_size,
         "learning_rate": 2e-3 if adamw else _default_rate(batch_size),
         "weight_decay": 0.05 if adamw else 5e-4,
-                "epochs": epochs,
+        "epochs": epochs,
         "ema_decay": _default_average(epochs * facts.num_train / batch_size),
-
         "crop": "pad" if small else "resized",
         "flip": facts.flip_safe,
         **given,
