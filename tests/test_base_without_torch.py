@@ -65,7 +65,7 @@ def test_every_module_of_the_base_can_be_imported() -> None:
 def test_help_answers(command: str | None) -> None:
     result = run_without_train(*([command] if command else []), "--help")
     assert (result.returncode, result.stderr) == (0, "")
-    assert "Examples:\n  featherlight " in result.stdout
+    assert "Examples:\n    featherlight " in result.stdout
 
 
 def test_models_lists_the_networks() -> None:

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -109,10 +107,3 @@ def test_mistake_is_one_line_and_exit_code_2(
     (tmp_path / "file").touch()
     answer = cli("evaluate", *(tiny_run if argument == "RUN" else argument for argument in arguments))
     assert (answer.code, answer.out, answer.err) == (2, "", f"error: {message}\n")
-
-
-def test_real_process_gives_the_same(cli: Cli, tiny_run: Path) -> None:
-    command = [sys.executable, "-W", "error", "-m", "featherlight", "evaluate", str(tiny_run), "--json"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (result.returncode, result.stderr) == (0, "")
-    assert json.loads(result.stdout)["top1"] == json.loads(cli("evaluate", tiny_run, "--json").out)["top1"] == 1.0

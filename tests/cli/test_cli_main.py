@@ -32,7 +32,7 @@ def test_help_lists_every_command(cli: Cli) -> None:
         answer = cli(flag)
         assert (answer.code, answer.err) == (0, "")
         assert all(f"\n  {name}" in answer.out for name in COMMANDS)
-        assert "Examples:\n  featherlight train " in answer.out
+        assert "Examples:\n    featherlight train " in answer.out
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -168,36 +168,33 @@ def test_strange_names_are_one_printable_line_each_for_people(
     ]  # fmt: skip
 
 
-def test_image_and_list_on_real_standard_input_in_a_real_process(
-    tiny_run: Path, color_folder: Path, tmp_path: Path
-) -> None:
+def test_image_on_standard_input_of_a_real_process(tiny_run: Path, color_folder: Path) -> None:
     image = color_folder / "test" / "green" / "00.png"
     command = [*FEATHERLIGHT, "predict", str(tiny_run), "-", "--json"]
-    by_bytes = subprocess.run(command, input=image.read_bytes(), capture_output=True, check=False)
-    assert (by_bytes.returncode, by_bytes.stderr) == (0, b"")
-    (row,) = rows(by_bytes.stdout.decode())
+    result = subprocess.run(command, input=image.read_bytes(), capture_output=True, check=False)
+    assert (result.returncode, result.stderr) == (0, b"")
+    (row,) = rows(result.stdout.decode())
     assert (row["path"], row["label"]) == ("-", "green")
-    paths = f"{image}\n{tmp_path}/none.png\n".encode()
-    by_list = subprocess.run(command, input=paths, capture_output=True, check=False)
-    assert (by_list.returncode, by_list.stderr) == (1, b"1 image could not be read\n")
-    first, second = rows(by_list.stdout.decode())
-    assert (first["path"], first["label"], first["probability"]) == (str(image), "green", row["probability"])
-    assert second == {"path": f"{tmp_path}/none.png", "error": "no such file"}
 
 
-@pytest.mark.parametrize("form", ["--json", "--csv"])
-def test_reader_that_wants_one_line_gets_it_and_no_complaint(tiny_run: Path, color_folder: Path, form: str) -> None:
-    command = [
-        *FEATHERLIGHT,
-        "predict",
-        str(tiny_run),
-        *[str(color_folder)] * 20,
-        form,
-    ]  # 1200 rows, more than a pipe holds
+def test_list_on_standard_input(cli: Cli, tiny_run: Path, good_bad_good: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = f"{good_bad_good}/3.png\n{good_bad_good}/none.png\n".encode()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(paths)))
+    answer = cli("predict", tiny_run, "-", f"{good_bad_good}/1.png", "--json")
+    assert (answer.code, answer.err) == (1, "1 image could not be read\n")
+    first, second, third = rows(answer.out)
+    assert (first["path"], first["label"]) == (f"{good_bad_good}/3.png", "red")
+    assert second == {"path": f"{good_bad_good}/none.png", "error": "no such file"}
+    assert (third["path"], third["label"]) == (f"{good_bad_good}/1.png", "blue")
+
+
+def test_reader_that_wants_one_line_gets_it_and_no_complaint(tiny_run: Path, color_folder: Path) -> None:
+    many = [str(color_folder)] * 20  # 1200 rows, more than a pipe holds
+    command = [*FEATHERLIGHT, "predict", str(tiny_run), *many, "--csv"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stderr is not None
-        assert process.stdout.readline()
+        assert process.stdout.readline() == "path,label,probability,rejected,error\n"
         process.stdout.close()
         err = process.stderr.read()
     assert (process.returncode, err) == (0, "")

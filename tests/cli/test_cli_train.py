@@ -47,6 +47,7 @@ def test_train_evaluate_and_predict_in_real_processes(color_folder: Path, tmp_pa
         (["DATA", "--set", "colour=red"], "unknown recipe field 'colour'; there are: data, model, input_size"),
         (["DATA", "--set", "batch_size=many"], "recipe field batch_size is 'many'; a whole number is expected"),
         (["DATA", "--set", "batch_size=0"], "recipe: batch_size is 0; 1 to 65536 is expected"),
+        (["DATA", "--set", "batch_size=-1"], "recipe: batch_size is -1; 1 to 65536 is expected"),
         (["DATA", "--set", "schedule=linear"], "recipe field schedule is 'linear'; it can be: one-cycle, cosine, step"),
         (["DATA", "--seed", "1", "--set", "seed=2"], "seed is given twice, as an option and by --set"),
         (["DATA", "--epochs", "2", "--time", "1m"], "recipe: either epochs or time_s must be above 0, and the other 0"),

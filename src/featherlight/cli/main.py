@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -63,8 +64,14 @@ def run(arguments: Sequence[str]) -> int:
     Returns:
         The exit code: 0 done; 1 ran, and the answer is negative; 2 could not run.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the terminal's encoding lacks is escaped, not a crash
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         result = featherlight.main(list(arguments), prog_name="featherlight", standalone_mode=False)
+        sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except (BrokenPipeError, SystemExit):  # click exits on a closed pipe: whoever read our output has had enough
+        return 0
     except Exception as error:
         if os.environ.get("FEATHERLIGHT_DEBUG") == "1":
             raise
@@ -72,7 +79,8 @@ def run(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print("error: interrupted", file=sys.stderr)  # noqa: T201
         return 1
-    return result if isinstance(result, int) else 0
+    finally:
+        _drop_unwritable_output()
 
 
 def _explain(error: Exception) -> int:
@@ -82,13 +90,22 @@ def _explain(error: Exception) -> int:
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         error.show()
         return 2
-    if isinstance(error, BrokenPipeError):  # whoever read our output has had enough
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
-        return 0
     print(f"error: {_message(error)}", file=sys.stderr)  # noqa: T201
     if isinstance(error, click.UsageError) and error.ctx is not None:
         print(f"See: {error.ctx.command_path} --help", file=sys.stderr)  # noqa: T201
+    if isinstance(error, click.Abort):
+        return 1
     return error.exit_code if isinstance(error, FeatherlightError) else 2
+
+
+def _drop_unwritable_output() -> None:
+    """Output that could not be written is let go: Python would try once more at its end, and complain."""
+    stream = sys.__stdout__
+    try:
+        if stream is not None:
+            stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _message(error: Exception) -> str:
@@ -98,4 +115,6 @@ def _message(error: Exception) -> str:
         return error.format_message()
     if isinstance(error, FeatherlightError):
         return str(error)
+    if isinstance(error, OSError) and error.strerror:  # a full disk, a lost drive: nothing of ours is broken
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return f"{type(error).__name__}: {error}. This is a bug of Featherlight; FEATHERLIGHT_DEBUG=1 shows where"

@@ -61,7 +61,7 @@ def _text_row(prediction: Prediction) -> None:
     if prediction.error is not None:
         click.echo(f"{_printable(prediction.path)}: {prediction.error}", err=True)
         return
-    answers = ", ".join(f"{label} {probability:.1%}" for label, probability in prediction.top)
+    answers = ", ".join(f"{_printable(label)} {probability:.1%}" for label, probability in prediction.top)
     click.echo(f"{_printable(prediction.path)}: {answers}")
 
 
@@ -73,8 +73,8 @@ def _csv_rows() -> Callable[[Prediction], None]:
         p = prediction
         writer.writerow(
             [
-                _printable(p.path),
-                p.label or "",
+                _as_utf8(p.path),
+                _as_utf8(p.label or ""),
                 "" if p.probability is None else p.probability,
                 p.rejected,
                 p.error or "",
@@ -84,5 +84,9 @@ def _csv_rows() -> Callable[[Prediction], None]:
     return show
 
 
-def _printable(path: str) -> str:  # a file name may hold bytes that are no text
-    return path.encode("utf-8", "backslashreplace").decode()
+def _as_utf8(name: str) -> str:  # a file name may hold bytes that are no text
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def _printable(name: str) -> str:  # nor may it end the line or command the terminal
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 import click
@@ -74,7 +75,7 @@ def command(
         f"{metrics['split']} accuracy {metrics['top1']:.2%} on {metrics['num_images']:,} images\n"
         f"model   {result.model_path}\n"
         f"report  {result.path / 'report.html'}\n"
-        f"next    featherlight predict {result.path} IMAGE"
+        f"next    featherlight predict {shlex.quote(str(result.path))} IMAGE"
     )
 
 
