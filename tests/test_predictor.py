@@ -28,9 +28,8 @@ def images(color_folder: Path) -> list[Path]:
     return sorted((color_folder / "test").rglob("*.png"))
 
 
-def by_hand(model_path: Path, image: Path) -> np.ndarray:
+def by_hand(model: torch.nn.Module, image: Path) -> np.ndarray:
     """Probabilities, step by step."""
-    model = load_model(model_path)
     pixels = resize_image(load_image(image), model.preprocessing)[None]
     with torch.inference_mode():
         logits = model(torch.from_numpy(normalize(pixels, model.preprocessing))).double().numpy()[0]
@@ -52,19 +51,15 @@ def test_answers_are_softmax_of_the_models_logits_at_its_temperature(
 ) -> None:
     model = load_model(tiny_run)
     path = save_model(model, tmp_path / "m.safetensors", model.classes, model.preprocessing, temperature=temperature)
+    model, predictor = load_model(path), Predictor(path, device="cpu")
     for image in images[::5]:
-        expected = by_hand(path, image)
-        (answer,) = Predictor(path, device="cpu").predict(image)
+        expected = by_hand(model, image)
+        (answer,) = predictor.predict(image)
         order = np.argsort(-expected)
         assert [label for label, _ in answer.top] == [model.classes[k] for k in order]
         np.testing.assert_allclose([p for _, p in answer.top], expected[order], rtol=1e-4, atol=1e-7)
         assert (answer.label, answer.probability) == answer.top[0]
         assert sum(p for _, p in answer.top) == pytest.approx(1, abs=1e-12)
-
-
-def test_trained_model_names_the_colours(predictor: Predictor, images: list[Path]) -> None:
-    assert predictor.classes == ("blue", "green", "red")
-    assert [answer.label for answer in predictor.predict(images)] == [image.parent.name for image in images]
 
 
 @pytest.mark.parametrize(
@@ -85,7 +80,7 @@ def test_every_policy_and_grey_networks_are_obeyed(tmp_path: Path, preprocessing
     pixels = np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "i.png")
     (answer,) = Predictor(path, device="cpu").predict([tmp_path / "i.png"])
-    expected = by_hand(path, tmp_path / "i.png")
+    expected = by_hand(load_model(path), tmp_path / "i.png")
     assert np.ptp(expected) > 1e-3
     np.testing.assert_allclose([dict(answer.top)[name] for name in "abc"], expected, rtol=1e-4, atol=1e-7)
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 README, CHINESE = ROOT / "README.md", ROOT / "README.zh-CN.md"
 DOCUMENTS = [README, CHINESE, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 CLASSES = ("cats", "frogs", "ships")
-TIMEOUT_S = 120
+Cli = Callable[..., Any]  # the fixture: arguments -> code, out, err
 
 NOT_RUN, SLOW, INTERRUPTED, EXIT_CODE = "not run", "slow", "interrupted", "exit code"  # how marks begin
 BLOCK = re.compile(
@@ -59,8 +60,9 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the images that the README names; caches and home lie beside it."""
     for variable, name in (("HOME", "home"), ("FEATHERLIGHT_CACHE", "cache")):
         monkeypatch.setenv(variable, str(tmp_path / name))
-    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     folder = tmp_path / "work"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
     for number, name in enumerate(CLASSES):
         _write_images(folder / "photos" / name, number)
     _write_images(folder / "new", 0, count=2)
@@ -69,7 +71,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def _write_images(folder: Path, colour: int, count: int = 36) -> None:
+def _write_images(folder: Path, colour: int, count: int = 24) -> None:
     """Noise with a tint of its class; every sixth has another class's, so that the model has something to confuse."""
     folder.mkdir(parents=True)
     generator = np.random.default_rng(colour)
@@ -79,45 +81,41 @@ def _write_images(folder: Path, colour: int, count: int = 36) -> None:
         Image.fromarray(pixels).save(folder / f"{number}.jpg")
 
 
-def test_readme_commands_do_what_it_shows(workplace: Path) -> None:
+def test_readme_commands_do_what_it_shows(workplace: Path, cli: Cli) -> None:
     for block in read_blocks(README):
         if not block.mark.startswith((NOT_RUN, SLOW)):
-            _check(block, workplace)
+            _check(block, workplace, cli)
 
 
 @pytest.mark.slow
-def test_slow_readme_commands_do_what_it_shows(workplace: Path) -> None:
+def test_slow_readme_commands_do_what_it_shows(workplace: Path, cli: Cli) -> None:
     slow = [block for block in read_blocks(README) if block.mark.startswith(SLOW)]
     assert slow
     for block in slow:
-        _check(block, workplace)
+        _check(block, workplace, cli)
 
 
-def _check(block: Block, folder: Path) -> None:
+def _check(block: Block, folder: Path, cli: Cli) -> None:
     if block.kind == "python":
-        _run([sys.executable, "-c", block.text], folder, expected=0)
+        exec(compile(block.text, "README.md", "exec"), {})
         return
     assert len(block.commands) == 1, "a block shows one command and its output"
-    command = shlex.split(block.commands[0])
+    program, *arguments = shlex.split(block.commands[0])
+    assert program == "featherlight"
     if block.mark.startswith(INTERRUPTED):
-        output = _run_and_interrupt(command, folder)
+        output = _interrupt(arguments)
     else:
         expected = int(block.mark.removeprefix(EXIT_CODE)) if block.mark.startswith(EXIT_CODE) else 0
-        output = _run(command, folder, expected)
+        answer = cli(*arguments)
+        output = answer.err + answer.out
+        assert answer.code == expected, f"{block.commands[0]} gave {answer.code}:\n{output}"
     _assert_shown(block, output.replace(str(folder), "/home/me"))
 
 
-def _run(command: list[str], folder: Path, expected: int) -> str:
-    done = subprocess.run(
-        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=TIMEOUT_S, check=False
-    )
-    assert done.returncode == expected, f"{shlex.join(command)} gave {done.returncode}:\n{done.stdout}"
-    return done.stdout
-
-
-def _run_and_interrupt(command: list[str], folder: Path) -> str:
-    """Ctrl-C after the first epoch; the command's own exit code for that is 1."""
-    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+def _interrupt(arguments: list[str]) -> str:
+    """Runs the installed command and sends Ctrl-C after the first epoch; its exit code for that is 1."""
+    command = [str(Path(sys.executable).parent / "featherlight"), *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         assert process.stdout is not None
         output = ""
         for line in process.stdout:

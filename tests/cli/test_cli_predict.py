@@ -15,7 +15,6 @@ import pytest
 
 Cli = Callable[..., Any]
 Paint = Callable[[Path, str, int], Path]
-FEATHERLIGHT = [sys.executable, "-W", "error", "-m", "featherlight"]
 
 
 def rows(text: str) -> list[dict[str, Any]]:
@@ -168,15 +167,6 @@ def test_strange_names_are_one_printable_line_each_for_people(
     ]  # fmt: skip
 
 
-def test_image_on_standard_input_of_a_real_process(tiny_run: Path, color_folder: Path) -> None:
-    image = color_folder / "test" / "green" / "00.png"
-    command = [*FEATHERLIGHT, "predict", str(tiny_run), "-", "--json"]
-    result = subprocess.run(command, input=image.read_bytes(), capture_output=True, check=False)
-    assert (result.returncode, result.stderr) == (0, b"")
-    (row,) = rows(result.stdout.decode())
-    assert (row["path"], row["label"]) == ("-", "green")
-
-
 def test_list_on_standard_input(cli: Cli, tiny_run: Path, good_bad_good: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = f"{good_bad_good}/3.png\n{good_bad_good}/none.png\n".encode()
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(paths)))
@@ -188,12 +178,29 @@ def test_list_on_standard_input(cli: Cli, tiny_run: Path, good_bad_good: Path, m
     assert (third["path"], third["label"]) == (f"{good_bad_good}/1.png", "blue")
 
 
+def test_image_on_standard_input(
+    cli: Cli, tiny_run: Path, good_bad_good: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, label, code in (("3.png", "red", 0), ("2.png", None, 1)):
+        stream = io.TextIOWrapper(io.BytesIO((good_bad_good / name).read_bytes()))
+        monkeypatch.setattr(sys, "stdin", stream)
+        answer = cli("predict", tiny_run, "-", "--json")
+        (row,) = rows(answer.out)
+        assert (answer.code, row["path"], row.get("label")) == (code, "-", label)
+
+
 def test_reader_that_wants_one_line_gets_it_and_no_complaint(tiny_run: Path, color_folder: Path) -> None:
-    many = [str(color_folder)] * 20  # 1200 rows, more than a pipe holds
-    command = [*FEATHERLIGHT, "predict", str(tiny_run), *many, "--csv"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    """``find ... | featherlight predict RUN - --csv | head -1``, in a real process."""
+    paths = "".join(f"{path}\n" for path in color_folder.rglob("*.png")) * 20  # 1200 rows, more than a pipe holds
+    command = [sys.executable, "-W", "error", "-m", "featherlight", "predict", str(tiny_run), "-", "--csv"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
         assert process.stdout is not None
         assert process.stderr is not None
+        process.stdin.write(paths)
+        process.stdin.close()
         assert process.stdout.readline() == "path,label,probability,rejected,error\n"
         process.stdout.close()
         err = process.stderr.read()
