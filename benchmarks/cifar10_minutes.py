@@ -22,7 +22,6 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 
-
 Train = Callable[[str, str, float, int, Path, int | None], dict[str, float]]
 
 
@@ -67,7 +66,7 @@ def compare(options: argparse.Namespace, model: str) -> dict[str, dict[str, floa
     """One run of each subject, in turn or side by side."""
 
     def measure(name: str, core: int | None) -> dict[str, float]:
-        out = options.out / f"{model}-{name.split()[0].lower()}"
+        out = options.out / f"{model}-{name.split(maxsplit=1)[0].lower()}"
         return SUBJECTS[name](options.data, model, options.minutes, options.seed, out, core)
 
     if not options.side_by_side:

@@ -11,7 +11,6 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torchvision.transforms import v2
 
 Crop = Literal["pad", "resized", "none"]
 PAD_FRACTION = 1 / 8  # 4 pixels around 32, as in He et al. 2015
@@ -64,6 +63,8 @@ def crop_batch(images: Tensor, augmentation: Augmentation) -> Tensor:
 
 def resized_crop(image: Tensor, augmentation: Augmentation) -> Tensor:
     """One image uint8 (3, H, W) of any size -> a random region of it, uint8 (3, S, S)."""
+    from torchvision.transforms import v2  # takes seconds to import, and small images never need it
+
     crop = v2.RandomResizedCrop(augmentation.size, scale=(MIN_AREA, 1.0), antialias=True)
     cropped: Tensor = crop(image)
     return cropped
@@ -73,19 +74,23 @@ def finish_images(images: Tensor, augmentation: Augmentation) -> Tensor:
     """The part that is the same for images from memory and from files: uint8 (N, S, S, 3) in and out."""
     if not augmentation.trivial_augment:
         return images
+    from torchvision.transforms import v2
+
     operation = v2.TrivialAugmentWide()
     return torch.stack([operation(image.permute(2, 0, 1)).permute(1, 2, 0) for image in images])
 
 
 def mix_batch(images: Tensor, labels: Tensor, augmentation: Augmentation) -> tuple[Tensor, Tensor]:
     """Mixup or CutMix on normalised images; labels become probabilities (N, num_classes) when it is on."""
+    if augmentation.mixup == augmentation.cutmix == 0:
+        return images, labels
+    from torchvision.transforms import v2
+
     choices = [
         transform(alpha=alpha, num_classes=augmentation.num_classes)
         for transform, alpha in ((v2.MixUp, augmentation.mixup), (v2.CutMix, augmentation.cutmix))
         if alpha > 0
     ]
-    if not choices:
-        return images, labels
     mixed, targets = choices[int(torch.randint(len(choices), ()))](images, labels)
     return mixed.contiguous(memory_format=torch.channels_last), targets
 

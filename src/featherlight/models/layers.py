@@ -60,6 +60,8 @@ def initialise_weights(network: nn.Module) -> None:
     Batch normalisations start at scale 1 and shift 0, as PyTorch makes them. Source: He et al. 2015, arXiv 1502.01852.
     """
     for module in network.modules():
+        if any(parameter.is_meta for parameter in module.parameters(recurse=False)):
+            continue  # built only to be filled from a file; PyTorch would load its compiler to draw nothing
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         elif isinstance(module, nn.Linear):

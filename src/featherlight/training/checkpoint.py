@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from featherlight.errors import ModelFileError
-from featherlight.files import atomic_path
+from featherlight.files import write_bytes
 
 CHECKPOINT_FILE = Path("last") / "checkpoint.safetensors"
 
@@ -79,8 +79,7 @@ def save_checkpoint(
     # clones: safetensors refuses shared memory, and contiguous: it stores no strides
     plain = {key: value.detach().cpu().clone(memory_format=torch.contiguous_format) for key, value in tensors.items()}
     metadata = {"progress": json.dumps(asdict(progress)), "fingerprint": fingerprint}
-    with atomic_path(run / CHECKPOINT_FILE) as temporary:
-        save_file(plain, temporary, metadata=metadata)
+    write_bytes(run / CHECKPOINT_FILE, save(plain, metadata))
 
 
 def load_checkpoint(

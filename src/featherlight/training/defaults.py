@@ -44,7 +44,7 @@ def default_recipe(facts: DataFacts, settings: Mapping[str, Any]) -> Recipe:
     given = {name: read_field(name, value) for name, value in settings.items()}
     size = given.get("input_size", _default_size(facts.typical_side))
     small = size <= CIFAR_STEM_UP_TO
-    batch_size = given.get("batch_size", _default_batch(facts.num_train))
+    batch_size = max(1, given.get("batch_size", _default_batch(facts.num_train)))  # the recipe refuses less
     adamw = given.get("optimizer", "sgd") == "adamw"
     epochs = given.get("epochs", 0 if given.get("time_s") else _default_epochs(facts))
     chosen = {

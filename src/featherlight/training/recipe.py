@@ -187,6 +187,8 @@ def _find_problem(recipe: Recipe) -> str | None:
         value = getattr(recipe, name)
         if not low <= value <= high:
             return f"{name} is {value}; {low:g} to {high:g} is expected"
+    if recipe.data.encode(errors="ignore").decode() != recipe.data:
+        return f"the path {recipe.data!a} is not valid UTF-8; rename the folder"
     if recipe.in_channels not in (1, 3):
         return f"in_channels is {recipe.in_channels}; 3 (colour) or 1 (grey) is expected"
     if (recipe.epochs > 0) == (recipe.time_s > 0):
