@@ -53,6 +53,7 @@ def test_run_of_a_real_process_can_be_evaluated_and_used(
         (["DATA", "--set", "schedule=linear"], "recipe field schedule is 'linear'; it can be: one-cycle, cosine, step"),
         (["DATA", "--seed", "1", "--set", "seed=2"], "seed is given twice, as an option and by --set"),
         (["DATA", "--epochs", "2", "--time", "1m"], "recipe: either epochs or time_s must be above 0, and the other 0"),
+        (["DATA", "--time", "15 minutes"], "'15 minutes' is no duration; write 90s, 15m or 2h"),
         (["DATA", "--device", "gpu"], "unknown device 'gpu'; there are: auto, cpu, cuda, mps, npu, xpu"),
         (["DATA", "--out", "taken"], "taken exists and is not empty; choose another --out, or go on with: "),
         (["--resume", "none"], "none: no run directory (there is no recipe.toml in it)"),
@@ -81,9 +82,9 @@ def test_mistake_is_one_line_and_exit_code_2_and_nothing_is_written(
 
 @pytest.mark.parametrize(("text", "seconds"), [("90s", 90.0), ("15m", 900.0), ("1.5h", 5400.0), (" 2h ", 7200.0)])
 def test_durations_are_read(text: str, seconds: float) -> None:
-    from featherlight.cli.options import Duration
+    from featherlight.training.recipe import read_duration
 
-    assert Duration().convert(text, None, None) == seconds
+    assert read_duration(text) == seconds
 
 
 @pytest.mark.parametrize(

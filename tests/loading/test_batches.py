@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from featherlight.errors import UnreadableImageError
 from featherlight.images import Preprocessing
 from featherlight.loading.augment import Augmentation
 from featherlight.loading.batches import (
@@ -80,7 +81,7 @@ def photos(tmp_path):
 @pytest.mark.parametrize("workers", [0, 2])
 def test_streamed_batches_are_repeatable_and_name_what_they_skip(photos, crop, workers):
     augmentation = Augmentation(32, crop, True, True, 0.0, 0.0, 2)
-    batches = StreamedBatches(photos, Preprocessing(32), augmentation, 8, 0, workers)
+    batches = StreamedBatches(photos, Preprocessing(32), augmentation, 8, 0, workers, False)
     first, again = list(batches.epoch(0)), list(batches.epoch(0))
     assert sum(len(batch.labels) for batch in first) == 40
     assert [path.rpartition("/")[2] for path, _ in batches.unreadable] == ["broken.png"]
@@ -89,9 +90,17 @@ def test_streamed_batches_are_repeatable_and_name_what_they_skip(photos, crop, w
         assert torch.equal(a.images, b.images)
 
 
+def test_a_strict_stream_stops_at_the_first_unreadable_image(photos):
+    augmentation = Augmentation(32, "pad", True, False, 0.0, 0.0, 2)
+    with pytest.raises(UnreadableImageError, match=r"broken\.png"):
+        list(StreamedBatches(photos, Preprocessing(32), augmentation, 8, 0, 0, True).epoch(0))
+
+
 def test_the_number_of_workers_does_not_change_the_batches(photos):
     augmentation = Augmentation(32, "resized", True, False, 0.0, 0.0, 2)
-    one, three = (list(StreamedBatches(photos, Preprocessing(32), augmentation, 8, 0, n).epoch(2)) for n in (0, 2))
+    one, three = (
+        list(StreamedBatches(photos, Preprocessing(32), augmentation, 8, 0, n, False).epoch(2)) for n in (0, 2)
+    )
     for a, b in zip(one, three, strict=True):
         assert torch.equal(a.images, b.images)
         assert torch.equal(a.labels, b.labels)

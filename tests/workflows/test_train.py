@@ -175,8 +175,15 @@ def test_unreadable_images_are_named_counted_and_skipped(tmp_path, color_folder,
     assert str(broken) in errors
     assert "1 unreadable image skipped" in errors
     assert run.model_path.exists()
+    assert "1 of the images could not be read" in errors
     with pytest.raises(DataError, match="broken"):
         train(photos, out=tmp_path / "strict", **SETTINGS, strict=True)
+    assert not (tmp_path / "strict").exists()
+
+
+def test_a_batch_of_one_image_of_one_pixel_is_a_clear_error(tmp_path, color_folder):
+    with pytest.raises(UsageError, match="batch_size=2"):
+        train(color_folder, out=tmp_path / "run", **{**SETTINGS, "batch_size": 1, "input_size": 16})
 
 
 def test_images_larger_than_memory_are_streamed(tmp_path, color_folder, monkeypatch):

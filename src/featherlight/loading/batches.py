@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from featherlight.console import note
 from featherlight.errors import UnreadableImageError
 from featherlight.images import Preprocessing, resize_image
 from featherlight.loading.augment import Augmentation, crop_batch, finish_images, random_seed_for, resized_crop
@@ -154,10 +155,12 @@ class StreamedBatches:
         batch_size: int,
         seed: int,
         workers: int,
+        strict: bool,
     ) -> None:
         self._images = _StreamedImages(split, preprocessing, augmentation, seed)
         self._batch_size = batch_size
         self._workers = workers
+        self._strict = strict
         self.unreadable: list[Unreadable] = []
 
     def __len__(self) -> int:
@@ -171,12 +174,20 @@ class StreamedBatches:
         loader = DataLoader(source, batch_sampler=keys, num_workers=self._workers, collate_fn=_collate)
         rest = replace(augmentation, crop="none") if augmentation.crop == "resized" else augmentation
         for number, (images, labels, unreadable) in enumerate(loader, start):
-            self.unreadable.extend(row for row in unreadable if row not in self.unreadable)
+            self._note(unreadable)
             if images is None:
                 continue
             with seeded(source.seed, epoch, number):
                 augmented = finish_images(crop_batch(images, rest), augmentation)
             yield Batch(number, augmented, labels)
+
+    def _note(self, unreadable: list[Unreadable]) -> None:
+        new = [row for row in unreadable if row not in self.unreadable]
+        if new and self._strict:
+            raise UnreadableImageError(*new[0])
+        self.unreadable.extend(new)
+        for path, reason in new:
+            note(f"skipped {path}: {reason}")
 
 
 def _collate(rows: Sequence[Any]) -> tuple[Tensor | None, Tensor, list[Unreadable]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -142,6 +143,19 @@ def read_field(name: str, value: Any) -> Any:
         return _read_as(kind, value)
     except (ValueError, TypeError) as error:
         raise UsageError(f"recipe field {name} is {value!r}; {_describe(kind)} is expected") from error
+
+
+def read_duration(text: str) -> float:
+    """``90s``, ``15m``, ``2h`` -> seconds.
+
+    Raises:
+        UsageError: something else.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text.strip())
+    seconds = float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]] if match else 0.0
+    if seconds <= 0:
+        raise UsageError(f"{text!r} is no duration; write 90s, 15m or 2h")
+    return seconds
 
 
 def _read_as(kind: Any, value: Any) -> Any:

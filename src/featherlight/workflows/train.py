@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from featherlight.console import Bar, bar, counting, duration, note
+from featherlight.console import bar, counting, duration, note
 from featherlight.devices import select_device
 from featherlight.engines import open_engine
-from featherlight.errors import FeatherlightError, TrainingStoppedError, UnreadableImageError, UsageError
+from featherlight.errors import DataError, FeatherlightError, UnreadableImageError, UsageError
 from featherlight.images import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from featherlight.loading.augment import Augmentation
 from featherlight.loading.batches import (
@@ -36,13 +36,14 @@ from featherlight.models.weights import save_model
 from featherlight.report import write_curves
 from featherlight.sources import open_source
 from featherlight.sources.base import Source, Split
-from featherlight.sources.reading import read_prepared
+from featherlight.sources.reading import Unreadable, read_prepared
 from featherlight.training.defaults import DataFacts, default_recipe
-from featherlight.training.metrics_log import MetricsLog, read_metrics
-from featherlight.training.recipe import Recipe, read_recipe, write_recipe
-from featherlight.training.trainer import Row, Trainer
+from featherlight.training.metrics_log import read_metrics
+from featherlight.training.recipe import Recipe, read_duration, read_recipe, write_recipe
+from featherlight.training.trainer import Trainer
 from featherlight.training.validation import ValidationSet
 from featherlight.workflows.evaluate import choose_split, evaluate_split, report_unreadable, write_evaluation
+from featherlight.workflows.observer import Observer, show_plan
 
 SIZES_SAMPLED = 64
 
@@ -64,13 +65,19 @@ class Run:
 
 
 def train(
-    data: str | Path = "digits", model: str | None = None, *, out: str | Path | None = None, **settings: Any
+    data: str | Path = "digits",
+    model: str | None = None,
+    *,
+    time: str | None = None,
+    out: str | Path | None = None,
+    **settings: Any,
 ) -> Run:
     """Trains a light network on images, evaluates it and writes a run directory.
 
     Args:
         data: folder of images or a known name (``digits``, ``cifar10``, ``cifar100``).
         model: network name.
+        time: train for this long instead of a number of epochs: ``90s``, ``15m``, ``2h``.
         out: the run directory; by default a new one under ``runs/``.
         settings: any field of the recipe; see :class:`featherlight.training.recipe.Recipe`.
 
@@ -82,12 +89,13 @@ def train(
     settings = {name: value for name, value in settings.items() if value is not None}
     if model is not None:
         settings["model"] = model
+    if time is not None:
+        settings["time_s"] = read_duration(time)
     run = _new_run_directory(out, str(data), str(settings.get("model", "")))
     source = open_source(data, strict=bool(settings.get("strict", False)))
     recipe = default_recipe(_facts(source), settings)
     _build_model(recipe, len(source.classes))  # a wrong name or width fails before anything is written
     select_device(recipe.device)
-    write_recipe(run, recipe)
     return _run_recipe(run, recipe, source)
 
 
@@ -106,18 +114,19 @@ def resume(run: str | Path) -> Run:
 
 def _run_recipe(run: Path, recipe: Recipe, source: Source) -> Run:
     report_unreadable(source.unreadable, strict=recipe.strict)
-    _show(run, recipe, source)
+    show_plan(run, recipe, source)
     device = select_device(recipe.device)
     preprocessing = preprocessing_of(recipe)
     augmentation = _augmentation(recipe, len(source.classes))
-    with _memory_advice(recipe):
+    with _advice(recipe):
         network = _build_model(recipe, len(source.classes)).to(device)
         if recipe.speed == "auto":
             network = network.to(memory_format=torch.channels_last)
         batches = _load_training_images(source.splits["train"], preprocessing, augmentation, recipe)
         validation = ValidationSet(source.splits["val"], preprocessing, device)
         report_unreadable([*batches.unreadable, *validation.unreadable], strict=recipe.strict)
-        with bar("training") as shown, _Observer(run, shown) as observer:
+        write_recipe(run, recipe)  # not before the images are known to be usable
+        with bar("training") as shown, Observer(run, shown) as observer:
             trainer = Trainer(
                 network, recipe, batches, validation, preprocessing, augmentation, run, source.fingerprint, observer
             )
@@ -125,10 +134,15 @@ def _run_recipe(run: Path, recipe: Recipe, source: Source) -> Run:
             kept = trainer.fit()
     note(f"trained in {duration(trainer.progress.seconds)}")
     temperature = fit_temperature(*validation.logits(kept))
-    return _finish(run, recipe, source, kept, temperature)
+    result, unreadable = _finish(run, recipe, source, kept, temperature)
+    _count_unreadable({*source.unreadable, *batches.unreadable, *validation.unreadable, *unreadable})
+    return result
 
 
-def _finish(run: Path, recipe: Recipe, source: Source, network: nn.Module, temperature: float) -> Run:
+def _finish(
+    run: Path, recipe: Recipe, source: Source, network: nn.Module, temperature: float
+) -> tuple[Run, list[Unreadable]]:
+    """Writes the model and what it reaches; also returns the images that could not be read in doing so."""
     history = read_metrics(run)
     provenance = {
         "data": recipe.data,
@@ -150,7 +164,13 @@ def _finish(run: Path, recipe: Recipe, source: Source, network: nn.Module, tempe
     write_curves(run / "curves.png", history)
     command = reproduce_command(recipe, source)
     write_evaluation(run, evaluation, mistakes, history=history, recipe=recipe.to_dict(), reproduce=command)
-    return Run(run, path, {**history[-1], **_headline(evaluation)})
+    unreadable = [(file, reason) for file, reason in evaluation.unreadable]
+    return Run(run, path, {**history[-1], **_headline(evaluation)}), unreadable
+
+
+def _count_unreadable(unreadable: set[Unreadable]) -> None:
+    if unreadable:
+        note(f"{len(unreadable)} of the images could not be read and took no part; they are named above")
 
 
 def _headline(evaluation: Evaluation) -> dict[str, Any]:
@@ -234,25 +254,22 @@ def _load_training_images(
     stored = storage_preprocessing(preprocessing, augmentation)
     if not fits_in_memory(len(split), stored):
         note(f"{len(split):,} images do not fit in memory; {recipe.workers} processes read them while training")
-        return StreamedBatches(split, preprocessing, augmentation, recipe.batch_size, recipe.seed, recipe.workers)
+        return StreamedBatches(
+            split, preprocessing, augmentation, recipe.batch_size, recipe.seed, recipe.workers, recipe.strict
+        )
     with counting("reading images", len(split)) as advance:
         images, labels, unreadable = read_prepared(split, stored, advance)
+    if not len(labels):
+        path, reason = unreadable[0]
+        raise DataError(f"not one training image can be read; the first: {path}: {reason}")
     return MemoryBatches(
         torch.from_numpy(images), torch.from_numpy(labels), augmentation, recipe.batch_size, recipe.seed, unreadable
     )
 
 
-def _show(run: Path, recipe: Recipe, source: Source) -> None:
-    counts = ", ".join(f"{len(split):,} {name}" for name, split in source.splits.items())
-    note(f"{source.name}: {len(source.classes)} classes; images: {counts}")
-    fields = ", ".join(f"{name}={value}" for name, value in recipe.to_dict().items() if name != "data")
-    note(f"recipe: {fields}")
-    note(f"run: {run}")
-
-
 @contextlib.contextmanager
-def _memory_advice(recipe: Recipe) -> Iterator[None]:
-    """Turns "out of memory" into what to do about it."""
+def _advice(recipe: Recipe) -> Iterator[None]:
+    """Turns what PyTorch says of too large and too small batches into what to do about it."""
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError) as error:
@@ -261,39 +278,12 @@ def _memory_advice(recipe: Recipe) -> Iterator[None]:
         if "can't allocate memory" in str(error) or "not enough memory" in str(error):
             raise _out_of_memory(recipe) from error
         raise
+    except ValueError as error:
+        if "more than 1 value per channel" in str(error):
+            raise UsageError("a batch of one image cannot be normalised; try: --set batch_size=2") from error
+        raise
 
 
 def _out_of_memory(recipe: Recipe) -> FeatherlightError:
     smaller = max(1, recipe.batch_size // 2)
     return FeatherlightError(f"out of memory with batch_size {recipe.batch_size}; try: --set batch_size={smaller}")
-
-
-class _Observer:
-    """Shows training on the console and writes its rows."""
-
-    def __init__(self, run: Path, shown: Bar) -> None:
-        self._run, self._shown = run, shown
-        self._log: MetricsLog | None = None
-
-    def __enter__(self) -> _Observer:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if self._log is not None:
-            self._log.close()
-        if kind is not None and issubclass(kind, TrainingStoppedError):
-            write_curves(self._run / "curves.png", read_metrics(self._run))
-
-    def open_log(self, epochs_done: int) -> None:
-        self._log = MetricsLog(self._run, epochs_done)
-
-    def step(self, text: str, part_done: float) -> None:
-        self._shown.update(part_done, text)
-
-    def epoch(self, row: Row) -> None:
-        assert self._log is not None  # noqa: S101  (opened before training starts)
-        self._log.append(row)
-        self._shown.line(
-            f"epoch {row['epoch']:>3}  train loss {row['train_loss']:.3f}  val loss {row['val_loss']:.3f}  "
-            f"val accuracy {row['val_top1']:.2%}  {row['images_per_s']:.0f} images/s  {duration(row['seconds'])}"
-        )

@@ -1,0 +1,56 @@
+"""What a person sees of a training run, and what the run keeps of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from featherlight.console import Bar, duration, note
+from featherlight.errors import TrainingStoppedError
+from featherlight.report import write_curves
+from featherlight.sources.base import Source
+from featherlight.training.metrics_log import MetricsLog, read_metrics
+from featherlight.training.recipe import Recipe
+from featherlight.training.trainer import Row
+
+
+def show_plan(run: Path, recipe: Recipe, source: Source) -> None:
+    """Says which images there are, every field of the recipe, and where the run goes."""
+    counts = ", ".join(f"{len(split):,} {name}" for name, split in source.splits.items())
+    note(f"{source.name}: {len(source.classes)} classes; images: {counts}")
+    fields = ", ".join(f"{name}={value}" for name, value in recipe.to_dict().items() if name != "data")
+    note(f"recipe: {fields}")
+    note(f"run: {run}")
+
+
+class Observer:
+    """Shows training on the console and writes its rows."""
+
+    def __init__(self, run: Path, shown: Bar) -> None:
+        self._run, self._shown = run, shown
+        self._log: MetricsLog | None = None
+
+    def __enter__(self) -> Observer:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._log is not None:
+            self._log.close()
+        if kind is not None and issubclass(kind, TrainingStoppedError):
+            write_curves(self._run / "curves.png", read_metrics(self._run))
+
+    def open_log(self, epochs_done: int) -> None:
+        """Opens ``metrics.jsonl`` and the events at a checkpoint."""
+        self._log = MetricsLog(self._run, epochs_done)
+
+    def step(self, text: str, part_done: float) -> None:
+        """Moves the bar."""
+        self._shown.update(part_done, text)
+
+    def epoch(self, row: Row) -> None:
+        """Writes and shows the row of an epoch."""
+        assert self._log is not None  # noqa: S101  (opened before training starts)
+        self._log.append(row)
+        self._shown.line(
+            f"epoch {row['epoch']:>3}  train loss {row['train_loss']:.3f}  val loss {row['val_loss']:.3f}  "
+            f"val accuracy {row['val_top1']:.2%}  {row['images_per_s']:.0f} images/s  {duration(row['seconds'])}"
+        )
