@@ -56,17 +56,10 @@ def command(
         f"accuracy {result.top1:.2%}   top-5 {result.top5:.2%}   "
         f"loss {result.loss:.4f}   macro F1 {result.macro_f1:.4f}\n"
     )
-    rows = [
-        {"class": name, **{key: _shown(value) for key, value in scores.items()}}
-        for name, scores in result.per_class.items()
-    ]
+    rows = [{"class": name, **scores} for name, scores in result.per_class.items()]
     print_table(["class", "precision", "recall", "f1", "support"], rows)
     if result.most_confused:
         true, predicted, count = result.most_confused[0]
-        click.echo(f"\nmost confused: {true} taken for {predicted}, {count} times")
+        click.echo(f"\nmost confused: {true} taken for {predicted}, {count} time{'s' if count > 1 else ''}")
     if out is not None:
         click.echo(f"report  {out}/report.html")
-
-
-def _shown(value: float) -> str:
-    return f"{value:.3f}" if isinstance(value, float) else f"{value:,}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -51,21 +51,19 @@ def print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, indent=2) + "\n")
 
 
-def print_table(columns: Iterable[str], rows: Iterable[Mapping[str, object]]) -> None:
-    """A plain aligned table on standard output; numbers to the right."""
-    names = list(columns)
-    texts = [names] + [[_cell(row[name]) for name in names] for row in rows]
-    numeric = (
-        [all(isinstance(row[name], (int, float)) for row in rows) for name in names] if isinstance(rows, list) else []
-    )
-    widths = [max(len(row[k]) for row in texts) for k in range(len(names))]
-    for row in texts:
-        cells = [
-            cell.rjust(width) if k < len(numeric) and numeric[k] else cell.ljust(width)
-            for k, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        sys.stdout.write("  ".join(cells).rstrip() + "\n")
+def print_table(columns: Sequence[str], rows: Sequence[Mapping[str, object]]) -> None:
+    """A plain aligned table on standard output; columns of numbers to the right."""
+    columns_of_cells = [[_cell(row[name]) for row in rows] for name in columns]
+    lines = []
+    for name, cells in zip(columns, columns_of_cells, strict=True):
+        width = max(map(len, [name, *cells]))
+        is_numeric = all(isinstance(row[name], int | float) for row in rows)
+        lines.append([cell.rjust(width) if is_numeric else cell.ljust(width) for cell in (name, *cells)])
+    for line in zip(*lines, strict=True):
+        sys.stdout.write("  ".join(line).rstrip() + "\n")
 
 
 def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.3f}"
     return f"{value:,}" if isinstance(value, int) else str(value)
