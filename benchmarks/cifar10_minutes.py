@@ -87,7 +87,7 @@ def main() -> None:
         "--models", nargs="+", default=["mobilenet_v1_x1_0", "shufflenet_v2_x0_5", "shufflenet_v1_g3_x0_5"]
     )
     options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
+    options.out.mkdir(parents=True)  # a new one: results of two runs must not mix
     how = "side by side on one core each" if options.side_by_side else "in turn on all cores"
     print(f"{machine()}; {options.minutes:g} minutes each, {how}, one run each, seed {options.seed}\n")
     print("| network | | test accuracy | images/s | peak memory |\n|---|---|---|---|---|", flush=True)

@@ -13,9 +13,15 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 PLAIN_INTERVAL_S = 30.0
 
 
+class _Notes(Console):
+    def on_broken_pipe(self) -> None:
+        """Whoever read the notes has gone; the work goes on."""
+        self.quiet = True
+
+
 def notes() -> Console:
     """The console for progress and notes; results for machines have standard output to themselves."""
-    return Console(file=sys.stderr, highlight=False, soft_wrap=True, markup=False, emoji=False)
+    return _Notes(file=sys.stderr, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
 def note(text: str) -> None:

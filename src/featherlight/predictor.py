@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -76,10 +76,13 @@ class Predictor:
         """Answers for each image, in order; what cannot be read becomes a prediction with an ``error``.
 
         Args:
-            images: one image or a sequence of them: paths, bytes, PIL images or uint8 arrays (H, W, 3).
+            images: one image or several (a list, a generator, an array (N, H, W, 3)): paths, bytes, files, PIL images
+                or uint8 arrays (H, W, 3).
             top: how many classes to list.
         """
-        single = isinstance(images, (str, bytes, Path)) or not isinstance(images, Sequence)
+        single = isinstance(images, (str, bytes, Path)) or hasattr(images, "read") or not isinstance(images, Iterable)
+        single = single or (isinstance(images, np.ndarray) and images.ndim < 4)
+
         return list(self.stream([images] if single else images, top))
 
     def stream(self, images: Iterable[Any], top: int = 5, batch_size: int = 32) -> Iterator[Prediction]:

@@ -51,6 +51,7 @@ def test_run_of_a_real_process_can_be_evaluated_and_used(
         (["DATA", "--set", "batch_size=0"], "recipe: batch_size is 0; 1 to 65536 is expected"),
         (["DATA", "--set", "batch_size=-1"], "recipe: batch_size is -1; 1 to 65536 is expected"),
         (["DATA", "--set", "schedule=linear"], "recipe field schedule is 'linear'; it can be: one-cycle, cosine, step"),
+        (["DATA", "--set", "out=x"], "the images and the run directory are not set by --set; write: featherlight"),
         (["DATA", "--seed", "1", "--set", "seed=2"], "seed is given twice, as an option and by --set"),
         (["DATA", "--epochs", "2", "--time", "1m"], "recipe: either epochs or time_s must be above 0, and the other 0"),
         (["DATA", "--time", "15 minutes"], "'15 minutes' is no duration; write 90s, 15m or 2h"),

@@ -341,3 +341,21 @@ def test_class_whose_images_are_all_unreadable_is_named(tmp_path: Path, make_ima
     (tmp_path / "dog").mkdir()
     (tmp_path / "dog" / "a.png").touch()
     assert "class 'dog' has only 0 readable images" in refusal(tmp_path)
+
+
+def test_few_images_may_leave_no_test_split_but_never_an_empty_one(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    seen = set()
+    for attempt in range(30):
+        root = tmp_path / str(attempt)
+        for name in ("a", "b"):
+            (root / name).mkdir(parents=True)
+            for number in range(10):
+                Image.fromarray(rng.integers(0, 256, (4, 4, 3), np.uint8)).save(root / name / f"{number}.png")
+        try:
+            splits = open_source(root).splits
+        except DataError:
+            continue
+        seen.add("test" in splits)
+        assert all(len(split) for split in splits.values())
+    assert seen == {True, False}

@@ -247,3 +247,27 @@ def test_every_field_is_plain_json(tiny_run: Path) -> None:
         "model", "data", "split", "engine", "num_images", "classes", "top1", "top5", "loss", "macro_f1", "per_class",
         "confusion_matrix", "most_confused", "temperature", "unreadable",
     }  # fmt: skip
+
+
+def test_all_images_of_another_folder_are_measured_even_few_of_one_class(
+    tiny_run: Path, tmp_path: Path, paint: Callable[[Path, str, int], Path]
+) -> None:
+    for number in range(3):
+        paint(tmp_path / "photos" / "red" / f"{number}.png", "red", number)
+    evaluation = evaluate(tiny_run, tmp_path / "photos")
+    assert (evaluation.split, evaluation.num_images) == ("test", 3)
+    assert evaluate(tiny_run, tmp_path / "photos", split="all").num_images == 3
+
+
+def test_changed_training_data_is_told(
+    tiny_run: Path, color_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evaluate(tiny_run)
+    assert "has changed" not in capsys.readouterr().err
+    extra = color_folder / "train" / "red" / "extra.png"
+    shutil.copy(next((color_folder / "train" / "red").glob("*.png")), extra)
+    try:
+        evaluate(tiny_run)
+    finally:
+        extra.unlink()
+    assert "has changed since this model was trained" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import signal
 import subprocess
@@ -16,9 +17,10 @@ import featherlight
 from featherlight.errors import DataError, FeatherlightError, UsageError
 from featherlight.model_file import read_card, read_tensors
 from featherlight.sources import open_source
+from featherlight.training.defaults import default_recipe
 from featherlight.training.metrics_log import read_metrics
-from featherlight.training.recipe import read_recipe
-from featherlight.workflows.train import reproduce_command, resume, train
+from featherlight.training.recipe import read_duration, read_recipe
+from featherlight.workflows.train import facts_of, reproduce_command, resume, train
 
 SETTINGS = {"model": "mobilenet_v1_x0_25", "epochs": 4, "batch_size": 8, "device": "cpu"}
 
@@ -143,6 +145,50 @@ def test_the_command_in_the_report_makes_the_same_run_again(tmp_path, color_fold
     assert_same_tensors(first / "model.safetensors", tmp_path / "second" / "model.safetensors")
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"batch_size": 128, "learning_rate": 0.07},
+        {"optimizer": "adamw", "weight_decay": 0.0005},
+        {"input_size": 100, "crop": "pad"},
+        {"time_s": 1e6},
+        {"step_at": (0.2, 0.4), "dropout": 0.3, "flip": False},
+    ],
+)
+def test_the_command_reproduces_settings_that_move_other_defaults(color_folder, settings):
+    from featherlight.cli.train import command as train_command
+
+    source = open_source(color_folder)
+    recipe = default_recipe(facts_of(source), settings)
+    words = shlex.split(reproduce_command(recipe, source))[2:]
+    context = train_command.make_context("train", words)
+    given = {name: context.params[name] for name in ("model", "epochs", "seed") if context.params[name] is not None}
+    if context.params["time"]:
+        given["time_s"] = read_duration(context.params["time"])
+    assert default_recipe(facts_of(source), {**given, **dict(context.params["settings"])}) == recipe
+
+
+def test_runs_started_at_once_get_directories_of_their_own(tmp_path, color_folder, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    command = [word for word in arguments(color_folder, tmp_path) if word not in ("--out", str(tmp_path))]
+    command[command.index("--epochs") + 1] = "1"
+    processes = [subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for _ in range(2)]
+    assert [process.wait() for process in processes] == [0, 0]
+    runs = list((tmp_path / "runs").iterdir())
+    assert len(runs) == 2
+    assert all((run / "model.safetensors").is_file() for run in runs)
+
+
+def test_a_run_among_class_folders_is_refused(tmp_path, paint, monkeypatch):
+    for colour in ("red", "blue"):
+        for number in range(30):
+            paint(tmp_path / colour / f"{number}.png", colour, number)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="among the class folders"):
+        train(".", **SETTINGS)
+    assert sorted(path.name for path in tmp_path.iterdir() if any(path.iterdir())) == ["blue", "red"]
+
+
 def test_a_folder_that_is_not_empty_is_left_alone(tmp_path, color_folder):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(UsageError, match="not empty"):
@@ -233,7 +279,9 @@ def test_out_of_memory_says_which_batch_size_to_try(tmp_path, color_folder):
         text=True,
         check=False,
     )
-    assert "out of memory with batch_size 48; try: --set batch_size=24" in answer.stdout, answer.stderr[-2000:]
+    assert "out of memory with batch_size 48; try in a new run: --set batch_size=24" in answer.stdout, answer.stderr[
+        -2000:
+    ]
 
 
 @pytest.mark.slow

@@ -80,7 +80,12 @@ def command(
 
 
 def _without_repeats(given: dict[str, Any], settings: tuple[tuple[str, str], ...]) -> dict[str, str]:
-    repeated = sorted(given.keys() & dict(settings).keys())
+    named = dict(settings)
+    if "data" in named or "out" in named:
+        raise UsageError(
+            "the images and the run directory are not set by --set; write: featherlight train DATA --out DIR"
+        )
+    repeated = sorted(given.keys() & named.keys())
     if repeated:
         raise UsageError(f"{repeated[0]} is given twice, as an option and by --set")
-    return dict(settings)
+    return named

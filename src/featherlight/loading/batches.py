@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -70,10 +72,18 @@ def storage_preprocessing(preprocessing: Preprocessing, augmentation: Augmentati
 
 
 def fits_in_memory(count: int, preprocessing: Preprocessing) -> bool:
-    """Whether ``count`` stored images take at most a quarter of this machine's memory."""
+    """Whether ``count`` stored images take at most a quarter of the memory this process may use."""
     size = preprocessing.input_size
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return count * size * size * 3 <= total // 4
+    return count * size * size * 3 <= _memory_bytes() // 4
+
+
+def _memory_bytes() -> int:
+    """The machine's memory, or what the container is allowed of it."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        with suppress(OSError, ValueError):  # no such file, or "max"
+            return min(machine, int(Path(limit).read_text()))
+    return machine
 
 
 @dataclass
@@ -124,7 +134,7 @@ class _StreamedImages(Dataset[Any]):
     """Reads and crops one image for (epoch, number in the epoch, index); runs in worker processes."""
 
     split: Split
-    preprocessing: Preprocessing
+    stored: Preprocessing
     augmentation: Augmentation
     seed: int
 
@@ -138,10 +148,11 @@ class _StreamedImages(Dataset[Any]):
             return self._cropped(image), int(self.split.labels[index])
 
     def _cropped(self, image: np.ndarray[Any, np.dtype[np.uint8]]) -> Tensor:
-        if self.augmentation.crop == "resized":
-            tensor = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
-            return resized_crop(tensor, self.augmentation).permute(1, 2, 0)
-        return torch.from_numpy(np.array(resize_image(image, self.preprocessing)))
+        # The same steps as for images in memory: the resize policy first, then a region of that.
+        tensor = torch.from_numpy(np.array(resize_image(image, self.stored)))
+        if self.augmentation.crop != "resized":
+            return tensor
+        return resized_crop(tensor.permute(2, 0, 1), self.augmentation).permute(1, 2, 0)
 
 
 class StreamedBatches:
@@ -157,7 +168,7 @@ class StreamedBatches:
         workers: int,
         strict: bool,
     ) -> None:
-        self._images = _StreamedImages(split, preprocessing, augmentation, seed)
+        self._images = _StreamedImages(split, storage_preprocessing(preprocessing, augmentation), augmentation, seed)
         self._batch_size = batch_size
         self._workers = workers
         self._strict = strict
@@ -174,19 +185,25 @@ class StreamedBatches:
         loader = DataLoader(source, batch_sampler=keys, num_workers=self._workers, collate_fn=_collate)
         rest = replace(augmentation, crop="none") if augmentation.crop == "resized" else augmentation
         for number, (images, labels, unreadable) in enumerate(loader, start):
-            self._note(unreadable)
+            note_unreadable(unreadable, self.unreadable, strict=self._strict)
             if images is None:
                 continue
             with seeded(source.seed, epoch, number):
                 augmented = finish_images(crop_batch(images, rest), augmentation)
             yield Batch(number, augmented, labels)
 
-    def _note(self, unreadable: list[Unreadable]) -> None:
-        new = [row for row in unreadable if row not in self.unreadable]
-        if new and self._strict:
-            raise UnreadableImageError(*new[0])
-        self.unreadable.extend(new)
-        for path, reason in new:
+
+def note_unreadable(found: Iterable[Unreadable], known: list[Unreadable], *, strict: bool) -> None:
+    """Names images that could not be read, each once, while images are streamed.
+
+    Raises:
+        UnreadableImageError: there is one, and ``strict`` is set.
+    """
+    for path, reason in found:
+        if strict:
+            raise UnreadableImageError(path, reason)
+        if (path, reason) not in known:
+            known.append((path, reason))
             note(f"skipped {path}: {reason}")
 
 

@@ -12,7 +12,7 @@ from featherlight.errors import DataError
 from featherlight.sources.base import RGBImage, Source, Split, SplitName
 from featherlight.sources.cifar import ARCHIVES, open_cifar_archive, open_cifar_folder, open_known
 from featherlight.sources.digits import open_digits
-from featherlight.sources.folder import is_image_name, list_images, open_folder
+from featherlight.sources.folder import is_image_name, list_images, open_folder, open_folder_as_it_is
 
 __all__ = ["KNOWN_NAMES", "RGBImage", "Source", "Split", "SplitName", "open_images", "open_source"]
 
@@ -24,11 +24,12 @@ _KNOWN: dict[str, Callable[[], Source]] = {
 KNOWN_NAMES = tuple(_KNOWN)
 
 
-def open_source(data: str | Path, *, strict: bool = False) -> Source:
+def open_source(data: str | Path, *, strict: bool = False, as_it_is: bool = False) -> Source:
     """Opens labelled images.
 
     Args:
         data: an existing path (a folder of images, a CIFAR folder or ``.tar.gz``), else one of ``KNOWN_NAMES``.
+        as_it_is: a folder of images is not split and need not be fit for training: all of it is to be measured on.
         strict: an image that cannot be read while splitting is an error, not left out.
 
     Raises:
@@ -37,7 +38,10 @@ def open_source(data: str | Path, *, strict: bool = False) -> Source:
     """
     path = os.path.expanduser(data)
     if os.path.isdir(path):
-        return open_cifar_folder(Path(path)) or open_folder(Path(path), strict=strict)
+        cifar = open_cifar_folder(Path(path))
+        if cifar is None:
+            return open_folder_as_it_is(Path(path)) if as_it_is else open_folder(Path(path), strict=strict)
+        return cifar
     if os.path.isfile(path):
         return _open_file(Path(path))
     if str(data) in _KNOWN:

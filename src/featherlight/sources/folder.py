@@ -56,7 +56,7 @@ class FileReader:
 
 
 def open_folder(root: Path, *, strict: bool = False) -> Source:
-    """Opens a folder of images; which layout it has is seen from its folders' names.
+    """Opens a folder of images to train on; which layout it has is seen from its folders' names.
 
     Without split folders, and where train/ and test/ have no val/, images are split by a hash of their pixels.
 
@@ -70,6 +70,8 @@ def open_folder(root: Path, *, strict: bool = False) -> Source:
     """
     root = Path(os.path.abspath(root))
     folders = _find_split_folders(root)
+    if "train" not in folders:
+        raise DataError(f"{root}: has {', '.join(f'{name}/' for name in folders.values())} but no train/: {_EXPECTED}")
     listings = {split: _list_classes(root, folder) for split, folder in folders.items()}
     classes = _check_classes(root, folders, listings)
     items = {split: _sort_items(listing) for split, listing in listings.items()}
@@ -78,6 +80,29 @@ def open_folder(root: Path, *, strict: bool = False) -> Source:
     if fractions:
         hashed, unreadable = _split_train(root, classes, items["train"], fractions, strict)
         items = {**items, **hashed}
+    return _make_source(root, classes, items, unreadable)
+
+
+def open_folder_as_it_is(root: Path) -> Source:
+    """Opens a folder of images to measure a model on: nothing is split, few images and a single class will do.
+
+    Images that lie in class folders without split folders are the ``test`` split.
+
+    Raises:
+        DataError: no images, or images outside of class folders.
+    """
+    root = Path(os.path.abspath(root))
+    folders = _find_split_folders(root)
+    listings = {split: _list_classes(root, folder) for split, folder in folders.items()}
+    if folders == {"train": ""}:
+        listings = {"test": listings["train"]}
+    classes = tuple(sorted({name for listing in listings.values() for name, paths in listing.items() if paths}))
+    return _make_source(root, classes, {split: _sort_items(listing) for split, listing in listings.items()}, ())
+
+
+def _make_source(
+    root: Path, classes: tuple[str, ...], items: Mapping[SplitName, _Items], unreadable: tuple[tuple[str, str], ...]
+) -> Source:
     return Source(
         name=str(root),
         classes=classes,
@@ -217,7 +242,7 @@ def _split_train(
     number = {name: index for index, name in enumerate(classes)}
     labels = {name: np.array([number[label] for _, label in part], np.int64) for name, part in split.items()}
     check_splits(str(root), classes, labels)
-    return split, tuple(unreadable)
+    return {name: part for name, part in split.items() if part}, tuple(unreadable)  # few images: perhaps no test
 
 
 def _make_split(root: Path, classes: tuple[str, ...], items: _Items) -> Split:

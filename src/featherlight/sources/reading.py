@@ -65,6 +65,11 @@ def read_prepared(
     return images[:count], split.labels[positions], unreadable
 
 
+def find_unreadable(split: Split, preprocessing: Preprocessing) -> list[Unreadable]:
+    """Images that cannot be read, as (path, reason)."""
+    return [row for batch in prepared_batches(split, preprocessing) for row in batch.unreadable]
+
+
 def _prepare(split: Split, preprocessing: Preprocessing, position: int) -> RGBImage | UnreadableImageError:
     try:
         return resize_image(split.read(position), preprocessing)

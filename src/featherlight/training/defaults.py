@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from featherlight.models.catalogue import model_info
 from featherlight.training.recipe import DEFAULT_MODEL, Recipe, read_field
 
 CIFAR_STEM_UP_TO = 64  # pixels; above, the published stem's early shrinking pays
@@ -47,9 +48,11 @@ def default_recipe(facts: DataFacts, settings: Mapping[str, Any]) -> Recipe:
     batch_size = max(1, given.get("batch_size", _default_batch(facts.num_train)))  # the recipe refuses less
     adamw = given.get("optimizer", "sgd") == "adamw"
     epochs = given.get("epochs", 0 if given.get("time_s") else _default_epochs(facts))
+    model = given.get("model", DEFAULT_MODEL)
     chosen = {
         "data": facts.name,
-        "model": DEFAULT_MODEL,
+        "model": model,
+        "dropout": model_info(model).dropout,
         "input_size": size,
         "stem": "cifar" if small else "imagenet",
         "crop_fraction": 1.0 if small else 0.875,

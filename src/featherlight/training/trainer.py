@@ -21,7 +21,7 @@ from featherlight.images import Preprocessing
 from featherlight.loading.augment import Augmentation, mix_batch, random_seed_for
 from featherlight.loading.batches import Batch, TrainBatches
 from featherlight.models.engine import normalized
-from featherlight.training.checkpoint import load_checkpoint, save_checkpoint
+from featherlight.training.checkpoint import CHECKPOINT_FILE, load_checkpoint, save_checkpoint
 from featherlight.training.clock import Clock
 from featherlight.training.optimiser import build_average, build_optimizer
 from featherlight.training.recipe import Recipe
@@ -155,6 +155,9 @@ class Trainer:
         labels = batch.labels.to(self.device, non_blocking=True)
         images = normalized(batch.images.to(self.device, non_blocking=True), self.preprocessing)
         images, targets = mix_batch(images, labels, self.augmentation)
+        if self.recipe.speed == "plain":
+            images = images.contiguous()
+
         loss, logits = self._optimize(images, targets)
         self._count(batch, loss, int((logits.argmax(1) == labels).sum()))
 
@@ -229,10 +232,15 @@ class Trainer:
             f"{self._images_per_s():.0f} images/s  {left // 60}:{left % 60:02} left"
         )
 
+    @property
+    def _has_checkpoint(self) -> bool:
+        return (self.run / CHECKPOINT_FILE).exists()
+
     def _explain_divergence(self, value: float) -> str:
         rate = self.optimizer.param_groups[0]["lr"]
+        kept = f"The last good checkpoint is {self.run / CHECKPOINT_FILE}. " if self._has_checkpoint else ""
         return (
             f"training diverged: the loss became {value} in epoch {self.progress.epoch + 1}, step {self.progress.step} "
-            f"(learning rate {rate:.2g}). The last good checkpoint is kept in {self.run / 'last'}. "
-            f"Try a third of the rate: --set learning_rate={self.recipe.learning_rate / 3:.2g}"
+            f"(learning rate {rate:.2g}). {kept}"
+            f"Try a third of the rate in a new run: --set learning_rate={self.recipe.learning_rate / 3:.2g}"
         )

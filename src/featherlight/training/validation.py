@@ -12,7 +12,7 @@ from torch import nn
 
 from featherlight.errors import DataError
 from featherlight.images import Preprocessing
-from featherlight.loading.batches import fits_in_memory
+from featherlight.loading.batches import fits_in_memory, note_unreadable
 from featherlight.metrics import cross_entropy
 from featherlight.models.engine import infer, normalized
 from featherlight.sources.base import Split
@@ -29,9 +29,14 @@ class ValidationSet:
         split: labelled images.
         preprocessing: of the model.
         device: of the networks that will be measured.
+        strict: an unreadable image is an error where images are read anew each time.
+
     """
 
-    def __init__(self, split: Split, preprocessing: Preprocessing, device: torch.device) -> None:
+    def __init__(
+        self, split: Split, preprocessing: Preprocessing, device: torch.device, *, strict: bool = False
+    ) -> None:
+        self._strict = strict
         self._split, self._preprocessing, self._device = split, preprocessing, device
         self.unreadable: list[Unreadable] = []
         self._stored: tuple[NDArray[np.uint8], NDArray[np.int64]] | None = None
@@ -69,5 +74,5 @@ class ValidationSet:
                 yield images[start : start + BATCH_SIZE], labels[start : start + BATCH_SIZE]
             return
         for batch in prepared_batches(self._split, self._preprocessing, BATCH_SIZE):
-            self.unreadable.extend(row for row in batch.unreadable if row not in self.unreadable)
+            note_unreadable(batch.unreadable, self.unreadable, strict=self._strict)
             yield batch.images, self._split.labels[batch.positions]

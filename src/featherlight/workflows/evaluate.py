@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -52,7 +54,7 @@ def evaluate(
         DataError: no usable images, or classes that training never saw.
     """
     opened = open_engine(model, engine, device)
-    source = open_source(data if data is not None else _training_data(opened, model), strict=strict)
+    source = _open_images(opened, model, data, split, strict)
     report_unreadable(source.unreadable, strict=strict)
     name = choose_split(source, split)
     evaluation, mistakes = evaluate_split(opened, source, name, str(model), strict=strict)
@@ -60,6 +62,27 @@ def evaluate(
         command = shlex.join(["featherlight", "evaluate", str(model), source.name, "--split", name])
         write_evaluation(Path(out), evaluation, mistakes, reproduce=command)
     return evaluation
+
+
+def _open_images(engine: Engine, model: str | Path, data: str | Path | None, split: str | None, strict: bool) -> Source:
+    """The images to measure on: of the training data the part that was held out, of others all."""
+    known = engine.card.provenance
+    if data is None:
+        source = open_source(_training_data(engine, model), strict=strict)
+        if source.fingerprint != known.get("fingerprint"):
+            note(
+                f"{source.name} has changed since this model was trained; its {'/'.join(source.splits)} images are used"
+            )
+        return source
+    if split == ALL:
+        return open_source(data, strict=strict, as_it_is=True)
+    if split is not None or os.path.abspath(os.path.expanduser(data)) == known.get("data"):
+        return open_source(data, strict=strict)
+    with suppress(DataError):  # too few images to train on, say: then it is not the training data
+        source = open_source(data)
+        if source.fingerprint == known.get("fingerprint"):
+            return source
+    return open_source(data, as_it_is=True)
 
 
 def choose_split(source: Source, split: str | None) -> str:
@@ -109,7 +132,7 @@ def write_evaluation(
     )
 
 
-def report_unreadable(unreadable: Sequence[Unreadable], *, strict: bool, most: int = 10) -> None:
+def report_unreadable(unreadable: Sequence[Unreadable], *, strict: bool) -> None:
     """Names the files that could not be read and counts them.
 
     Raises:
@@ -117,7 +140,7 @@ def report_unreadable(unreadable: Sequence[Unreadable], *, strict: bool, most: i
     """
     if not unreadable:
         return
-    for path, reason in unreadable[:most]:
+    for path, reason in unreadable:
         note(f"skipped {path}: {reason}")
     count = f"{len(unreadable)} unreadable image{'s' if len(unreadable) > 1 else ''}"
     if strict:

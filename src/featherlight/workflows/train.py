@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
-import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -36,14 +33,15 @@ from featherlight.models.weights import save_model
 from featherlight.report import write_curves
 from featherlight.sources import open_source
 from featherlight.sources.base import Source, Split
-from featherlight.sources.reading import Unreadable, read_prepared
+from featherlight.sources.reading import Unreadable, find_unreadable, read_prepared
 from featherlight.training.defaults import DataFacts, default_recipe
 from featherlight.training.metrics_log import read_metrics
-from featherlight.training.recipe import Recipe, read_duration, read_recipe, write_recipe
-from featherlight.training.trainer import Trainer
+from featherlight.training.recipe import Recipe, read_duration, read_field, read_recipe, write_recipe
+from featherlight.training.trainer import Row, Trainer
 from featherlight.training.validation import ValidationSet
 from featherlight.workflows.evaluate import choose_split, evaluate_split, report_unreadable, write_evaluation
 from featherlight.workflows.observer import Observer, show_plan
+from featherlight.workflows.run_directory import check_place, new_run_directory
 
 SIZES_SAMPLED = 64
 
@@ -91,12 +89,13 @@ def train(
         settings["model"] = model
     if time is not None:
         settings["time_s"] = read_duration(time)
-    run = _new_run_directory(out, str(data), str(settings.get("model", "")))
-    source = open_source(data, strict=bool(settings.get("strict", False)))
-    recipe = default_recipe(_facts(source), settings)
-    _build_model(recipe, len(source.classes))  # a wrong name or width fails before anything is written
-    select_device(recipe.device)
-    return _run_recipe(run, recipe, source)
+    with new_run_directory(out, str(data), str(settings.get("model", ""))) as run:
+        source = open_source(data, strict=read_field("strict", settings.get("strict", False)))
+        check_place(run, source)
+        recipe = default_recipe(facts_of(source), settings)
+        _build_model(recipe, len(source.classes))  # a wrong name or width fails before anything is written
+        select_device(recipe.device)
+        return _run_recipe(run, recipe, source)
 
 
 def resume(run: str | Path) -> Run:
@@ -123,8 +122,10 @@ def _run_recipe(run: Path, recipe: Recipe, source: Source) -> Run:
         if recipe.speed == "auto":
             network = network.to(memory_format=torch.channels_last)
         batches = _load_training_images(source.splits["train"], preprocessing, augmentation, recipe)
-        validation = ValidationSet(source.splits["val"], preprocessing, device)
+        validation = ValidationSet(source.splits["val"], preprocessing, device, strict=recipe.strict)
         report_unreadable([*batches.unreadable, *validation.unreadable], strict=recipe.strict)
+        if recipe.strict and "test" in source.splits:  # found after training it would be found too late
+            report_unreadable(find_unreadable(source.splits["test"], preprocessing), strict=True)
         write_recipe(run, recipe)  # not before the images are known to be usable
         with bar("training") as shown, Observer(run, shown) as observer:
             trainer = Trainer(
@@ -144,11 +145,12 @@ def _finish(
 ) -> tuple[Run, list[Unreadable]]:
     """Writes the model and what it reaches; also returns the images that could not be read in doing so."""
     history = read_metrics(run)
+    row = _row_of_kept_weights(history, recipe)
     provenance = {
         "data": recipe.data,
         "fingerprint": source.fingerprint,
         "recipe": recipe.to_dict(),
-        "metrics": history[-1],
+        "metrics": row,
         "versions": {"torch": torch.__version__, "numpy": np.__version__},
     }
     path = save_model(
@@ -165,7 +167,14 @@ def _finish(
     command = reproduce_command(recipe, source)
     write_evaluation(run, evaluation, mistakes, history=history, recipe=recipe.to_dict(), reproduce=command)
     unreadable = [(file, reason) for file, reason in evaluation.unreadable]
-    return Run(run, path, {**history[-1], **_headline(evaluation)}), unreadable
+    last = history[-1] if history else {}
+    return Run(run, path, {**last, **_headline(evaluation)}), unreadable
+
+
+def _row_of_kept_weights(history: list[Row], recipe: Recipe) -> Row:
+    if not history:  # somebody removed metrics.jsonl; the weights are still good
+        return {}
+    return max(history, key=lambda row: float(row["val_top1"])) if recipe.keep == "best" else history[-1]
 
 
 def _count_unreadable(unreadable: set[Unreadable]) -> None:
@@ -186,22 +195,26 @@ def preprocessing_of(recipe: Recipe) -> Preprocessing:
 def reproduce_command(recipe: Recipe, source: Source) -> str:
     """The command that makes this run again."""
     basic = {"model": recipe.model, "epochs": recipe.epochs, "time_s": recipe.time_s, "seed": recipe.seed}
-    usual = default_recipe(_facts(source), {name: value for name, value in basic.items() if value}).to_dict()
-    length = f"--time {recipe.time_s:g}s" if recipe.time_s else f"--epochs {recipe.epochs}"
-    changed = [
+    fixed = {name: value for name, value in basic.items() if value}
+    wanted, changed = recipe.to_dict(), dict[str, Any]()
+    # A field that is set moves the defaults of others, so those are compared again.
+    while different := _differences(wanted, default_recipe(facts_of(source), {**fixed, **changed}).to_dict()):
+        changed |= different
+    length = f"--time {recipe.time_s:.3f}s" if recipe.time_s else f"--epochs {recipe.epochs}"
+    settings = [
         f"--set {name}={','.join(map(str, value)) if isinstance(value, list) else value}"
-        for name, value in recipe.to_dict().items()
-        if name not in {"data", *basic} and usual.get(name) != value
+        for name, value in changed.items()
     ]
-    return " ".join(
-        [
-            f"featherlight train {shlex.quote(recipe.data)} --model {recipe.model} {length} --seed {recipe.seed}",
-            *changed,
-        ]
-    )
+    start = f"featherlight train {shlex.quote(recipe.data)} --model {recipe.model} {length} --seed {recipe.seed}"
+    return " ".join([start, *settings])
 
 
-def _facts(source: Source) -> DataFacts:
+def _differences(wanted: dict[str, Any], usual: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in wanted.items() if name != "data" and usual.get(name) != value}
+
+
+def facts_of(source: Source) -> DataFacts:
+    """What the default recipe depends on."""
     split = source.splits["train"]
     chosen = np.linspace(0, len(split) - 1, min(len(split), SIZES_SAMPLED)).astype(int)
     sides = []
@@ -209,25 +222,6 @@ def _facts(source: Source) -> DataFacts:
         with contextlib.suppress(UnreadableImageError):  # it is reported when all images are read
             sides.append(min(split.read(index).shape[:2]))
     return DataFacts(source.name, len(split), int(np.median(sides)) if sides else 224, source.flip_safe)
-
-
-def _new_run_directory(out: str | Path | None, data: str, model: str) -> Path:
-    if out is None:
-        stem = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{Path(data).name}-{model}" if model else Path(data).name).strip("-")
-        fresh = Path("runs") / f"{stem}-{datetime.now():%Y%m%d-%H%M%S}"
-        return next(path for path in _numbered(fresh) if not path.exists())
-    path = Path(out)
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise UsageError(
-            f"{path} exists and is not empty; choose another --out, or go on with: featherlight train --resume {path}"
-        )
-    return path
-
-
-def _numbered(path: Path) -> Iterator[Path]:
-    """``runs/a``, ``runs/a-2``, ``runs/a-3``, ..."""
-    yield path
-    yield from (path.with_name(f"{path.name}-{number}") for number in itertools.count(2))
 
 
 def _build_model(recipe: Recipe, num_classes: int) -> nn.Module:
@@ -280,10 +274,14 @@ def _advice(recipe: Recipe) -> Iterator[None]:
         raise
     except ValueError as error:
         if "more than 1 value per channel" in str(error):
-            raise UsageError("a batch of one image cannot be normalised; try: --set batch_size=2") from error
+            raise UsageError(
+                "a batch of one image cannot be normalised; try in a new run: --set batch_size=2"
+            ) from error
         raise
 
 
 def _out_of_memory(recipe: Recipe) -> FeatherlightError:
     smaller = max(1, recipe.batch_size // 2)
-    return FeatherlightError(f"out of memory with batch_size {recipe.batch_size}; try: --set batch_size={smaller}")
+    return FeatherlightError(
+        f"out of memory with batch_size {recipe.batch_size}; try in a new run: --set batch_size={smaller}"
+    )
