@@ -40,7 +40,7 @@ class Source:
         name: what the user typed, made absolute if it is a path.
         classes: names in label order; their identity is the name, never the number.
         splits: always has ``train`` and ``val`` when it is used for training; ``test`` only if there is one.
-        fingerprint: changes when images, labels or splits change.
+        fingerprint: changes when labels, splits, or names and sizes of files (pixels, where there are none) change.
         flip_safe: whether a mirrored image keeps its meaning (digits and letters do not).
         unreadable: files left out while splitting, as (path, reason).
     """
