@@ -77,6 +77,7 @@ class Trainer:
         batches: training images.
         validate: measures a network on validation images.
         preprocessing: of the model.
+        augmentation: of the training images; the batches have had all of it but mixing.
         run: the run directory.
         fingerprint: of the data.
         observer: is told how it goes.
@@ -157,7 +158,6 @@ class Trainer:
         images, targets = mix_batch(images, labels, self.augmentation)
         if self.recipe.speed == "plain":
             images = images.contiguous()
-
         loss, logits = self._optimize(images, targets)
         self._count(batch, loss, int((logits.argmax(1) == labels).sum()))
 
