@@ -62,5 +62,5 @@ def test_demo_ends_with_the_code_of_the_step_that_fails(
     Path("runs").touch()  # where the run directory would have to be made
     assert demo.main() == 2
     answer = capsys.readouterr()
-    assert "error: cannot write runs/demo/recipe.toml" in answer.err
+    assert "error: cannot make runs/demo: Not a directory" in answer.err
     assert "evaluate" not in answer.out

@@ -262,7 +262,7 @@ def test_every_way_to_train_ends_in_a_model_that_predicts(tmp_path, color_folder
 
 def test_out_of_memory_says_which_batch_size_to_try(tmp_path, color_folder):
     script = (
-        "import resource, sys, torch\n"
+        "import resource, sys, torch, torchvision.transforms.v2\n"
         "from featherlight.workflows.train import train\n"
         "from featherlight.errors import FeatherlightError\n"
         "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"

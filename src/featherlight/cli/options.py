@@ -9,6 +9,9 @@ from typing import Any, TypeVar
 
 import click
 
+from featherlight.errors import UsageError
+from featherlight.training.recipe import read_duration
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 DEVICES = "auto, cpu, cuda, mps, npu or xpu; cuda:1 for the second."
@@ -29,6 +32,20 @@ def engine_option(command: Command) -> Command:
 def json_option(command: Command) -> Command:
     """``--json``."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")(command)
+
+
+class Duration(click.ParamType[str]):
+    """``90s``, ``15m``, ``2h``; stays a text, checked early."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Refuses what is no duration."""
+        try:
+            read_duration(str(value))
+        except UsageError as error:
+            self.fail(str(error), param, ctx)
+        return str(value)
 
 
 class Setting(click.ParamType[tuple[str, str]]):

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from featherlight.cli.options import Setting, device_option
+from featherlight.cli.options import Duration, Setting, device_option
 from featherlight.errors import UsageError
 
 EXAMPLES = """\b
@@ -32,7 +32,7 @@ diverged, what was reached is saved; 2 could not run.
 @click.argument("data", required=False)
 @click.option("--model", metavar="NAME", help="Network; `featherlight models` lists them.")
 @click.option("--epochs", type=click.IntRange(min=1), metavar="N", help="Passes over the training images.")
-@click.option("--time", metavar="TIME", help="Train for this long instead: 90s, 15m, 2h.")
+@click.option("--time", type=Duration(), metavar="TIME", help="Train for this long instead: 90s, 15m, 2h.")
 @click.option("--out", metavar="DIR", help="The run directory.  [default: a new one in runs/]")
 @click.option("--resume", metavar="RUN", help="Go on with an interrupted run.")
 @click.option(

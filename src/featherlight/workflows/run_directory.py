@@ -13,6 +13,8 @@ from pathlib import Path
 from featherlight.errors import UsageError
 from featherlight.sources.base import Source
 
+RUNS = Path("runs")
+
 
 @contextlib.contextmanager
 def new_run_directory(out: str | Path | None, data: str, model: str) -> Iterator[Path]:
@@ -26,13 +28,31 @@ def new_run_directory(out: str | Path | None, data: str, model: str) -> Iterator
     Raises:
         UsageError: ``out`` is not empty, or no directory can be made.
     """
+    had_parent = RUNS.exists()
     path, is_ours = (_take_numbered(data, model), True) if out is None else _take_named(Path(out))
     try:
         yield path
     finally:
-        if is_ours:
-            with contextlib.suppress(OSError):  # not empty: the run has begun
+        with contextlib.suppress(OSError):  # not empty: the run has begun
+            if is_ours:
                 path.rmdir()
+            if out is None and not had_parent:
+                RUNS.rmdir()
+
+
+def refuse_taken(out: str | Path | None) -> None:
+    """Says at once what reading all images first would only delay.
+
+    Raises:
+        UsageError: ``out`` exists and is not an empty directory.
+    """
+    if out is not None and os.path.lexists(out):
+        path = Path(out)
+        if not path.is_dir() or any(path.iterdir()):
+            raise UsageError(
+                f"{path} exists and is not empty; choose another --out, or go on with: "
+                f"featherlight train --resume {path}"
+            )
 
 
 def _take_numbered(data: str, model: str) -> Path:
@@ -40,7 +60,7 @@ def _take_numbered(data: str, model: str) -> Path:
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{Path(data).name}-{model}" if model else Path(data).name).strip("-")
     name = f"{stem}-{datetime.now():%Y%m%d-%H%M%S}"
     for suffix in itertools.chain([""], (f"-{number}" for number in itertools.count(2))):
-        path = Path("runs") / f"{name}{suffix}"
+        path = RUNS / f"{name}{suffix}"
         try:
             path.mkdir(parents=True)
         except FileExistsError:
@@ -55,25 +75,24 @@ def _take_named(path: Path) -> tuple[Path, bool]:
     """The directory that the person named, and whether it had to be made."""
     try:
         path.mkdir(parents=True)
-    except FileExistsError as error:
-        if path.is_dir() and not any(path.iterdir()):
-            return path, False
-        raise UsageError(
-            f"{path} exists and is not empty; choose another --out, or go on with: featherlight train --resume {path}"
-        ) from error
+    except FileExistsError:
+        refuse_taken(path)
+        return path, False
     except OSError as error:
         raise UsageError(f"cannot make {path}: {error.strerror}; choose another --out") from error
     return path, True
 
 
-def check_place(run: Path, source: Source) -> None:
+def check_place(out: str | Path | None, source: Source) -> None:
     """A run among class folders would look like one more class the next time.
 
     Raises:
         UsageError: it would.
     """
-    root, place = Path(source.name), Path(os.path.abspath(run))
+    root, place = Path(source.name), Path(os.path.abspath(out or RUNS))
     first = Path(source.splits["train"].paths[0])
     is_flat = root.is_dir() and first.is_relative_to(root) and first.relative_to(root).parts[0] in source.classes
     if is_flat and place.is_relative_to(root):
-        raise UsageError(f"the run directory {run} would lie among the class folders of {root}; choose another --out")
+        raise UsageError(
+            f"the run directory {out or RUNS} would lie among the class folders of {root}; choose another --out"
+        )

@@ -41,7 +41,7 @@ from featherlight.training.trainer import Row, Trainer
 from featherlight.training.validation import ValidationSet
 from featherlight.workflows.evaluate import choose_split, evaluate_split, report_unreadable, write_evaluation
 from featherlight.workflows.observer import Observer, show_plan
-from featherlight.workflows.run_directory import check_place, new_run_directory
+from featherlight.workflows.run_directory import check_place, new_run_directory, refuse_taken
 
 SIZES_SAMPLED = 64
 
@@ -89,12 +89,13 @@ def train(
         settings["model"] = model
     if time is not None:
         settings["time_s"] = read_duration(time)
+    refuse_taken(out)
+    source = open_source(data, strict=read_field("strict", settings.get("strict", False)))
+    check_place(out, source)
+    recipe = default_recipe(facts_of(source), settings)
+    _build_model(recipe, len(source.classes))  # a wrong name or width fails before anything is written
+    select_device(recipe.device)
     with new_run_directory(out, str(data), str(settings.get("model", ""))) as run:
-        source = open_source(data, strict=read_field("strict", settings.get("strict", False)))
-        check_place(run, source)
-        recipe = default_recipe(facts_of(source), settings)
-        _build_model(recipe, len(source.classes))  # a wrong name or width fails before anything is written
-        select_device(recipe.device)
         return _run_recipe(run, recipe, source)
 
 
