@@ -12,7 +12,7 @@ from featherlight.training.recipe import DEFAULT_MODEL, Recipe, read_field
 
 CIFAR_STEM_UP_TO = 64  # pixels; above, the published stem's early shrinking pays
 
-IMAGES_TO_SEE = 50_000
+IMAGES_TO_SEE = 40_000
 STEPS_WANTED = 40
 KNOWN_EPOCHS = {"digits": 8}  # 99 % in about a minute; more brings nothing
 
@@ -86,7 +86,7 @@ def _default_rate(batch_size: int) -> float:
 
 
 def _default_epochs(facts: DataFacts) -> int:
-    """As many as show the network about 50,000 images: between 10 (large data) and 100 (small data)."""
+    """As many as show the network about 40,000 images: between 10 (large data) and 100 (small data)."""
     if facts.name in KNOWN_EPOCHS:
         return KNOWN_EPOCHS[facts.name]
     return min(100, max(10, round(IMAGES_TO_SEE / max(1, facts.num_train))))
