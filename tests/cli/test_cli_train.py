@@ -53,9 +53,12 @@ def test_run_of_a_real_process_can_be_evaluated_and_used(
         (["DATA", "--set", "schedule=linear"], "recipe field schedule is 'linear'; it can be: one-cycle, cosine, step"),
         (["DATA", "--set", "out=x"], "the images and the run directory are not set by --set; write: featherlight"),
         (["DATA", "--seed", "1", "--set", "seed=2"], "seed is given twice, as an option and by --set"),
-        (["DATA", "--epochs", "2", "--time", "1m"], "recipe: either epochs or time_s must be above 0, and the other 0"),
+        (
+            ["DATA", "--epochs", "2", "--time", "1m"],
+            "recipe: give a number of epochs or a time (time_s), one of the two",
+        ),
         (["DATA", "--device", "gpu"], "unknown device 'gpu'; there are: auto, cpu, cuda, mps, npu, xpu"),
-        (["DATA", "--out", "taken"], "taken exists and is not empty; choose another --out, or go on with: "),
+        (["DATA", "--out", "taken"], "taken exists and is not empty; choose another --out"),
         (["--resume", "none"], "none: no run directory (there is no recipe.toml in it)"),
         (
             ["DATA", "--resume", "taken"],

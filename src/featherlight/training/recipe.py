@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import math
 import re
 import sys
@@ -129,7 +130,9 @@ def read_field(name: str, value: Any) -> Any:
         UsageError: unknown field or unfit value; the message lists what there is.
     """
     if name not in _TYPES:
-        raise UsageError(f"unknown recipe field {name!r}; there are: {', '.join(_TYPES)}")
+        near = difflib.get_close_matches(name, _TYPES, n=1)
+        meant = f"did you mean {near[0]}? " if near else ""
+        raise UsageError(f"unknown recipe field {name!r}; {meant}there are: {', '.join(_TYPES)}")
     kind = _TYPES[name]
     if get_origin(kind) in (Union, UnionType):
         if value is None or value == "none":
@@ -206,7 +209,7 @@ def _find_problem(recipe: Recipe) -> str | None:
     if recipe.in_channels not in (1, 3):
         return f"in_channels is {recipe.in_channels}; 3 (colour) or 1 (grey) is expected"
     if (recipe.epochs > 0) == (recipe.time_s > 0):
-        return "either epochs or time_s must be above 0, and the other 0"
+        return "give a number of epochs or a time (time_s), one of the two"
     return None
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from featherlight.errors import UsageError
 from featherlight.sources.base import Source
+from featherlight.training.recipe import RECIPE_FILE_NAME
 
 RUNS = Path("runs")
 
@@ -49,10 +50,9 @@ def refuse_taken(out: str | Path | None) -> None:
     if out is not None and os.path.lexists(out):
         path = Path(out)
         if not path.is_dir() or any(path.iterdir()):
-            raise UsageError(
-                f"{path} exists and is not empty; choose another --out, or go on with: "
-                f"featherlight train --resume {path}"
-            )
+            is_run = (path / RECIPE_FILE_NAME).is_file()
+            go_on = f", or go on with: featherlight train --resume {path}" if is_run else ""
+            raise UsageError(f"{path} exists and is not empty; choose another --out{go_on}")
 
 
 def _take_numbered(data: str, model: str) -> Path:

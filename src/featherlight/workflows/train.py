@@ -16,7 +16,7 @@ from torch import nn
 from featherlight.console import bar, counting, duration, note
 from featherlight.devices import select_device
 from featherlight.engines import open_engine
-from featherlight.errors import DataError, FeatherlightError, UnreadableImageError, UsageError
+from featherlight.errors import DataError, FeatherlightError, TrainingStoppedError, UnreadableImageError, UsageError
 from featherlight.images import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from featherlight.loading.augment import Augmentation
 from featherlight.loading.batches import (
@@ -36,7 +36,7 @@ from featherlight.sources.base import Source, Split
 from featherlight.sources.reading import Unreadable, find_unreadable, read_prepared
 from featherlight.training.defaults import DataFacts, default_recipe
 from featherlight.training.metrics_log import read_metrics
-from featherlight.training.recipe import Recipe, read_duration, read_field, read_recipe, write_recipe
+from featherlight.training.recipe import RECIPE_FILE_NAME, Recipe, read_duration, read_field, read_recipe, write_recipe
 from featherlight.training.trainer import Row, Trainer
 from featherlight.training.validation import ValidationSet
 from featherlight.workflows.evaluate import choose_split, evaluate_split, report_unreadable, write_evaluation
@@ -95,7 +95,7 @@ def train(
     recipe = default_recipe(facts_of(source), settings)
     _build_model(recipe, len(source.classes))  # a wrong name or width fails before anything is written
     select_device(recipe.device)
-    with new_run_directory(out, str(data), str(settings.get("model", ""))) as run:
+    with new_run_directory(out, str(data), str(settings.get("model", ""))) as run, _interrupt_explained(run):
         return _run_recipe(run, recipe, source)
 
 
@@ -109,7 +109,8 @@ def resume(run: str | Path) -> Run:
     """
     path = Path(run)
     recipe = read_recipe(path)
-    return _run_recipe(path, recipe, open_source(recipe.data, strict=recipe.strict))
+    with _interrupt_explained(path):
+        return _run_recipe(path, recipe, open_source(recipe.data, strict=recipe.strict))
 
 
 def _run_recipe(run: Path, recipe: Recipe, source: Source) -> Run:
@@ -260,6 +261,17 @@ def _load_training_images(
     return MemoryBatches(
         torch.from_numpy(images), torch.from_numpy(labels), augmentation, recipe.batch_size, recipe.seed, unreadable
     )
+
+
+@contextlib.contextmanager
+def _interrupt_explained(run: Path) -> Iterator[None]:
+    """Ctrl-C before the first step or after the last; in between the trainer handles it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        begun = (run / RECIPE_FILE_NAME).exists()
+        what = f"go on with: featherlight train --resume {run}" if begun else "training had not begun, nothing is saved"
+        raise TrainingStoppedError(f"interrupted; {what}") from None
 
 
 @contextlib.contextmanager
