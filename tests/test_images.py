@@ -76,7 +76,9 @@ def test_path_bytes_file_picture_and_array_give_the_same(tmp_path: Path) -> None
 
 
 def test_result_can_be_changed() -> None:
-    load_image(encode(Image.fromarray(COLOUR), "PNG"))[0, 0] = 0
+    image = load_image(encode(Image.fromarray(COLOUR), "PNG"))
+    image[0, 0] = 0
+    assert image[0, 0].tolist() == [0, 0, 0]
 
 
 @pytest.mark.parametrize("shape", [(7, 5), (7, 5, 1)])

@@ -18,7 +18,9 @@ NAMES = {
 @pytest.mark.parametrize("name", NAMES)
 def test_torchvision_state_dicts_load_into_both_stems(name: str, stem: str) -> None:
     theirs = getattr(torchvision.models, NAMES[name])(weights=None, num_classes=4)
-    create_model(name, num_classes=4, stem=stem).load_state_dict(theirs.state_dict())
+    ours = create_model(name, num_classes=4, stem=stem)
+    ours.load_state_dict(theirs.state_dict())
+    assert all(torch.equal(ours.state_dict()[key], value) for key, value in theirs.state_dict().items())
 
 
 @pytest.mark.parametrize(("stem", "side"), [("imagenet", 2), ("cifar", 8)])
