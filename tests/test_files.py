@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from featherlight.errors import FeatherlightError
-from featherlight.files import atomic_path, write_bytes, write_text
+from featherlight.files import atomic_path, cache_folder, write_bytes, write_text
 
 
 @contextmanager
@@ -84,3 +84,14 @@ def test_name_as_long_as_the_file_system_allows_can_be_written(tmp_path: Path, s
     target = tmp_path / f"{stem}.txt"
     write_text(target, "whole")
     assert target.read_text() == "whole"
+
+
+def test_cache_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("FEATHERLIGHT_CACHE", str(tmp_path / "own"))
+    assert cache_folder() == tmp_path / "own"
+    monkeypatch.delenv("FEATHERLIGHT_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "featherlight"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / ".cache" / "featherlight"

@@ -52,6 +52,14 @@ def write_bytes(target: Path, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
+def cache_folder() -> Path:
+    """Where things are kept that can be made again: ``$FEATHERLIGHT_CACHE``, else the user's cache folder."""
+    own = os.environ.get("FEATHERLIGHT_CACHE")
+    if own:
+        return Path(os.path.expanduser(own))
+    return Path(os.path.expanduser(os.environ.get("XDG_CACHE_HOME") or "~/.cache")) / "featherlight"
+
+
 def _flush_to_disk(path: Path) -> None:
     with path.open("rb+") as file:
         os.fsync(file.fileno())

@@ -125,7 +125,7 @@ def test_fingerprint_changes_with_a_pixel_or_a_label(tmp_path: Path) -> None:
 def test_images_are_one_array_and_splits_can_be_pickled(tmp_path: Path) -> None:
     binary(tmp_path / "c")
     source = open_source(tmp_path / "c")
-    assert source.splits["train"].read.images is source.splits["test"].read.images  # type: ignore[attr-defined]
+    assert source.splits["train"].read.reader is source.splits["test"].read.reader  # type: ignore[attr-defined]
     split = pickle.loads(pickle.dumps(source.splits["val"]))
     np.testing.assert_array_equal(split.read(0), source.splits["val"].read(0))
 

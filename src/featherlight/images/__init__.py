@@ -1,6 +1,13 @@
 """Any image file becomes an RGB array as a person sees it; the one definition of resize, crop and normalisation."""
 
-from featherlight.images.decode import MAX_PIXELS, ImageInput, load_image
+from featherlight.images.decode import (
+    MAX_PIXELS,
+    ImageInput,
+    describe_image,
+    load_image,
+    open_file,
+    reason_unreadable,
+)
 from featherlight.images.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, normalize, resize_image
 
 __all__ = [
@@ -9,7 +16,10 @@ __all__ = [
     "MAX_PIXELS",
     "ImageInput",
     "Preprocessing",
+    "describe_image",
     "load_image",
     "normalize",
+    "open_file",
+    "reason_unreadable",
     "resize_image",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 import threading
 import warnings
 from contextlib import AbstractContextManager
@@ -17,6 +18,7 @@ from PIL import Image, UnidentifiedImageError
 from featherlight.errors import UnreadableImageError
 
 MAX_PIXELS = 100_000_000  # an image beyond this is a mistake or an attack: decoded it takes 300 MB
+MAX_FILE_BYTES = 2**30
 MAX_SIDE = 2**24  # Pillow's resize holds coordinates in float32, exact up to here
 
 ImageInput: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO | Image.Image | NDArray[np.uint8]
@@ -37,12 +39,15 @@ _UPRIGHT = {  # EXIF orientation -> what turns the stored pixels upright
 _SIXTEEN_TO_EIGHT = ((np.arange(65536) + 128) // 257).astype(np.uint8)  # 65535 / 257 = 255, rounded to nearest
 
 
-def load_image(image: ImageInput, name: str | None = None) -> NDArray[np.uint8]:
+def load_image(image: ImageInput, name: str | None = None, at_least: int = 0) -> NDArray[np.uint8]:
     """Decodes an image as a person sees it: upright, on white where transparent, 8 bits, the first frame.
 
     Args:
         image: path, encoded bytes, binary file, Pillow image, or uint8 array (H, W), (H, W, 1), (H, W, 3), (H, W, 4).
         name: what errors call the image; the path or file name if not given.
+        at_least: 0: exactly the image. Else a JPEG is decoded at the smallest of 1/1, 1/2, 1/4, 1/8 of its size whose
+            sides both have at least so many pixels, several times faster: libjpeg leaves out what is not needed. The
+            pixels then differ slightly from a full decode that is scaled, so this is for training only.
 
     Returns:
         RGB, uint8, shape (H, W, 3).
@@ -53,9 +58,9 @@ def load_image(image: ImageInput, name: str | None = None) -> NDArray[np.uint8]:
     shown = name if name is not None else _name_of(image)
     try:
         with _QUIET_PILLOW:
-            return _decode(image)
+            return _decode(image, at_least)
     except Exception as error:  # a damaged file makes Pillow raise nearly anything
-        raise UnreadableImageError(shown, _reason(error)) from error
+        raise UnreadableImageError(shown, reason_unreadable(error)) from error
 
 
 class _QuietPillow(AbstractContextManager[None]):
@@ -100,17 +105,50 @@ def _name_of(image: ImageInput) -> str:
     return name if isinstance(name, str) else "image"
 
 
-def _decode(image: ImageInput) -> NDArray[np.uint8]:
+def describe_image(encoded: bytes) -> tuple[str, str, bool]:
+    """How an image that can be decoded is stored.
+
+    Args:
+        encoded: the file's bytes.
+
+    Returns:
+        Pillow's mode (``RGB``, ``L``, ``P``, ``CMYK``, ...), its format (``JPEG``, ``PNG``, ...) and whether there is
+        more than one frame.
+    """
+    with _QUIET_PILLOW, Image.open(io.BytesIO(encoded), formats=_FORMATS) as image:
+        try:
+            is_animated = bool(getattr(image, "is_animated", False))
+        except Exception:  # frames behind the first may be damaged in any way
+            is_animated = False
+        return image.mode, image.format or "", is_animated
+
+
+def _decode(image: ImageInput, at_least: int) -> NDArray[np.uint8]:
     if isinstance(image, np.ndarray):
         return _from_array(image)
     if isinstance(image, Image.Image):
         return _to_rgb(image)
     if isinstance(image, bytes):
-        return _from_stream(io.BytesIO(image))
+        return _from_stream(io.BytesIO(image), at_least)
     if isinstance(image, (str, os.PathLike)):
-        with open(image, "rb") as file:
-            return _from_stream(file)
-    return _from_stream(image if image.seekable() else io.BytesIO(image.read()))
+        with open_file(image) as file:
+            return _from_stream(file, at_least)
+    return _from_stream(image if image.seekable() else io.BytesIO(image.read()), at_least)
+
+
+def open_file(path: str | os.PathLike[str]) -> BinaryIO:
+    """Opens a file to read. A pipe or a device would block or never end, so only regular files are opened.
+
+    Raises:
+        OSError: it cannot be opened.
+        UnreadableImageError: it is no regular file, or larger than ``MAX_FILE_BYTES``.
+    """
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):  # folders have their own message
+        raise UnreadableImageError(os.fspath(path), "a pipe or a device, not a file")
+    if status.st_size > MAX_FILE_BYTES:
+        raise UnreadableImageError(os.fspath(path), f"too large: files up to {MAX_FILE_BYTES // 2**20} MiB are read")
+    return open(path, "rb")
 
 
 def _from_array(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -123,7 +161,7 @@ def _from_array(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return _to_rgb(Image.fromarray(image[:, :, 0] if image.ndim == 3 and channels == 1 else image))
 
 
-def _from_stream(stream: BinaryIO) -> NDArray[np.uint8]:
+def _from_stream(stream: BinaryIO, at_least: int) -> NDArray[np.uint8]:
     stream.seek(0)
     head = stream.read(16)
     if not head:
@@ -135,6 +173,9 @@ def _from_stream(stream: BinaryIO) -> NDArray[np.uint8]:
         reason = "truncated or damaged" if known else "not an image (PNG, JPEG, WebP, BMP, GIF, TIFF or PPM)"
         raise _RefusedError(reason) from None
     with opened:
+        if at_least:
+            _check_size(*opened.size)  # of the whole image: whether it is read does not depend on who asks
+            opened.draft(None, (at_least, at_least))
         return _to_rgb(opened)
 
 
@@ -203,9 +244,12 @@ def _infer_range(image: Image.Image, low: float, high: float) -> tuple[float, fl
     return (0.0, 255.0) if high <= 255 and not sixteen_bits else (0.0, 65535.0)
 
 
-def _reason(error: Exception) -> str:
+def reason_unreadable(error: Exception) -> str:
+    """Why an image cannot be read, in a few words."""
     if isinstance(error, _RefusedError):
         return str(error)
+    if isinstance(error, UnreadableImageError):
+        return error.reason
     by_type: tuple[tuple[type[Exception], str], ...] = (
         (FileNotFoundError, "no such file"),
         (IsADirectoryError, "a folder, not an image"),

@@ -18,8 +18,7 @@ from featherlight.console import note
 from featherlight.errors import UnreadableImageError
 from featherlight.images import Preprocessing, resize_image
 from featherlight.loading.augment import Augmentation, crop_batch, finish_images, random_seed_for, resized_crop
-from featherlight.sources.base import Split
-from featherlight.sources.reading import Unreadable
+from featherlight.sources.base import Split, Unreadable
 
 STORE_MARGIN = 8 / 7  # stored images are this much larger than the input, so that random regions have room
 

@@ -8,13 +8,13 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from featherlight.errors import DataError
-from featherlight.sources.base import RGBImage, Source, Split, SplitName
+from featherlight.errors import DataError, UsageError
+from featherlight.sources.base import Reader, RGBImage, Source, Split, SplitName
 from featherlight.sources.cifar import ARCHIVES, open_cifar_archive, open_cifar_folder, open_known
 from featherlight.sources.digits import open_digits
 from featherlight.sources.folder import is_image_name, list_images, open_folder, open_folder_as_it_is
 
-__all__ = ["KNOWN_NAMES", "RGBImage", "Source", "Split", "SplitName", "open_images", "open_source"]
+__all__ = ["KNOWN_NAMES", "RGBImage", "Reader", "Source", "Split", "SplitName", "open_images", "open_source"]
 
 _KNOWN: dict[str, Callable[[], Source]] = {
     "digits": open_digits,
@@ -24,13 +24,17 @@ _KNOWN: dict[str, Callable[[], Source]] = {
 KNOWN_NAMES = tuple(_KNOWN)
 
 
-def open_source(data: str | Path, *, strict: bool = False, as_it_is: bool = False) -> Source:
+def open_source(
+    data: str | Path, *, strict: bool = False, as_it_is: bool = False, group_by: str | None = None
+) -> Source:
     """Opens labelled images.
 
     Args:
         data: an existing path (a folder of images, a CIFAR folder or ``.tar.gz``), else one of ``KNOWN_NAMES``.
         as_it_is: a folder of images is not split and need not be fit for training: all of it is to be measured on.
         strict: an image that cannot be read while splitting is an error, not left out.
+        group_by: images of one group stay on one side when splits are cut: a regular expression searched in paths, or
+            the name of a manifest's column.
 
     Raises:
         DataError: neither a path nor a known name, or what is there cannot be used; the message says why.
@@ -39,13 +43,15 @@ def open_source(data: str | Path, *, strict: bool = False, as_it_is: bool = Fals
     path = os.path.expanduser(data)
     if os.path.isdir(path):
         cifar = open_cifar_folder(Path(path))
+        if cifar is None and as_it_is:
+            return open_folder_as_it_is(Path(path))
         if cifar is None:
-            return open_folder_as_it_is(Path(path)) if as_it_is else open_folder(Path(path), strict=strict)
-        return cifar
+            return open_folder(Path(path), strict=strict, group_by=group_by)
+        return _without_groups(cifar, group_by)
     if os.path.isfile(path):
-        return _open_file(Path(path))
+        return _without_groups(_open_file(Path(path)), group_by)
     if str(data) in _KNOWN:
-        return _KNOWN[str(data)]()
+        return _without_groups(_KNOWN[str(data)](), group_by)
     raise DataError(f"no data at '{data}': the path does not exist, and the known names are {', '.join(KNOWN_NAMES)}")
 
 
@@ -62,6 +68,12 @@ def open_images(paths: Sequence[str | Path]) -> list[str]:
         DataError: a path does not exist, a folder holds no image, or a pattern matches none.
     """
     return [image for path in paths for image in _find_images(os.fspath(path))]
+
+
+def _without_groups(source: Source, group_by: str | None) -> Source:
+    if group_by is not None:
+        raise UsageError(f"--group-by: the images of {source.name} have no names that tell groups; leave it out")
+    return source
 
 
 def _open_file(path: Path) -> Source:

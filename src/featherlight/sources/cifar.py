@@ -21,12 +21,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from featherlight.console import counting
 from featherlight.errors import DataError, MissingExtraError
-from featherlight.files import atomic_path
-from featherlight.sources.arrays import array_source
-from featherlight.sources.base import Source, SplitName
+from featherlight.files import atomic_path, cache_folder
+from featherlight.sources.arrays import array_source, array_split
+from featherlight.sources.base import Source, take
 from featherlight.sources.cifar_pickle import load_batch
-from featherlight.sources.splitting import cache_folder, check_splits, pixel_hash, split_by_hash
+from featherlight.sources.facts import collect_facts
+from featherlight.sources.splitting import check_splits, choose_splits
 
 CifarName = Literal["cifar10", "cifar100"]
 ARCHIVES = (".tar.gz", ".tgz")
@@ -198,13 +200,15 @@ def _open_layout(where: str, files: _Files, layout: _Layout, name: str) -> Sourc
     images = np.empty((num_train + len(test[0][1]), 32, 32, 3), np.uint8)
     np.concatenate([pixels.transpose(0, 2, 3, 1) for pixels, _ in train + test], out=images)
     labels = np.concatenate([labels for _, labels in train + test])
-    hashes = [pixel_hash(image) for image in images[:num_train]]
-    splits: dict[SplitName, NDArray[np.int64]] = split_by_hash(hashes, {"train": 0.9, "val": 0.1})
-    check_splits(where, classes, {split: labels[chosen] for split, chosen in splits.items()})
-    splits["test"] = np.arange(num_train, len(images))
     paths = [f"{layout.kind}/train/{i:05d}" for i in range(num_train)]
     paths += [f"{layout.kind}/test/{i:05d}" for i in range(len(images) - num_train)]
-    return array_source(name, classes, images, labels, paths, splits, flip_safe=True)
+    everything = array_split(images, labels, paths)
+    with counting("looking at images", num_train) as advance:
+        facts = collect_facts(take(everything, np.arange(num_train)), advance)
+    splits = choose_splits(facts, None, {"train": 0.9, "val": 0.1})
+    check_splits(where, classes, {split: labels[chosen] for split, chosen in splits.items()})
+    splits["test"] = np.arange(num_train, len(images))
+    return array_source(name, classes, everything, splits, flip_safe=True, own_splits=("train", "val"))
 
 
 def _read(where: str, files: _Files, file: str) -> bytes | memoryview:

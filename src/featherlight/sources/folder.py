@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from featherlight.errors import DataError, UnreadableImageError
-from featherlight.images import load_image
-from featherlight.sources.base import RGBImage, Source, Split, SplitName
-from featherlight.sources.splitting import check_splits, hash_files, split_by_hash
+from featherlight.errors import DataError
+from featherlight.sources.base import Source, Split, SplitName, Unreadable
+from featherlight.sources.files import FileReader
+from featherlight.sources.fingerprint import fingerprint
+from featherlight.sources.grouping import group_names
+from featherlight.sources.splitting import cut_splits
 
 IMAGE_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"}
@@ -36,51 +36,33 @@ _Listing = dict[str, list[str]]  # class name -> paths relative to the root
 _Items = list[tuple[str, str]]  # (path relative to the root, class name), sorted by path
 
 
-@dataclass(frozen=True)
-class FileReader:
-    """Reads image ``i`` of a split from its file.
-
-    Attributes:
-        paths: absolute, in the split's order.
-    """
-
-    paths: tuple[str, ...]
-
-    def __call__(self, index: int) -> RGBImage:
-        """Decodes image ``index`` of the split.
-
-        Raises:
-            UnreadableImageError: the file cannot be decoded.
-        """
-        return load_image(self.paths[index])
-
-
-def open_folder(root: Path, *, strict: bool = False) -> Source:
+def open_folder(root: Path, *, strict: bool = False, group_by: str | None = None) -> Source:
     """Opens a folder of images to train on; which layout it has is seen from its folders' names.
 
     Without split folders, and where train/ and test/ have no val/, images are split by a hash of their pixels.
 
     Args:
         root: existing folder.
-        strict: raise at the first image that cannot be read while hashing, instead of leaving it out.
+        strict: raise at the first image that cannot be read while splitting, instead of leaving it out.
+        group_by: regular expression searched in each path below ``root``; images for which it gives the same text stay
+            on one side.
 
     Raises:
+        UsageError: ``group_by`` is no regular expression.
         DataError: no images, one class, empty classes, classes that train/ does not have, images outside of class
             folders, too few images to split; with ``strict`` an UnreadableImageError.
     """
     root = Path(os.path.abspath(root))
     folders = _find_split_folders(root)
-    if "train" not in folders:
-        raise DataError(f"{root}: has {', '.join(f'{name}/' for name in folders.values())} but no train/: {_EXPECTED}")
     listings = {split: _list_classes(root, folder) for split, folder in folders.items()}
     classes = _check_classes(root, folders, listings)
-    items = {split: _sort_items(listing) for split, listing in listings.items()}
+    splits = {split: _make_split(root, classes, _sort_items(listing), group_by) for split, listing in listings.items()}
     fractions = _missing_fractions(folders)
-    unreadable: tuple[tuple[str, str], ...] = ()
+    unreadable: tuple[Unreadable, ...] = ()
     if fractions:
-        hashed, unreadable = _split_train(root, classes, items["train"], fractions, strict)
-        items = {**items, **hashed}
-    return _make_source(root, classes, items, unreadable)
+        cut, unreadable = cut_splits(str(root), classes, splits["train"], fractions, strict=strict)
+        splits = {**splits, **cut}
+    return _make_source(root, classes, splits, unreadable, tuple(fractions))
 
 
 def open_folder_as_it_is(root: Path) -> Source:
@@ -97,19 +79,19 @@ def open_folder_as_it_is(root: Path) -> Source:
     if folders == {"train": ""}:
         listings = {"test": listings["train"]}
     classes = tuple(sorted({name for listing in listings.values() for name, paths in listing.items() if paths}))
-    return _make_source(root, classes, {split: _sort_items(listing) for split, listing in listings.items()}, ())
+    splits = {split: _make_split(root, classes, _sort_items(listing)) for split, listing in listings.items()}
+    return _make_source(root, classes, splits)
 
 
 def _make_source(
-    root: Path, classes: tuple[str, ...], items: Mapping[SplitName, _Items], unreadable: tuple[tuple[str, str], ...]
+    root: Path,
+    classes: tuple[str, ...],
+    splits: dict[SplitName, Split],
+    unreadable: tuple[Unreadable, ...] = (),
+    own_splits: tuple[SplitName, ...] = (),
 ) -> Source:
-    return Source(
-        name=str(root),
-        classes=classes,
-        splits={split: _make_split(root, classes, entries) for split, entries in items.items()},
-        fingerprint=_fingerprint(root, classes, items),
-        unreadable=unreadable,
-    )
+    print_of = fingerprint(classes, splits, str(root))
+    return Source(str(root), classes, splits, print_of, unreadable=unreadable, own_splits=own_splits)
 
 
 def list_images(root: Path, below: str = "") -> list[str]:
@@ -230,40 +212,9 @@ def _missing_fractions(folders: Mapping[SplitName, str]) -> dict[SplitName, floa
     return {} if "val" in folders else {"train": 0.9, "val": 0.1}
 
 
-def _split_train(
-    root: Path, classes: tuple[str, ...], items: _Items, fractions: Mapping[SplitName, float], strict: bool
-) -> tuple[dict[SplitName, _Items], tuple[tuple[str, str], ...]]:
-    hashes, unreadable = hash_files(root, [path for path, _ in items])
-    if strict and unreadable:
-        raise UnreadableImageError(*unreadable[0])
-    readable = [item for item in items if item[0] in hashes]
-    chosen = split_by_hash([hashes[path] for path, _ in readable], fractions)
-    split = {name: [readable[i] for i in indices] for name, indices in chosen.items()}
-    number = {name: index for index, name in enumerate(classes)}
-    labels = {name: np.array([number[label] for _, label in part], np.int64) for name, part in split.items()}
-    check_splits(str(root), classes, labels)
-    return {name: part for name, part in split.items() if part}, tuple(unreadable)  # few images: perhaps no test
-
-
-def _make_split(root: Path, classes: tuple[str, ...], items: _Items) -> Split:
+def _make_split(root: Path, classes: tuple[str, ...], items: _Items, group_by: str | None = None) -> Split:
     number = {name: index for index, name in enumerate(classes)}
     paths = tuple(os.path.join(root, path) for path, _ in items)
-    return Split(np.array([number[name] for _, name in items], np.int64), paths, FileReader(paths))
-
-
-def _fingerprint(root: Path, classes: tuple[str, ...], items: Mapping[SplitName, _Items]) -> str:
-    """By names and sizes alone: cheap, the same wherever the folder lies."""
-    digest = hashlib.sha256("\0".join(classes).encode("utf-8", "surrogateescape"))
-    for split, entries in sorted(items.items()):
-        digest.update(f"\0\0{split}".encode())
-        for name, path in sorted((name, path) for path, name in entries):
-            line = f"\0{name}\0{path}\0{_size(root, path)}"
-            digest.update(line.encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()[:16]
-
-
-def _size(root: Path, path: str) -> int:
-    try:
-        return os.stat(os.path.join(root, path)).st_size
-    except OSError:  # a broken link
-        return -1
+    labels = np.array([number[name] for _, name in items], np.int64)
+    groups = None if group_by is None else group_names([path for path, _ in items], group_by)
+    return Split(labels, paths, FileReader(paths), groups=groups)

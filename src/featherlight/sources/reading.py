@@ -12,9 +12,7 @@ from numpy.typing import NDArray
 
 from featherlight.errors import UnreadableImageError
 from featherlight.images import Preprocessing, resize_image
-from featherlight.sources.base import RGBImage, Split
-
-Unreadable = tuple[str, str]  # path, reason
+from featherlight.sources.base import RGBImage, Split, Unreadable
 
 
 @dataclass(frozen=True)

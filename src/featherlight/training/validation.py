@@ -15,8 +15,8 @@ from featherlight.images import Preprocessing
 from featherlight.loading.batches import fits_in_memory, note_unreadable
 from featherlight.metrics import cross_entropy
 from featherlight.models.engine import infer, normalized
-from featherlight.sources.base import Split
-from featherlight.sources.reading import Unreadable, prepared_batches, read_prepared
+from featherlight.sources.base import Split, Unreadable
+from featherlight.sources.reading import prepared_batches, read_prepared
 from featherlight.training.trainer import Validation
 
 BATCH_SIZE = 256

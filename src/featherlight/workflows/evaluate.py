@@ -19,8 +19,8 @@ from featherlight.files import write_text
 from featherlight.metrics import Evaluation, evaluate_logits, softmax
 from featherlight.report import Mistake, write_report
 from featherlight.sources import open_source
-from featherlight.sources.base import Source, Split, SplitName, join_splits
-from featherlight.sources.reading import Unreadable, prepared_batches
+from featherlight.sources.base import Source, Split, SplitName, Unreadable, join_splits
+from featherlight.sources.reading import prepared_batches
 
 EVALUATION_FILE_NAME = "evaluation.json"
 REPORT_FILE_NAME = "report.html"

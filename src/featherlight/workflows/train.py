@@ -32,8 +32,8 @@ from featherlight.models.registry import create_model
 from featherlight.models.weights import save_model
 from featherlight.report import write_curves
 from featherlight.sources import open_source
-from featherlight.sources.base import Source, Split
-from featherlight.sources.reading import Unreadable, find_unreadable, read_prepared
+from featherlight.sources.base import Source, Split, Unreadable
+from featherlight.sources.reading import find_unreadable, read_prepared
 from featherlight.training.defaults import DataFacts, default_recipe
 from featherlight.training.metrics_log import read_metrics
 from featherlight.training.recipe import RECIPE_FILE_NAME, Recipe, read_duration, read_field, read_recipe, write_recipe
