@@ -26,6 +26,8 @@ from featherlight.loading.batches import (
     fits_in_memory,
     storage_preprocessing,
 )
+from featherlight.loading.decoding import Decoder
+from featherlight.loading.loaded import load_images
 from featherlight.metrics import Evaluation, fit_temperature
 from featherlight.model_file import MODEL_FILE_NAME
 from featherlight.models.registry import create_model
@@ -33,7 +35,7 @@ from featherlight.models.weights import save_model
 from featherlight.report import write_curves
 from featherlight.sources import open_source
 from featherlight.sources.base import Source, Split, Unreadable
-from featherlight.sources.reading import find_unreadable, read_prepared
+from featherlight.sources.reading import find_unreadable
 from featherlight.training.defaults import DataFacts, default_recipe
 from featherlight.training.metrics_log import read_metrics
 from featherlight.training.recipe import RECIPE_FILE_NAME, Recipe, read_duration, read_field, read_recipe, write_recipe
@@ -248,19 +250,20 @@ def _load_training_images(
     split: Split, preprocessing: Preprocessing, augmentation: Augmentation, recipe: Recipe
 ) -> TrainBatches:
     stored = storage_preprocessing(preprocessing, augmentation)
+    device = select_device(recipe.device)
     if not fits_in_memory(len(split), stored):
         note(f"{len(split):,} images do not fit in memory; {recipe.workers} processes read them while training")
         return StreamedBatches(
-            split, preprocessing, augmentation, recipe.batch_size, recipe.seed, recipe.workers, recipe.strict
+            split, preprocessing, augmentation, recipe.batch_size, recipe.seed, recipe.workers, recipe.strict, device
         )
     with counting("reading images", len(split)) as advance:
-        images, labels, unreadable = read_prepared(split, stored, advance)
-    if not len(labels):
+        images = load_images(Decoder(split, stored, scaled=True), advance)
+    unreadable = images.unreadable(split)
+    if not len(images.positions):
         path, reason = unreadable[0]
         raise DataError(f"not one training image can be read; the first: {path}: {reason}")
-    return MemoryBatches(
-        torch.from_numpy(images), torch.from_numpy(labels), augmentation, recipe.batch_size, recipe.seed, unreadable
-    )
+    labels = torch.from_numpy(split.labels[images.positions])
+    return MemoryBatches(images, labels, augmentation, recipe.batch_size, recipe.seed, unreadable, device)
 
 
 @contextlib.contextmanager
