@@ -8,6 +8,7 @@ import click
 
 EXAMPLES = """\b
 Examples:
+  featherlight explain channel-shuffle
   featherlight explain channel-shuffle --groups 3 --channels 15
   featherlight explain channel-shuffle --groups 8 --channels 96 --out shuffle.svg
 """

@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import Any
 
-import torch
 from torch import nn
 
 from featherlight.cost.result import Cost, Layer
-from featherlight.cost.trace import Call, Tracer, trace
+from featherlight.cost.trace import Call, Tracer, trace, zeros_for
 from featherlight.errors import UsageError
 
 
@@ -63,12 +62,8 @@ def layer_name(module: str, operator: Any, containers: Container[str], root: str
 
 
 def _trace(network: nn.Module, input_shape: tuple[int, int, int], name: str) -> Tracer:
-    tensors = [*network.parameters(), *network.buffers()]
-    device = tensors[0].device if tensors else torch.device("cpu")
-    dtype = next((tensor.dtype for tensor in tensors if tensor.is_floating_point()), torch.float32)
-    image = torch.zeros(1, *input_shape, device=device, dtype=dtype)
     try:
-        return trace(network, image)
+        return trace(network, zeros_for(network, 1, *input_shape))
     except Exception as error:  # whatever the forward of a foreign module raises
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise UsageError(f"{name} does not run on an input of {_times(input_shape)}: {reason}") from error

@@ -135,7 +135,7 @@ def check_threads(count: int) -> None:
         UsageError: there are fewer cores.
     """
     if count > usable_cores():
-        raise UsageError(f"{count} threads cannot be measured here: this process may use {usable_cores()} cores")
+        raise UsageError(f"{count} threads cannot be measured here; cores that this process may use: {usable_cores()}")
 
 
 def usable_cores() -> int:

@@ -15,14 +15,13 @@ from torch import Tensor, nn
 from featherlight.cost.count import count_cost, layer_name
 from featherlight.cost.latency import (
     Latency,
-    check_threads,
     machine_name,
     measure_latencies,
     measure_parts,
     torch_threads,
 )
 from featherlight.cost.result import Cost
-from featherlight.cost.trace import Tracer, evaluation_mode
+from featherlight.cost.trace import Tracer, evaluation_mode, zeros_for
 
 
 @dataclass(frozen=True)
@@ -109,10 +108,8 @@ def measure_cost(
     """Counts a network and measures it, as a whole and layer by layer.
 
     Raises:
-        UsageError: the network cannot take such images, or there are fewer cores than threads.
+        UsageError: the network cannot take such images.
     """
-    for count in threads:
-        check_threads(count)
     cost = count_cost(network, input_shape, name)
     networks = measure_network(network, input_shape, batches, threads, budget_s)
     layers = measure_layers(network, input_shape, batches[0], threads[0], budget_s)
@@ -134,7 +131,7 @@ def measure_network(
     ready = _ready(network)
     found: dict[tuple[int, int], Latency] = {}
     for count in threads:
-        calls = {(batch, count): _call(ready, _images(batch, input_shape)) for batch in batches}
+        calls = {(batch, count): _call(ready, _images(ready, batch, input_shape)) for batch in batches}
         with torch_threads(count):
             found |= measure_latencies(calls, budget_s)
     return {(batch, count): found[batch, count] for batch in batches for count in threads}
@@ -148,7 +145,8 @@ def measure_layers(
     Timing an operator by itself adds a few microseconds to each, so small layers look slower than they are, and the
     layers of a network add up to more than it takes as a whole.
     """
-    ready, images = _ready(network), _images(batch, input_shape)
+    ready = _ready(network)
+    images = _images(ready, batch, input_shape)
 
     def time_layers() -> dict[str, float]:
         stopwatch = _Stopwatch(ready)
@@ -172,12 +170,13 @@ def _with_latency(row: dict[str, Any], latency: Latency | None, batch: int) -> d
 
 def _ready(network: nn.Module) -> nn.Module:
     """A copy in the state in which it predicts."""
-    return copy.deepcopy(network).eval().to(memory_format=torch.channels_last)
+    return copy.deepcopy(network).cpu().eval().to(memory_format=torch.channels_last)
 
 
-def _images(batch: int, input_shape: tuple[int, int, int]) -> Tensor:
+def _images(network: nn.Module, batch: int, input_shape: tuple[int, int, int]) -> Tensor:
     random = torch.Generator().manual_seed(0)
-    return torch.rand(batch, *input_shape, generator=random).contiguous(memory_format=torch.channels_last)
+    images = zeros_for(network, batch, *input_shape).uniform_(generator=random)
+    return images.contiguous(memory_format=torch.channels_last)
 
 
 def _call(network: nn.Module, images: Tensor) -> Callable[[], object]:

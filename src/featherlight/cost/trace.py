@@ -7,8 +7,9 @@ device only shapes are computed.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,6 +63,10 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch's, 
         self.containers: set[str] = set()
         self._running = [""]
         self._param_index = {id(parameter): index for index, parameter in enumerate(network.parameters())}
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # else PyTorch imports its compiler, which takes a second, only to keep it from compiling this
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Runs one operator; one that is made of others is taken apart first."""
@@ -123,17 +128,27 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch's, 
 @contextmanager
 def evaluation_mode(network: nn.Module) -> Iterator[None]:
     """Evaluation mode without gradients; afterwards each module is in the mode it was in."""
-    training = [module for module in network.modules() if module.training]
+    modes = [(module, module.training) for module in network.modules()]
     fast_attention = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # one operator would do a whole layer of a transformer
     try:
-        with torch.inference_mode(False), torch.no_grad(), torch.compiler.set_stance("force_eager"):
+        with torch.inference_mode(False), torch.no_grad(), _eagerly():
             network.eval()
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_attention)
-        for module in training:
-            module.training = True
+        if any(training for _, training in modes):
+            network.train()  # not only the flags: some networks then forget what they prepared for evaluation
+            for module, training in modes:
+                module.training = training
+
+
+def _eagerly() -> AbstractContextManager[None]:
+    """Lets compiled networks run as they are written; without the compiler, which is slow to import, there are none."""
+    if "torch._dynamo" not in sys.modules:
+        return nullcontext()
+    eager: AbstractContextManager[None] = torch.compiler.set_stance("force_eager")
+    return eager
 
 
 def trace(network: nn.Module, image: Tensor) -> Tracer:
@@ -146,6 +161,14 @@ def trace(network: nn.Module, image: Tensor) -> Tracer:
     with evaluation_mode(network), tracer.follow(network), tracer:
         network(image)
     return tracer
+
+
+def zeros_for(network: nn.Module, *shape: int) -> Tensor:
+    """An input where the network's weights are, of their type."""
+    tensors = [*network.parameters(), *network.buffers()]
+    device = tensors[0].device if tensors else None
+    dtype = next((tensor.dtype for tensor in tensors if tensor.is_floating_point()), None)
+    return torch.zeros(shape, device=device, dtype=dtype)
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:

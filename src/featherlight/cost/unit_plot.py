@@ -47,7 +47,7 @@ def plot_units(path: Path, size: UnitSize) -> None:
     letters = f"c = {size.channels}, m = {size.middle}, g = {size.groups}, {size.height} x {size.width}"
     figure.suptitle(f"Multiply-adds of one unit: {letters}", color=_INK)
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, format=path.suffix.lower()[1:], metadata=_without_date(path))
+        figure.savefig(temporary, format=path.suffix.lower()[1:])
 
 
 def _plot_bars(axes: Axes, costs: Sequence[UnitCost]) -> None:
@@ -96,8 +96,3 @@ def _short(macs: int) -> str:
         if macs >= divisor:
             return f"{macs / divisor:.3g} {unit}"
     return str(macs)
-
-
-def _without_date(path: Path) -> dict[str, None]:
-    """The same numbers give the same file."""
-    return {"Date": None} if path.suffix.lower() == ".svg" else {}

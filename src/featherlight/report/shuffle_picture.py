@@ -32,7 +32,8 @@ def shuffle_svg(shuffle: ChannelShuffle) -> str:
     drawn += [
         _moved(_MARGIN + _LABELS + number * step_x, number * step_y, panel) for number, panel in enumerate(panels)
     ]
-    what = f"Channel shuffle of {shuffle.channels} channels in {shuffle.groups} groups"
+    groups = "1 group" if shuffle.groups == 1 else f"{shuffle.groups} groups"
+    what = f"Channel shuffle of {shuffle.channels} channels in {groups}"
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" width="{width:g}" '
         f'height="{height:g}" role="img" aria-label="{what}" font-family="system-ui, Helvetica, Arial, sans-serif">\n'

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from torch import nn
 
+from featherlight.console import note
 from featherlight.cost.count import count_cost
-from featherlight.cost.latency import usable_cores
+from featherlight.cost.latency import check_threads, usable_cores
 from featherlight.cost.network_latency import MeasuredCost, measure_cost
 from featherlight.cost.result import Cost
 from featherlight.cost.unit_plot import plot_units
@@ -67,9 +68,13 @@ def profile_latency(
         UsageError: as for :func:`profile`, or more threads than cores.
         ModelFileError: no usable model file.
     """
+    threads = threads or sorted({1, usable_cores()})
+    for count in threads:
+        check_threads(count)
     network, name = _open(model, input_size, num_classes)
     shape = _input_shape(network, input_size)
-    return measure_cost(network.cpu(), shape, name, batches, threads or sorted({1, usable_cores()}), budget_s)
+    note(f"measuring {name} for about {budget_s * (1 + len(batches) * len(threads)):.0f} s")
+    return measure_cost(network, shape, name, batches, threads, budget_s)
 
 
 def profile_units(plot: Path | None = None, **sizes: int) -> tuple[UnitSize, list[UnitCost]]:
@@ -92,6 +97,7 @@ def profile_units(plot: Path | None = None, **sizes: int) -> tuple[UnitSize, lis
 def _open(
     model: nn.Module | str | Path, input_size: int | Shape | None, num_classes: int | None
 ) -> tuple[nn.Module, str]:
+    _check_size(input_size)
     if isinstance(model, nn.Module):
         arguments = getattr(model, "featherlight_arguments", {})
         return model, str(arguments.get("name", type(model).__name__))
@@ -116,13 +122,17 @@ def _create(name: str, input_size: int | Shape | None, num_classes: int | None) 
 
 def _input_shape(network: nn.Module, input_size: int | Shape | None) -> Shape:
     if isinstance(input_size, tuple):
-        shape = input_size
-    else:
-        side = _made_for(network) if input_size is None else input_size
-        shape = (_in_channels(network), side, side)
-    if len(shape) != 3 or any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in shape):
+        return input_size
+    side = _made_for(network) if input_size is None else input_size
+    return _in_channels(network), side, side
+
+
+def _check_size(input_size: object) -> None:
+    if input_size is None:
+        return
+    numbers = input_size if isinstance(input_size, tuple) and len(input_size) == 3 else (input_size,)
+    if any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in numbers):
         raise UsageError(f"input_size is {input_size!r}; give a side in pixels, or channels, height and width")
-    return shape
 
 
 def _made_for(network: nn.Module) -> int:
