@@ -64,7 +64,10 @@ class ChannelShuffle:
 
     def origins(self, channels: Sequence[int]) -> list[int]:
         """How many of ``channels`` come from each group of the first convolution."""
-        return [sum(self.group_of(channel) == group for channel in channels) for group in range(self.groups)]
+        counts = [0] * self.groups
+        for channel in channels:
+            counts[self.group_of(channel)] += 1
+        return counts
 
 
 def shuffle_text(shuffle: ChannelShuffle) -> str:
