@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from featherlight.cost.result import Cost
     from featherlight.errors import FeatherlightError
     from featherlight.images import Preprocessing
     from featherlight.metrics import Evaluation
@@ -17,9 +18,11 @@ if TYPE_CHECKING:
     from featherlight.models.weights import load_model, save_model
     from featherlight.predictor import Prediction, Predictor
     from featherlight.workflows.evaluate import evaluate
+    from featherlight.workflows.profile import profile
     from featherlight.workflows.train import Run, resume, train
 
 __all__ = [
+    "Cost",
     "Evaluation",
     "FeatherlightError",
     "Prediction",
@@ -31,12 +34,14 @@ __all__ = [
     "evaluate",
     "list_models",
     "load_model",
+    "profile",
     "resume",
     "save_model",
     "train",
 ]
 
 _HOME = {
+    "Cost": "cost.result",
     "Evaluation": "metrics",
     "FeatherlightError": "errors",
     "Prediction": "predictor",
@@ -47,6 +52,7 @@ _HOME = {
     "evaluate": "workflows.evaluate",
     "list_models": "models.catalogue",
     "load_model": "models.weights",
+    "profile": "workflows.profile",
     "resume": "workflows.train",
     "save_model": "models.weights",
     "train": "workflows.train",

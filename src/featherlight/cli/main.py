@@ -17,6 +17,8 @@ COMMANDS = {
     "evaluate": "Measure a model on images it was not trained on.",
     "predict": "Name what is in images.",
     "models": "List the networks.",
+    "profile": "Count what a network costs, and measure how fast it is here.",
+    "explain": "Show how an idea works, in text and as a picture.",
 }
 
 

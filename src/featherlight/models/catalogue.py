@@ -21,8 +21,8 @@ class ModelInfo:
         title: the family as its paper writes it.
         description: one line.
         source: paper and, where the code is not ours, whose it is.
-        params: trainable parameters at 1000 classes and 3 image channels.
-        dropout: the network's own, before the classifier.
+        params: trainable parameters at 1000 classes and 3 image channels; 0 for timm's, which are not known here.
+        dropout: the network's own, before the classifier; None where only its builder knows.
         arguments: what tells it apart within its family; the builder's first arguments.
     """
 
@@ -32,9 +32,11 @@ class ModelInfo:
     description: str
     source: str
     params: int
-    dropout: float = 0.0
+    dropout: float | None = 0.0
     arguments: Mapping[str, int | float | str] = field(default_factory=dict, hash=False)
 
+
+TIMM = "timm"  # family and prefix of timm's networks, which are not listed
 
 # (groups, width) -> parameters: every combination whose channels divide by the groups.
 _SHUFFLENET_V1 = {
@@ -74,13 +76,15 @@ def list_models(pattern: str = "*") -> list[str]:
 
 
 def model_info(name: str) -> ModelInfo:
-    """What is known about the network ``name``.
+    """What is known about the network ``name``; of ``timm/NAME`` not even whether it exists.
 
     Raises:
         UsageError: there is none of this name; the message has the nearest ones.
     """
     if name in _CATALOGUE:
         return _CATALOGUE[name]
+    if name.startswith(f"{TIMM}/"):
+        return _timm_network(name)
     nearest = difflib.get_close_matches(name.lower(), _CATALOGUE, n=3)
     hint = f"did you mean {' or '.join(nearest)}?" if nearest else f"for example {' or '.join(_EXAMPLES)}."
     reason = " (its channels would not divide by its groups)" if _V1_NAME.fullmatch(name) else ""
@@ -148,6 +152,19 @@ def _torchvision_networks() -> Iterator[ModelInfo]:
             dropout=0.2,
             arguments={"size": size},
         )
+
+
+def _timm_network(name: str) -> ModelInfo:
+    return ModelInfo(
+        name=name,
+        family=TIMM,
+        title=name.removeprefix(f"{TIMM}/"),
+        description="a network of timm, which must be installed",
+        source="Wightman, PyTorch Image Models (timm)",
+        params=0,
+        dropout=None,
+        arguments={"name": name},
+    )
 
 
 def _suffix(width: float) -> str:

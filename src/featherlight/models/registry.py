@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import get_args
 
 from torch import nn
 
 from featherlight.errors import UsageError
-from featherlight.models.catalogue import ModelInfo, list_models, model_info
+from featherlight.models.catalogue import TIMM, ModelInfo, list_models, model_info
 from featherlight.models.layers import Stem
 from featherlight.models.mobilenet_v1 import mobilenet_v1
 from featherlight.models.shufflenet_v1 import shufflenet_v1
 from featherlight.models.shufflenet_v2 import shufflenet_v2
+from featherlight.models.timm_networks import timm_network
 
 __all__ = ["ModelInfo", "create_model", "list_models", "model_info"]
 
@@ -40,26 +42,28 @@ def create_model(
     Its attribute ``featherlight_arguments`` holds what builds the same network again.
 
     Args:
-        name: one of ``list_models()``.
+        name: one of ``list_models()``, or ``timm/NAME``.
         num_classes: outputs.
         in_channels: 3 for colour, 1 for grey.
         input_size: side in pixels of the images to come; only chooses the stem.
         stem: "imagenet" as published; "cifar" shrinks small images less: stride 1, no pooling, and in MobileNetV2
-            and V3, which have no pooling, stride 1 in the first stride-2 block. None: "cifar" up to 64 px.
+            and V3, which have no pooling, stride 1 in the first stride-2 block. None: "cifar" up to 64 px. timm's
+            networks have only "imagenet".
         dropout: probability before the classifier, 0 <= p < 1. None: the network's own.
         pretrained: no weights are available yet, so only False or None.
 
     Raises:
         UsageError: an unknown name or an argument that does not fit.
+        MissingExtraError: the network is torchvision's or timm's, which is not installed.
     """
     info = model_info(name)
     _check_whole("num_classes", num_classes, 1)
     _check_whole("in_channels", in_channels, 1)
     _check_whole("input_size", input_size, _MIN_INPUT_SIZE)
     _check_pretrained(pretrained, name)
-    stem = _choose_stem(stem, input_size)
+    stem = "imagenet" if stem is None and info.family == TIMM else _choose_stem(stem, input_size)
     dropout = _choose_dropout(dropout, info)
-    network = _builder(info.family)(
+    network = _builder(info.family, input_size)(
         **info.arguments, num_classes=num_classes, in_channels=in_channels, stem=stem, dropout=dropout
     )
     network.featherlight_arguments = {  # type: ignore[assignment]  # a plain attribute: no tensor, no module
@@ -73,9 +77,11 @@ def create_model(
     return network
 
 
-def _builder(family: str) -> Callable[..., nn.Module]:
+def _builder(family: str, input_size: int) -> Callable[..., nn.Module]:
     if family in _OWN_BUILDERS:
         return _OWN_BUILDERS[family]
+    if family == TIMM:
+        return partial(timm_network, input_size=input_size)  # transformers are built for a size
     # torchvision takes as long to import as torch: only when one of its networks is asked for.
     from featherlight.models.torchvision_networks import BUILDERS
 
@@ -90,7 +96,7 @@ def _choose_stem(stem: Stem | None, input_size: int) -> Stem:
     return stem
 
 
-def _choose_dropout(dropout: float | None, info: ModelInfo) -> float:
+def _choose_dropout(dropout: float | None, info: ModelInfo) -> float | None:
     if dropout is None:
         return info.dropout
     if isinstance(dropout, bool) or not isinstance(dropout, int | float) or not 0 <= dropout < 1:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from featherlight.models.catalogue import model_info
+from featherlight.models.catalogue import TIMM, model_info
 from featherlight.training.recipe import DEFAULT_MODEL, Recipe, read_field
 
 CIFAR_STEM_UP_TO = 64  # pixels; above, the published stem's early shrinking pays
@@ -49,12 +49,13 @@ def default_recipe(facts: DataFacts, settings: Mapping[str, Any]) -> Recipe:
     adamw = given.get("optimizer", "sgd") == "adamw"
     epochs = given.get("epochs", 0 if given.get("time_s") else _default_epochs(facts))
     model = given.get("model", DEFAULT_MODEL)
+    info = model_info(model)
     chosen = {
         "data": facts.name,
         "model": model,
-        "dropout": model_info(model).dropout,
+        "dropout": info.dropout,
         "input_size": size,
-        "stem": "cifar" if small else "imagenet",
+        "stem": "cifar" if small and info.family != TIMM else "imagenet",
         "crop_fraction": 1.0 if small else 0.875,
         "batch_size": batch_size,
         "learning_rate": 2e-3 if adamw else _default_rate(batch_size),
