@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from featherlight.images import Preprocessing
     from featherlight.metrics import Evaluation
     from featherlight.models.catalogue import list_models
+    from featherlight.models.foreign import load_weights
     from featherlight.models.registry import create_model
     from featherlight.models.weights import load_model, save_model
     from featherlight.predictor import Prediction, Predictor
@@ -34,6 +35,7 @@ __all__ = [
     "evaluate",
     "list_models",
     "load_model",
+    "load_weights",
     "profile",
     "resume",
     "save_model",
@@ -52,6 +54,7 @@ _HOME = {
     "evaluate": "workflows.evaluate",
     "list_models": "models.catalogue",
     "load_model": "models.weights",
+    "load_weights": "models.foreign",
     "profile": "workflows.profile",
     "resume": "workflows.train",
     "save_model": "models.weights",

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from featherlight.models.catalogue import TIMM, model_info
+from featherlight.models.catalogue import model_info
 from featherlight.training.recipe import DEFAULT_MODEL, Recipe, read_field
 
 CIFAR_STEM_UP_TO = 64  # pixels; above, the published stem's early shrinking pays
@@ -55,7 +55,7 @@ def default_recipe(facts: DataFacts, settings: Mapping[str, Any]) -> Recipe:
         "model": model,
         "dropout": info.dropout,
         "input_size": size,
-        "stem": "cifar" if small and info.family != TIMM else "imagenet",
+        "stem": info.stem or ("cifar" if small else "imagenet"),
         "crop_fraction": 1.0 if small else 0.875,
         "batch_size": batch_size,
         "learning_rate": 2e-3 if adamw else _default_rate(batch_size),
