@@ -63,6 +63,7 @@ EXTRA_OF_MODULE = {
     "matplotlib": "train",
     "sklearn": "train",
     "tensorboard": "train",
+    "timm": "timm",
     "torch": "train",
     "torchvision": "train",
 }

@@ -40,11 +40,13 @@ class Batch:
         number: place in the epoch, from 0.
         images: uint8 (N, S, S, 3), augmented, on the device of the batches.
         labels: int64 (N,).
+        weights: how much each image counts, float32 (N,); None: all alike.
     """
 
     number: int
     images: Tensor
     labels: Tensor
+    weights: Tensor | None = None
 
 
 class TrainBatches(Protocol):
