@@ -16,7 +16,7 @@ import pytest
 
 from featherlight.errors import UsageError
 from featherlight.images import Preprocessing, load_image, resize_image
-from featherlight.loading.cache import DecodedCache
+from featherlight.loading.cache import FORMAT, DecodedCache
 from featherlight.loading.decoding import Decoder, decode_all
 from featherlight.loading.disk import LIMIT_VARIABLE
 from featherlight.loading.loaded import StreamCache, load_from_disk, load_images
@@ -435,3 +435,15 @@ def test_a_stream_that_is_given_up_leaves_no_file(own_cache, write_photos):
     assert len(files(own_cache)) == 1
     del stream
     assert files(own_cache) == []
+
+
+# ---- the definition
+
+
+def test_the_format_number_goes_up_when_the_definition_gives_other_pixels():
+    """Files of an older definition must not be found. If this fails because pixels changed on purpose: raise FORMAT."""
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (90, 70, 3), np.uint8)
+    policies = [Preprocessing(24, resize, 0.8) for resize in ("crop", "pad", "stretch")]
+    sums = [int(resize_image(image, policy).astype(np.int64).sum()) for policy in policies]
+    assert (FORMAT, sums) == (1, [220839, 215710, 220333])

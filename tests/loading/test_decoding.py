@@ -81,7 +81,6 @@ def test_images_that_cannot_be_read_are_named_in_place_of_their_pixels(write_pho
 def test_processes_and_threads_decode_the_same(write_photos, monkeypatch, tmp_path, few):
     """With few = 0 even ten images are decoded by processes."""
     monkeypatch.setattr(decoding, "_FEW", few)
-    monkeypatch.setattr(decoding, "_BLOCK", 3)
     split = write_photos(10, broken=(5,))
     path = tmp_path / "pixels"
     path.write_bytes(bytes(10 * 24 * 24 * 3))
@@ -100,7 +99,9 @@ def test_images_are_written_to_their_places_in_any_order(tmp_path):
     path, array = tmp_path / "pixels", np.zeros((8, 4, 4, 3), np.uint8)
     path.write_bytes(array.tobytes())
     for target in (FileTarget(path), ArrayTarget(array)):
-        target.write(np.array([6, 2, 3, 4, 0]), images)
+        with target.writing() as write:
+            for position, image in zip((6, 2, 3, 4, 0), images, strict=True):
+                write(position, image)
     written = np.frombuffer(path.read_bytes(), np.uint8).reshape(array.shape)
     assert np.array_equal(written, array)
     assert np.array_equal(array[[6, 2, 3, 4, 0]], images)

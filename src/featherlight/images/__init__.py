@@ -6,6 +6,7 @@ from featherlight.images.decode import (
     describe_image,
     load_image,
     open_file,
+    quiet_pillow,
     reason_unreadable,
 )
 from featherlight.images.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, normalize, resize_image
@@ -20,6 +21,7 @@ __all__ = [
     "load_image",
     "normalize",
     "open_file",
+    "quiet_pillow",
     "reason_unreadable",
     "resize_image",
 ]

@@ -21,7 +21,7 @@ from featherlight.errors import UnreadableImageError
 from featherlight.images import Preprocessing
 from featherlight.loading.augment import Augmentation, augment_batch, random_seed_for
 from featherlight.loading.crops import Images
-from featherlight.loading.decoding import Decoded, Decoder, Kept, Target, keep, run_workers
+from featherlight.loading.decoding import Decoded, Decoder, Kept, Target, keep, run_workers, stack
 from featherlight.loading.loaded import StreamCache
 from featherlight.loading.prefetch import prefetch
 from featherlight.loading.stored import Failed, StoredImages
@@ -147,8 +147,9 @@ class _DecodeForBatch(Dataset[Any]):
     target: Target | None
 
     def __getitem__(self, positions: NDArray[np.int64]) -> tuple[Decoded, Kept | None]:
-        decoded = self.decoder.many(positions)
-        return decoded, None if self.target is None else keep(decoded, self.target)
+        rows = list(self.decoder.each(positions))
+        kept = None if self.target is None else keep(rows, self.target)
+        return stack(rows, self.decoder.stored.input_size), kept
 
 
 class StreamedBatches:

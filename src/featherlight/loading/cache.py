@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -28,7 +29,7 @@ from featherlight.sources.base import Split
 from featherlight.sources.facts import collect_contents
 from featherlight.sources.fingerprint import READ_UP_TO
 
-_FORMAT = 1  # goes up when a file, or the pixels in it, would be another for the same images
+FORMAT = 1  # goes up when a file, or the pixels in it, would be another for the same images
 _WAIT_S = 0.2
 
 
@@ -116,13 +117,14 @@ class DecodedCache:
             filling.part.replace(self.path)
         else:
             filling.part.unlink()
-        return self._opened(filling.file, filling.checksums, filling.failed)
+        return self._opened(filling.file, filling.checksums, filling.failed, is_new=True)
 
     def _opened(
-        self, file: int, checksums: NDArray[np.uint32], failed: list[Failed] | tuple[Failed, ...]
+        self, file: int, checksums: NDArray[np.uint32], failed: Sequence[Failed], *, is_new: bool = False
     ) -> StoredImages:
         rows = FileRows(
-            file, self.layout, checksums, self.decoder.one, self._drop_damaged, in_memory=self._in_memory
+            file, self.layout, checksums, self.decoder.one, self._drop_damaged,
+            in_memory=self._in_memory, is_new=is_new,
         )  # fmt: skip
         return StoredImages(rows, self.layout.count, failed)
 
@@ -228,7 +230,7 @@ def is_cacheable(split: Split) -> bool:
 def _key(decoder: Decoder, stamps: str) -> str:
     """A name that is the same for the same pixels only. Of very many images size and time must do for the content."""
     split, stored = decoder.split, decoder.stored
-    made_by = [_FORMAT, PIL.__version__, *([torch.__version__] if decoder.scaled else [])]
+    made_by = [FORMAT, PIL.__version__, *([torch.__version__] if decoder.scaled else [])]
     policy = {name: value for name, value in asdict(stored).items() if name != "std"}
     digest = hashlib.sha256(json.dumps([made_by, policy, decoder.scaled, len(split)]).encode())
     digest.update(collect_contents(split).astype("<u8").tobytes() if len(split) <= READ_UP_TO else stamps.encode())

@@ -7,9 +7,10 @@ import os
 import sys
 import warnings
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from featherlight.errors import FeatherlightError, UnreadableImageError
-from featherlight.images import Preprocessing, resize_image
+from featherlight.images import Preprocessing, quiet_pillow, resize_image
 from featherlight.loading.crops import scale_image
 from featherlight.loading.prefetch import prefetch
 from featherlight.loading.stored import Failed
@@ -26,7 +27,7 @@ from featherlight.sources.base import RGBImage, Split
 from featherlight.sources.facts import count_cores
 
 _FEW = 1000  # images; below, starting processes costs more than threads that wait for each other
-_BLOCK = 32  # images that are decoded and written in one go
+Row = tuple[int, RGBImage | str]  # position, and the image or why it cannot be read
 
 
 @dataclass(frozen=True)
@@ -54,20 +55,18 @@ class Decoder:
             return resize_image(self.split.read(position), self.stored)
         return _shrink(self.split.read(position, at_least=_shorter_side(self.stored)), self.stored)
 
+    def each(self, positions: NDArray[np.int64]) -> Iterator[Row]:
+        """Several images, one behind the other; in place of one that cannot be read comes the reason."""
+        with quiet_pillow():
+            for position in positions.tolist():
+                try:
+                    yield position, self.one(position)
+                except UnreadableImageError as error:
+                    yield position, error.reason
+
     def many(self, positions: NDArray[np.int64]) -> Decoded:
-        """Several images; those that cannot be read are named instead."""
-        good: list[int] = []
-        failed: list[Failed] = []
-        images: list[RGBImage] = []
-        for position in positions.tolist():
-            try:
-                images.append(self.one(position))
-                good.append(position)
-            except UnreadableImageError as error:
-                failed.append((position, error.reason))
-        side = self.stored.input_size
-        pixels = np.stack(images) if images else np.zeros((0, side, side, 3), np.uint8)
-        return Decoded(np.array(good, np.int64), pixels, tuple(failed))
+        """Several images at once."""
+        return stack(self.each(positions), self.stored.input_size)
 
 
 @dataclass(frozen=True)
@@ -83,6 +82,19 @@ class Decoded:
     positions: NDArray[np.int64]
     images: NDArray[np.uint8]
     failed: tuple[Failed, ...]
+
+
+def stack(rows: Iterable[Row], side: int) -> Decoded:
+    """Rows as one array."""
+    good: list[tuple[int, RGBImage]] = []
+    failed: list[Failed] = []
+    for position, image in rows:
+        if isinstance(image, str):
+            failed.append((position, image))
+        else:
+            good.append((position, image))
+    images = np.stack([image for _, image in good]) if good else np.zeros((0, side, side, 3), np.uint8)
+    return Decoded(np.array([position for position, _ in good], np.int64), images, tuple(failed))
 
 
 @dataclass(frozen=True)
@@ -105,12 +117,8 @@ class Kept:
 class Target(Protocol):
     """Where decoded images are written, by this process and its workers."""
 
-    def write(self, positions: NDArray[np.int64], images: NDArray[np.uint8]) -> None:
-        """Writes images to their places.
-
-        Raises:
-            OSError: no room.
-        """
+    def writing(self) -> AbstractContextManager[Callable[[int, RGBImage], None]]:
+        """Gives what writes an image to its place; that raises OSError where there is no room."""
         ...
 
 
@@ -120,38 +128,52 @@ class ArrayTarget:
 
     pixels: NDArray[np.uint8]
 
-    def write(self, positions: NDArray[np.int64], images: NDArray[np.uint8]) -> None:
+    @contextmanager
+    def writing(self) -> Iterator[Callable[[int, RGBImage], None]]:
         """See :class:`Target`."""
-        self.pixels[positions] = images
+        yield self.pixels.__setitem__
 
 
 @dataclass(frozen=True)
 class FileTarget:
-    """Images kept in a file, each at its place. The file is opened for each block, by whatever process writes it."""
+    """Images kept in a file, each at its place."""
 
     path: Path
 
-    def write(self, positions: NDArray[np.int64], images: NDArray[np.uint8]) -> None:
-        """See :class:`Target`."""
+    @contextmanager
+    def writing(self) -> Iterator[Callable[[int, RGBImage], None]]:
+        """See :class:`Target`. Every process opens the file for itself."""
         file = os.open(self.path, os.O_WRONLY)
         try:
-            for first, last in _runs(positions):
-                _write_all(file, images[first:last], int(positions[first]) * images[0].nbytes)
+            yield partial(_write_row, file)
         finally:
             os.close(file)
 
 
-def _runs(positions: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    """Beginning and end of each stretch of consecutive numbers."""
-    breaks = [0, *(np.flatnonzero(np.diff(positions) != 1) + 1).tolist(), len(positions)]
-    return pairwise(breaks)
-
-
-def _write_all(file: int, images: NDArray[np.uint8], offset: int) -> None:
-    rest = images.data.cast("B")
+def _write_row(file: int, position: int, image: RGBImage) -> None:
+    rest, offset = np.ascontiguousarray(image).data.cast("B"), position * image.nbytes
     while rest:
         written = os.pwrite(file, rest, offset)
         rest, offset = rest[written:], offset + written
+
+
+def keep(rows: Iterable[Row], target: Target) -> Kept:
+    """Writes images to a target, each as soon as it comes: memory that is used again at once costs least."""
+    good: list[tuple[int, int]] = []
+    failed: list[Failed] = []
+    disk_error = None
+    try:
+        with target.writing() as write:
+            for position, image in rows:
+                if isinstance(image, str):
+                    failed.append((position, image))
+                else:
+                    write(position, image)
+                    good.append((position, zlib.crc32(image.data)))
+    except OSError as error:
+        disk_error = error.strerror or str(error)
+    positions, checksums = np.array(good, np.int64).reshape(-1, 2).T
+    return Kept(positions, checksums.astype(np.uint32), tuple(failed), disk_error)
 
 
 @dataclass(frozen=True)
@@ -162,29 +184,21 @@ class DecodeAndKeep(Dataset[Any]):
     target: Target
 
     def __getitem__(self, positions: NDArray[np.int64]) -> Kept:
-        return keep(self.decoder.many(positions), self.target)
-
-
-def keep(decoded: Decoded, target: Target) -> Kept:
-    """Writes decoded images to a target."""
-    checksums = np.array([zlib.crc32(image.data) for image in decoded.images], np.uint32)
-    try:
-        if len(decoded.positions):
-            target.write(decoded.positions, decoded.images)
-    except OSError as error:
-        return Kept(decoded.positions, checksums, decoded.failed, error.strerror or str(error))
-    return Kept(decoded.positions, checksums, decoded.failed)
+        return keep(self.decoder.each(positions), self.target)
 
 
 def decode_all(decoder: Decoder, target: Target) -> Iterator[Kept]:
     """Decodes a whole split on all cores and writes it to ``target``, block by block."""
     count = len(decoder.split)
-    blocks = np.array_split(np.arange(count), max(1, -(-count // _BLOCK)))
     work = DecodeAndKeep(decoder, target)
     if count >= _FEW and can_fork():
-        yield from run_workers(work, blocks, count_cores(), fork=True)
-        return
-    yield from prefetch(blocks, work.__getitem__, count_cores())
+        yield from run_workers(work, _blocks(count, 128), count_cores(), fork=True)
+    else:
+        yield from prefetch(_blocks(count, 16), work.__getitem__, count_cores())
+
+
+def _blocks(count: int, size: int) -> list[NDArray[np.int64]]:
+    return np.array_split(np.arange(count), max(1, -(-count // size)))
 
 
 def can_fork() -> bool:
@@ -228,6 +242,8 @@ def _shorter_side(stored: Preprocessing) -> int:
 def _shrink(image: RGBImage, stored: Preprocessing) -> RGBImage:
     """As :func:`featherlight.images.resize_image`, where it does not need parts of pixels; for training only."""
     size = stored.input_size
+    if image.shape[:2] == (size, size) and stored.crop_fraction == 1:
+        return image
     if stored.resize == "stretch":
         return scale_image(image, size, size)
     if stored.resize == "pad" or stored.crop_fraction != 1:

@@ -81,6 +81,7 @@ class FileRows(Rows):
         redecode: makes an image anew that is damaged.
         on_damage: is called once when the first damaged image is found.
         in_memory: whether the file is mapped.
+        is_new: whether this process has just written it, so that there is nothing to compare.
     """
 
     def __init__(
@@ -92,11 +93,12 @@ class FileRows(Rows):
         on_damage: Callable[[], None],
         *,
         in_memory: bool,
+        is_new: bool = False,
     ) -> None:
         self._file, self._layout, self._checksums = file, layout, checksums
         weakref.finalize(self, os.close, file)
         self._redecode, self._on_damage, self._is_damaged = redecode, on_damage, False
-        self._is_checked = np.zeros(layout.count, bool)
+        self._is_checked = np.full(layout.count, is_new)
         self._lock = threading.Lock()
         self._map: NDArray[np.uint8] | None = None
         if in_memory and layout.pixel_bytes:

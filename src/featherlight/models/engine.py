@@ -15,7 +15,7 @@ from featherlight.images import Preprocessing
 from featherlight.model_file import ModelCard
 from featherlight.models.weights import load_model
 
-_CACHED = 2**17  # values of float32 that fit into a core's own cache
+_PART = 2**15 - 1  # values; PyTorch would hand more to several threads, which then wait for each other
 
 
 class TorchEngine:
@@ -48,14 +48,14 @@ def normalized(images: torch.Tensor, preprocessing: Preprocessing, out: torch.Te
         images = ((images.int() * weights).sum(3, keepdim=True) + 0x8000) >> 16
     count, height, width, channels = images.shape
     result = torch.empty(images.shape, dtype=torch.float32, device=images.device) if out is None else out
-    # By rows, since a loop over three channels would take ten times as long; and by parts that a core's cache holds.
+    # By rows, since a loop over three channels would take ten times as long; and by parts that stay in a core's cache.
     mean, std = (
         torch.tensor(values, device=images.device).repeat(width) * 255
         for values in (preprocessing.mean, preprocessing.std)
     )
     scale = 1 / std
-    part = max(1, _CACHED // (height * width * channels)) if images.device.type == "cpu" else count
-    rows = (count, height, width * channels)
+    rows = (count * height, width * channels)
+    part = max(1, _PART // (width * channels)) if images.device.type == "cpu" else max(1, count * height)
     for source, target in zip(
         torch.split(images.reshape(rows), part), torch.split(result.view(rows), part), strict=True
     ):
