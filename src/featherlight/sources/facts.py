@@ -13,7 +13,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any
 
@@ -73,6 +73,17 @@ class Facts:
     def unreadable(self, split: Split) -> list[Unreadable]:
         """(path, reason) of what cannot be read."""
         return [(split.paths[position], reason) for position, reason in self.reasons.items()]
+
+
+def take_facts(facts: Facts, positions: NDArray[np.int64]) -> Facts:
+    """The facts of some of the images, in that order."""
+    columns = {field.name: getattr(facts, field.name) for field in fields(facts) if field.name != "reasons"}
+    picked = {
+        name: tuple(column[position] for position in positions) if isinstance(column, tuple) else column[positions]
+        for name, column in columns.items()
+    }
+    known = enumerate(positions.tolist())
+    return Facts(**picked, reasons={new: facts.reasons[old] for new, old in known if old in facts.reasons})
 
 
 def pixel_hash(image: RGBImage) -> int:
