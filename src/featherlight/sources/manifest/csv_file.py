@@ -7,14 +7,16 @@ nothing more, and half a million rows take about a second.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import NoReturn
 
 from featherlight.errors import DataError
-from featherlight.sources.manifest.table import Table, Wanted, new_lines, text_lines
+from featherlight.sources.manifest.table import Table, Wanted, text_lines
 
 DELIMITERS = ",\t;|"
+_BLOCK = 4096  # rows turned into columns at a time
 
 
 def read_csv(file: Path, wanted: Wanted) -> Table:
@@ -27,44 +29,53 @@ def read_csv(file: Path, wanted: Wanted) -> Table:
     Raises:
         DataError: empty, no UTF-8, a row with too many or too few cells, a quote that is not closed.
     """
-    rows = _Rows(file, _find_delimiter(file))
+    delimiter = _find_delimiter(file)
+    rows = _rows(file, delimiter)
     names = tuple(next(rows, ()))
     if not names:
         raise DataError(f"{file}: empty; the first line must name the columns, for example: path,label")
     kept = [position for position, name in enumerate(names) if wanted(name)]
-    cells: list[list[str]] = [[] for _ in kept]
-    lines = new_lines()
-    for row in rows:
-        if len(row) != len(names):
-            _refuse(file, rows.line, f"{len(row)} cells, but the first line names {len(names)} columns")
-        for column, position in zip(cells, kept, strict=True):
-            column.append(row[position])
-        lines.append(rows.line)
-    return Table(file, names, {names[position]: column for position, column in zip(kept, cells, strict=True)}, lines)
+    columns: dict[str, list[str]] = {names[position]: [] for position in kept}
+    count = 0
+    while block := list(islice(rows, _BLOCK)):
+        _check_widths(file, delimiter, names, block, count)
+        for position, cells in enumerate(zip(*block, strict=True)):
+            if position in kept:
+                columns[names[position]].extend(cells)
+        count += len(block)
+    return Table(file, names, dict(columns), line_of=partial(_line_of, file, delimiter))
 
 
 def _find_delimiter(file: Path) -> str:
     """The one that makes the most columns of the first line; a comma if none makes several."""
-    return max(DELIMITERS, key=lambda delimiter: len(next(_Rows(file, delimiter), ())))
+    return max(DELIMITERS, key=lambda delimiter: len(next(_rows(file, delimiter), ())))
 
 
-class _Rows(Iterator[list[str]]):
-    """Rows that are not blank, and the line on which the last one ended."""
-
-    def __init__(self, file: Path, delimiter: str) -> None:
-        self._file = file
-        self._reader = csv.reader(text_lines(file), delimiter=delimiter, strict=True)
-
-    @property
-    def line(self) -> int:
-        return self._reader.line_num
-
-    def __next__(self) -> list[str]:
-        try:
-            return next(row for row in self._reader if row)
-        except csv.Error as error:
-            _refuse(self._file, self.line, f"{error}; is a quote not closed, or not doubled within a cell?")
+def _rows(file: Path, delimiter: str) -> Iterator[list[str]]:
+    """Rows that are not blank."""
+    return (row for row, _ in _numbered_rows(file, delimiter) if row)
 
 
-def _refuse(file: Path, line: int, problem: str) -> NoReturn:
-    raise DataError(f"{file}, line {line}: {problem}")
+def _numbered_rows(file: Path, delimiter: str) -> Iterator[tuple[list[str], int]]:
+    reader = csv.reader(text_lines(file), delimiter=delimiter, strict=True)
+    try:
+        for row in reader:
+            yield row, reader.line_num
+    except csv.Error as error:
+        problem = f"{error}; is a quote not closed, or not doubled within a cell?"
+        raise DataError(f"{file}, line {reader.line_num}: {problem}") from error
+
+
+def _check_widths(
+    file: Path, delimiter: str, names: Sequence[str], block: Sequence[Sequence[str]], before: int
+) -> None:
+    for number, row in enumerate(block):
+        if len(row) != len(names):
+            line = _line_of(file, delimiter, before + number)
+            raise DataError(f"{file}, line {line}: {len(row)} cells, but the first line names {len(names)} columns")
+
+
+def _line_of(file: Path, delimiter: str, number: int) -> int:
+    """The line on which a row ends, found by reading again: needed for one message at most."""
+    lines = (line for row, line in _numbered_rows(file, delimiter) if row)
+    return next(islice(lines, number + 1, None))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from array import array
 from pathlib import Path
 from typing import Any
 
 from featherlight.errors import DataError
-from featherlight.sources.manifest.table import Table, Wanted, new_lines, text_lines
+from featherlight.sources.manifest.table import Table, Wanted, text_lines
 
 
 def read_json_lines(file: Path, wanted: Wanted) -> Table:
@@ -22,7 +23,7 @@ def read_json_lines(file: Path, wanted: Wanted) -> Table:
     """
     names: dict[str, None] = {}
     columns: dict[str, list[Any]] = {}
-    lines = new_lines()
+    lines = array("q")
     for number, line in enumerate(text_lines(file), 1):
         if line.isspace():
             continue
@@ -37,7 +38,7 @@ def read_json_lines(file: Path, wanted: Wanted) -> Table:
         raise DataError(
             f'{file}: empty; expected a JSON object a line, for example {{"path": "a.jpg", "label": "cat"}}'
         )
-    return Table(file, tuple(names), dict(columns), lines)
+    return Table(file, tuple(names), dict(columns), line_of=lines.__getitem__)
 
 
 def _parse(file: Path, number: int, line: str) -> dict[str, Any]:

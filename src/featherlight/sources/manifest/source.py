@@ -48,7 +48,7 @@ def make_source(
         DataError: one class, classes that train lacks, no training rows, too few images to split.
     """
     classes = _sorted_classes(set(rows.labels), class_order)
-    paths = [_locate(root, path) for path in rows.paths]
+    paths = [_locate(str(root), path) for path in rows.paths]
     members = _members(rows, paths, "test" if as_it_is else "train")
     if not as_it_is:
         _check_classes(name, rows, classes, members)
@@ -72,7 +72,7 @@ def _sorted_classes(found: Collection[str], order: Sequence[str]) -> tuple[str, 
     return tuple(sorted(found))
 
 
-def _locate(root: Path, path: str) -> str:
+def _locate(root: str, path: str) -> str:
     if is_url(path):
         return path
     located = os.path.join(root, path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,14 +25,14 @@ class Table:
         file: what it was read from.
         names: of all columns, in order.
         columns: name -> one cell a row; of the columns that were wanted.
-        lines: the line of the file on which each row ends; empty where rows are simply counted.
+        line_of: row, counted from 0 -> the line of the file on which it ends; None where there are no lines.
         remarks: what to add to messages about missing columns.
     """
 
     file: Path
     names: tuple[str, ...]
     columns: dict[str, Sequence[Any]]
-    lines: Sequence[int] = field(default=(), repr=False)
+    line_of: Callable[[int], int] | None = field(default=None, repr=False)
     remarks: str = ""
 
     def __len__(self) -> int:
@@ -41,7 +40,7 @@ class Table:
 
     def place(self, row: int) -> str:
         """Where row ``row``, counted from 0, stands: for messages."""
-        return f"{self.file}, line {self.lines[row]}" if self.lines else f"{self.file}, row {row + 1}"
+        return f"{self.file}, row {row + 1}" if self.line_of is None else f"{self.file}, line {self.line_of(row)}"
 
 
 def text_lines(file: Path) -> Iterator[str]:
@@ -66,11 +65,6 @@ def _decode(file: Path, number: int, line: bytes) -> str:
     except UnicodeDecodeError as error:
         found = "UTF-16" if line.startswith((b"\xff\xfe", b"\xfe\xff")) else f"the byte 0x{line[error.start]:02x}"
         raise DataError(f"{file}, line {number}: {found} where UTF-8 is expected; save the file as UTF-8") from error
-
-
-def new_lines() -> array[int]:
-    """Line numbers, eight bytes each."""
-    return array("q")
 
 
 def quote_names(names: Sequence[str], limit: int = NAMES_SHOWN) -> str:
