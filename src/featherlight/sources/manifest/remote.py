@@ -9,8 +9,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +17,7 @@ from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 
-from featherlight.console import counting, quiet
+from featherlight.console import quiet
 from featherlight.download import OFFLINE, fetch
 from featherlight.errors import DownloadError, FeatherlightError, UnreadableImageError
 from featherlight.files import cache_folder, write_text
@@ -31,7 +30,6 @@ SILENCE_S = 15.0  # without an answer
 TOTAL_S = 60.0  # for one image, looking up the name included
 RETRY_AFTER_S = 600.0  # until then a failure is remembered
 GIVE_UP_AFTER = 3  # failures to reach a host, in a row
-AT_A_TIME = 16
 
 _SCHEMES = ("http://", "https://")
 _unreached: dict[str, tuple[int, float]] = {}  # host -> how often in a row, and when last; of this process
@@ -77,19 +75,6 @@ def place_of(url: str) -> Path:
     """Where the image of an address is kept."""
     name = hashlib.sha256(url.encode()).hexdigest()[:40]
     return cache_folder() / "images" / name[:2] / name
-
-
-def fetch_all(paths: Sequence[str]) -> None:
-    """Fetches the images of all addresses among ``paths``, many at a time; what fails is told when it is read."""
-    urls = sorted(path for path in set(paths) if is_url(path))
-    with counting("fetching images", len(urls)) as advance, ThreadPoolExecutor(AT_A_TIME) as pool:
-        for _ in pool.map(_try_to_fetch, urls):
-            advance(1)
-
-
-def _try_to_fetch(url: str) -> None:
-    with suppress(UnreadableImageError):
-        fetch_image(url)
 
 
 def fetch_image(url: str) -> Path:

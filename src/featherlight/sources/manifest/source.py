@@ -15,7 +15,7 @@ from featherlight.sources.base import Source, Split, SplitName
 from featherlight.sources.completing import finish_source, missing_fractions
 from featherlight.sources.files import FileReader
 from featherlight.sources.manifest.cells import Rows
-from featherlight.sources.manifest.remote import RemoteReader, fetch_all, is_url
+from featherlight.sources.manifest.remote import RemoteReader, is_url
 from featherlight.sources.manifest.table import quote_names
 
 _SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
@@ -48,6 +48,8 @@ def make_source(
         DataError: one class, classes that train lacks, no training rows, too few images to split.
     """
     classes = _sorted_classes(set(rows.labels), class_order)
+    if len(classes) < len(class_order):
+        note(f"{name}: {len(class_order) - len(classes):,} of {len(class_order):,} named classes have no images")
     paths = [_locate(str(root), path) for path in rows.paths]
     members = _members(rows, paths, "test" if as_it_is else "train")
     if not as_it_is:
@@ -58,8 +60,6 @@ def make_source(
     labels = _numbers(rows.labels, classes)
     splits = {split: _make_split(rows, paths, labels, chosen) for split, chosen in members.items()}
     fractions = {} if as_it_is else missing_fractions(() if rows.splits is None else splits)
-    if fractions:
-        fetch_all(splits["train"].paths)
     return finish_source(name, root, classes, splits, fractions, strict=strict)
 
 
