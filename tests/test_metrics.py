@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from sklearn import metrics as sklearn_metrics
 
 from featherlight.errors import DataError, FeatherlightError
-from featherlight.metrics import Evaluation, cross_entropy, evaluate_logits, fit_temperature, softmax
+from featherlight.metrics import Evaluation, cross_entropy, evaluate_logits, fit_temperature, macro_scores, softmax
 
 CONTRACT_KEYS = [
-    "model", "data", "split", "engine", "num_images", "classes", "top1", "top5", "loss", "macro_f1", "per_class",
-    "confusion_matrix", "most_confused",
+    "model", "data", "split", "engine", "num_images", "classes", "top1", "top5", "loss", "macro_precision",
+    "macro_recall", "macro_f1", "per_class", "confusion_matrix", "most_confused",
 ]  # fmt: skip
 
 
@@ -184,3 +184,15 @@ def test_broken_outputs_are_an_error_that_counts_them(bad: float) -> None:
 def test_labels_that_do_not_fit_are_refused(labels: list[int]) -> None:
     with pytest.raises(ValueError, match="fit"):
         evaluate(np.zeros((2, 3)), labels)
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=60))
+def test_macro_scores_are_those_of_scikit_learn(pairs: list[tuple[int, int]]) -> None:
+    labels, predicted = np.array(pairs).T
+    present = np.unique(labels)
+    precision, recall, f1, _ = sklearn_metrics.precision_recall_fscore_support(
+        labels, predicted, labels=present, average="macro", zero_division=0
+    )
+    scores = macro_scores(labels, predicted, 5)
+    assert list(scores.values()) == pytest.approx([precision, recall, f1], abs=1e-12)
+    assert list(scores) == ["macro_precision", "macro_recall", "macro_f1"]

@@ -76,7 +76,9 @@ class Evaluation:
         top1: fraction of images whose likeliest class is the true one.
         top5: fraction whose true class is among the ``min(5, K)`` likeliest.
         loss: mean cross-entropy in nats of the probabilities at ``temperature``.
-        macro_f1: mean F1 over the classes that have images.
+        macro_precision: mean over the classes that have images; 0 for a class that was never predicted.
+        macro_recall: likewise; also called balanced accuracy.
+        macro_f1: likewise.
         per_class: name -> precision, recall, f1 (0.0 where undefined) and support, the number of images.
         confusion_matrix: counts; rows are true classes, columns predicted ones.
         most_confused: up to ten ``[true name, predicted name, count]``, most frequent first.
@@ -93,6 +95,8 @@ class Evaluation:
     top1: float
     top5: float
     loss: float
+    macro_precision: float
+    macro_recall: float
     macro_f1: float
     per_class: dict[str, dict[str, float]]
     confusion_matrix: list[list[int]]
@@ -141,7 +145,8 @@ def evaluate_logits(
     scores, truth = np.asarray(logits, dtype=np.float64), np.asarray(labels, dtype=np.int64)
     _check(scores, truth, classes, model=model, data=data, split=split)
     rank = _rank_of_label(scores, truth)
-    confusion = _confusion_matrix(truth, scores.argmax(axis=1), len(classes))
+    predicted = scores.argmax(axis=1)
+    confusion = _confusion_matrix(truth, predicted, len(classes))
     per_class = _per_class(confusion)
     return Evaluation(
         model=model,
@@ -153,13 +158,33 @@ def evaluate_logits(
         top1=float(np.mean(rank < 1)),
         top5=float(np.mean(rank < TOP_K)),
         loss=cross_entropy(scores, truth, temperature),
-        macro_f1=float(np.mean([row["f1"] for row in per_class if row["support"]])),
+        **macro_scores(truth, predicted, len(classes)),
         per_class=dict(zip(classes, per_class, strict=True)),
         confusion_matrix=confusion.tolist(),
         most_confused=_most_confused(confusion, classes),
         temperature=float(temperature),
         unreadable=[list(entry) for entry in unreadable],
     )
+
+
+def macro_scores(labels: Ints, predicted: Ints, num_classes: int) -> dict[str, float]:
+    """Precision, recall and F1 of each class, averaged over the classes that have images: all classes count alike.
+
+    Args:
+        labels: true class indices (N,).
+        predicted: (N,).
+        num_classes: K.
+
+    Returns:
+        ``macro_precision``, ``macro_recall`` (also called balanced accuracy) and ``macro_f1``.
+    """
+    right, support, named = (
+        np.bincount(values, minlength=num_classes) for values in (labels[labels == predicted], labels, predicted)
+    )
+    present = support > 0
+    scores = {"precision": right / np.maximum(named, 1), "recall": right / np.maximum(support, 1)}
+    scores["f1"] = 2 * right / np.maximum(named + support, 1)
+    return {f"macro_{name}": float(values[present].mean()) for name, values in scores.items()}
 
 
 def _check(logits: Floats, labels: Ints, classes: Sequence[str], *, model: str, data: str, split: str) -> None:

@@ -53,8 +53,9 @@ def command(
         return
     click.echo(f"{result.data}, {result.split}: {result.num_images:,} images")
     click.echo(
-        f"accuracy {result.top1:.2%}   top-5 {result.top5:.2%}   "
-        f"loss {result.loss:.4f}   macro F1 {result.macro_f1:.4f}\n"
+        f"accuracy {result.top1:.2%}   top-5 {result.top5:.2%}   loss {result.loss:.4f}\n"
+        f"mean over classes: recall {result.macro_recall:.2%}   precision {result.macro_precision:.2%}   "
+        f"F1 {result.macro_f1:.4f}\n"
     )
     rows = [{"class": name, **scores} for name, scores in result.per_class.items()]
     print_table(["class", "precision", "recall", "f1", "support"], rows)

@@ -50,6 +50,7 @@ class Recipe:
         schedule: of the learning rate over the run.
         warmup: part of the run in which the rate rises.
         step_at: parts of the run at which ``step`` divides the rate by ten.
+        balance: of classes of different size: ``weights`` in the loss, ``sampler`` shows each equally often, or none.
         clip_norm: gradients longer than this are shortened; 0 is off.
         label_smoothing: share of the target that is spread over all classes.
         ema_decay: of the running mean of the weights, which becomes the model; 0 is off.
@@ -65,6 +66,9 @@ class Recipe:
         workers: processes that read images when they do not fit in memory.
         checkpoint_every_s: seconds between checkpoints within an epoch; each epoch ends with one.
         strict: an unreadable image is an error.
+        group_by: images of one group stay on one side of our splits: a regular expression searched in paths, or the
+            name of a manifest's column; absent: no groups.
+        allow_leaks: train although images to measure with are also in train.
     """
 
     data: str
@@ -85,6 +89,7 @@ class Recipe:
     schedule: Literal["one-cycle", "cosine", "step"] = "one-cycle"
     warmup: float = 0.2
     step_at: tuple[float, ...] = (0.5, 0.75)
+    balance: Literal["none", "weights", "sampler"] = "none"
     clip_norm: float = 0.0
     label_smoothing: float = 0.1
     ema_decay: float = 0.99
@@ -100,6 +105,8 @@ class Recipe:
     workers: int = 2
     checkpoint_every_s: float = 60.0
     strict: bool = False
+    group_by: str | None = None
+    allow_leaks: bool = False
 
     def __post_init__(self) -> None:
         problem = _find_problem(self)

@@ -67,8 +67,9 @@ def evaluate(
 def _open_images(engine: Engine, model: str | Path, data: str | Path | None, split: str | None, strict: bool) -> Source:
     """The images to measure on: of the training data the part that was held out, of others all."""
     known = engine.card.provenance
+    group_by = _group_by(known)
     if data is None:
-        source = open_source(_training_data(engine, model), strict=strict)
+        source = open_source(_training_data(engine, model), strict=strict, group_by=group_by)
         if source.fingerprint != known.get("fingerprint"):
             note(
                 f"{source.name} has changed since this model was trained; its {'/'.join(source.splits)} images are used"
@@ -76,13 +77,24 @@ def _open_images(engine: Engine, model: str | Path, data: str | Path | None, spl
         return source
     if split == ALL:
         return open_source(data, strict=strict, as_it_is=True)
-    if split is not None or os.path.abspath(os.path.expanduser(data)) == known.get("data"):
-        return open_source(data, strict=strict)
-    with suppress(DataError):  # too few images to train on, say: then it is not the training data
-        source = open_source(data)
+    if split is not None or _is_training_data(data, known):
+        return open_source(data, strict=strict, group_by=group_by if _is_training_data(data, known) else None)
+    with suppress(DataError, UsageError):  # too few images to train on, say: then it is not the training data
+        source = open_source(data, group_by=group_by)
         if source.fingerprint == known.get("fingerprint"):
             return source
     return open_source(data, as_it_is=True)
+
+
+def _is_training_data(data: str | Path, known: Mapping[str, Any]) -> bool:
+    return known.get("data") in (str(data), os.path.abspath(os.path.expanduser(data)))
+
+
+def _group_by(known: Mapping[str, Any]) -> str | None:
+    """How the training images were grouped: without it they would be split otherwise."""
+    recipe = known.get("recipe")
+    group_by = recipe.get("group_by") if isinstance(recipe, Mapping) else None
+    return group_by if isinstance(group_by, str) else None
 
 
 def choose_split(source: Source, split: str | None) -> str:

@@ -34,12 +34,14 @@ from featherlight.report import write_curves
 from featherlight.sources import open_source
 from featherlight.sources.base import Source, Split, Unreadable
 from featherlight.sources.reading import find_unreadable, read_prepared
+from featherlight.training.balance import class_weights, describe_weights
 from featherlight.training.defaults import DataFacts, default_recipe
 from featherlight.training.metrics_log import read_metrics
 from featherlight.training.recipe import RECIPE_FILE_NAME, Recipe, read_duration, read_field, read_recipe, write_recipe
 from featherlight.training.trainer import Row, Trainer
 from featherlight.training.validation import ValidationSet
 from featherlight.workflows.evaluate import choose_split, evaluate_split, report_unreadable, write_evaluation
+from featherlight.workflows.leaks import refuse_leaks
 from featherlight.workflows.observer import Observer, show_plan
 from featherlight.workflows.run_directory import check_place, new_run_directory, refuse_taken
 
@@ -54,7 +56,7 @@ class Run:
         path: the run directory.
         model_path: the model file in it.
         metrics: the last row of ``metrics.jsonl``, and of the evaluation ``split``, ``num_images``, ``top1``, ``top5``,
-            ``loss``, ``macro_f1``.
+            ``loss``, ``macro_precision``, ``macro_recall``, ``macro_f1``.
     """
 
     path: Path
@@ -90,8 +92,10 @@ def train(
     if time is not None:
         settings["time_s"] = read_duration(time)
     refuse_taken(out)
-    source = open_source(data, strict=read_field("strict", settings.get("strict", False)))
+    strict, allow_leaks = (read_field(name, settings.get(name, False)) for name in ("strict", "allow_leaks"))
+    source = open_source(data, strict=strict, group_by=settings.get("group_by"))
     check_place(out, source)
+    refuse_leaks(source, allow=allow_leaks)
     recipe = default_recipe(facts_of(source), settings)
     _build_model(recipe, len(source.classes))  # a wrong name or width fails before anything is written
     select_device(recipe.device)
@@ -110,7 +114,8 @@ def resume(run: str | Path) -> Run:
     path = Path(run)
     recipe = read_recipe(path)
     with _interrupt_explained(path):
-        return _run_recipe(path, recipe, open_source(recipe.data, strict=recipe.strict))
+        source = open_source(recipe.data, strict=recipe.strict, group_by=recipe.group_by)
+        return _run_recipe(path, recipe, source)
 
 
 def _run_recipe(run: Path, recipe: Recipe, source: Source) -> Run:
@@ -131,8 +136,9 @@ def _run_recipe(run: Path, recipe: Recipe, source: Source) -> Run:
         write_recipe(run, recipe)  # not before the images are known to be usable
         with bar("training") as shown, Observer(run, shown) as observer:
             trainer = Trainer(
-                network, recipe, batches, validation, preprocessing, augmentation, run, source.fingerprint, observer
-            )
+                network, recipe, batches, validation, preprocessing, augmentation, run, source.fingerprint, observer,
+                _class_weights(recipe, source),
+            )  # fmt: skip
             observer.open_log(trainer.progress.epoch)
             kept = trainer.fit()
     note(f"trained in {duration(trainer.progress.seconds)}")
@@ -185,7 +191,8 @@ def _count_unreadable(unreadable: set[Unreadable]) -> None:
 
 
 def _headline(evaluation: Evaluation) -> dict[str, Any]:
-    return {name: getattr(evaluation, name) for name in ("split", "top1", "top5", "loss", "macro_f1", "num_images")}
+    names = ("split", "top1", "top5", "loss", "macro_precision", "macro_recall", "macro_f1", "num_images")
+    return {name: getattr(evaluation, name) for name in names}
 
 
 def preprocessing_of(recipe: Recipe) -> Preprocessing:
@@ -236,6 +243,14 @@ def _build_model(recipe: Recipe, num_classes: int) -> nn.Module:
         stem=recipe.stem,
         dropout=recipe.dropout,
     )
+
+
+def _class_weights(recipe: Recipe, source: Source) -> torch.Tensor | None:
+    if recipe.balance != "weights":
+        return None
+    weights = class_weights(source.splits["train"].labels, len(source.classes))
+    note(f"class weights: {describe_weights(weights, source.classes)}")
+    return torch.from_numpy(weights)
 
 
 def _augmentation(recipe: Recipe, num_classes: int) -> Augmentation:
