@@ -35,6 +35,7 @@ _TABLE = """CREATE TABLE IF NOT EXISTS facts (stamp BLOB PRIMARY KEY, content IN
 _COLUMNS = "content, pixels, looks, thumb, height, width, mode, format, animated, mean, deviation, low, high"
 _NUM_COLUMNS = _COLUMNS.count(",") + 1
 _BLOCK = 512  # images between two looks at the memory
+_FETCHED_AT_A_TIME = 16  # images on the network are waited for, not computed
 _MAX_BYTES = 2 * 2**30  # of the memory; then it begins anew
 _Row = tuple[Any, ...]  # the columns above; pixels and all behind it are None while only the content is known
 _Key = bytes | None
@@ -126,7 +127,7 @@ def _collect(
     """The row of each image, remembered or found; None and a reason for those that cannot be read."""
     rows: list[_Row | None] = []
     reasons: dict[int, str] = {}
-    with _Memory() as memory, ThreadPoolExecutor(count_cores()) as pool:
+    with _Memory() as memory, ThreadPoolExecutor(_threads(split)) as pool:
         for block in _blocks(len(split)):
             keys = list(pool.map(partial(_key, split), block))
             known: dict[_Key, _Row] = {key: row for key, row in memory.recall(keys).items() if is_enough(row)}
@@ -199,6 +200,11 @@ def _thumbs(rows: list[_Row | None]) -> NDArray[np.uint8]:
     return np.frombuffer(b"".join(row[3] if row else blank for row in rows), np.uint8).reshape(
         -1, THUMB_SIZE, THUMB_SIZE
     )
+
+
+def _threads(split: Split) -> int:
+    on_network = any("://" in path for path in split.paths)
+    return max(_FETCHED_AT_A_TIME, count_cores()) if on_network else count_cores()
 
 
 def count_cores() -> int:

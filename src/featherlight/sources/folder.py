@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from featherlight.errors import DataError
-from featherlight.sources.base import Source, Split, SplitName, Unreadable
+from featherlight.sources.base import Source, Split, SplitName
+from featherlight.sources.completing import SPLIT_WORDS, finish_source, missing_fractions
 from featherlight.sources.files import FileReader
-from featherlight.sources.fingerprint import fingerprint
 from featherlight.sources.grouping import group_names
-from featherlight.sources.splitting import cut_splits
 
 IMAGE_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"}
 )
 
-SPLIT_FOLDERS: dict[str, SplitName] = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
 _NOT_DATA = frozenset({"__macosx", "thumbs.db"})
 EXPECTED = (
     "expected one folder a class (cats/1.jpg, dogs/2.jpg), or train/ and val/ and perhaps test/ with those in each"
@@ -57,12 +47,8 @@ def open_folder(root: Path, *, strict: bool = False, group_by: str | None = None
     listings = {split: _list_classes(root, folder) for split, folder in folders.items()}
     classes = _check_classes(root, folders, listings)
     splits = {split: _make_split(root, classes, _sort_items(listing), group_by) for split, listing in listings.items()}
-    fractions = missing_fractions({} if folders["train"] == "" else folders)
-    unreadable: tuple[Unreadable, ...] = ()
-    if fractions:
-        cut, unreadable = cut_splits(str(root), classes, splits["train"], fractions, strict=strict)
-        splits = {**splits, **cut}
-    return _make_source(root, classes, splits, unreadable, tuple(fractions))
+    given = () if folders == {"train": ""} else tuple(folders)
+    return finish_source(str(root), root, classes, splits, missing_fractions(given), strict=strict)
 
 
 def open_folder_as_it_is(root: Path) -> Source:
@@ -80,18 +66,7 @@ def open_folder_as_it_is(root: Path) -> Source:
         listings = {"test": listings["train"]}
     classes = tuple(sorted({name for listing in listings.values() for name, paths in listing.items() if paths}))
     splits = {split: _make_split(root, classes, _sort_items(listing)) for split, listing in listings.items()}
-    return _make_source(root, classes, splits)
-
-
-def _make_source(
-    root: Path,
-    classes: tuple[str, ...],
-    splits: dict[SplitName, Split],
-    unreadable: tuple[Unreadable, ...] = (),
-    own_splits: tuple[SplitName, ...] = (),
-) -> Source:
-    print_of = fingerprint(classes, splits, str(root))
-    return Source(str(root), classes, splits, print_of, unreadable=unreadable, own_splits=own_splits)
+    return finish_source(str(root), root, classes, splits, {})
 
 
 def list_images(root: Path, below: str = "") -> list[str]:
@@ -189,10 +164,10 @@ def _find_split_folders(root: Path) -> dict[SplitName, str]:
 
 def find_split_folders(root: Path) -> dict[SplitName, list[str]]:
     """Split -> its folders' names, of which there should be one; empty if the classes lie directly in ``root``."""
-    names = [name for name in list_folders(root) if name.lower() in SPLIT_FOLDERS]
+    names = [name for name in list_folders(root) if name.lower() in SPLIT_WORDS]
     found: dict[SplitName, list[str]] = {split: [] for split in ("train", "val", "test")}
     for name in names:
-        found[SPLIT_FOLDERS[name.lower()]].append(name)
+        found[SPLIT_WORDS[name.lower()]].append(name)
     found = {split: folders for split, folders in found.items() if folders}
     # A class may be called "train" (beside "bus" and "car"): then it holds images, not folders, and has no sibling.
     is_split = any(_has_folders(root / name) for name in names) or ("train" in found and len(found) > 1)
@@ -204,6 +179,12 @@ def _has_folders(folder: Path) -> bool:
         return bool(list_folders(folder))
     except DataError:  # told when it is entered
         return True
+
+
+def has_class_folders(root: Path) -> bool:
+    """Whether a folder holds several folders that may be classes, with or without split folders above them."""
+    folders = find_split_folders(root) or {"train": [""]}
+    return any(len(list_folders(root / name)) > 1 for names in folders.values() for name in names)
 
 
 def _list_classes(root: Path, folder: str) -> _Listing:
@@ -245,13 +226,6 @@ def _quote(names: tuple[str, ...] | list[str]) -> str:
 
 def _sort_items(listing: _Listing) -> _Items:
     return sorted((path, name) for name, paths in listing.items() for path in paths)
-
-
-def missing_fractions(splits: Collection[SplitName]) -> dict[SplitName, float]:
-    """What a hash must cut: everything where the user has made no splits; nothing where there is val, or no train."""
-    if not splits:
-        return {"train": 0.8, "val": 0.1, "test": 0.1}
-    return {"train": 0.9, "val": 0.1} if "train" in splits and "val" not in splits else {}
 
 
 def _make_split(root: Path, classes: tuple[str, ...], items: _Items, group_by: str | None = None) -> Split:

@@ -13,6 +13,7 @@ import numpy as np
 from featherlight.errors import DataError
 from featherlight.images import is_image_file
 from featherlight.sources.base import Split, SplitName
+from featherlight.sources.completing import missing_fractions
 from featherlight.sources.files import FileReader
 from featherlight.sources.findings.base import Finding, Severity
 from featherlight.sources.findings.checked import NOWHERE, SPLITS, Survey
@@ -24,7 +25,6 @@ from featherlight.sources.folder import (
     list_files,
     list_folders,
     list_names,
-    missing_fractions,
 )
 from featherlight.sources.grouping import group_names
 
@@ -171,7 +171,7 @@ def _make_survey(found: _Found, folders: dict[SplitName, list[str]], group_by: s
     )
     sides = np.array([SPLITS.index(side) for _, _, side in images], np.int64)
     named = {name: {split: found.name(path) for split, path in where.items()} for name, where in found.classes.items()}
-    fractions = missing_fractions(folders)
+    fractions = missing_fractions(folders) if not folders or "train" in folders else {}
     return Survey(found.shown, classes, split, sides, sides, fractions, named, tuple(found.findings))
 
 

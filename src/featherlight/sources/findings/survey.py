@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from featherlight.sources import open_source
+from featherlight.errors import DataError
+from featherlight.sources import open_other_folder, open_source
 from featherlight.sources.base import Source, join_splits
-from featherlight.sources.cifar import open_cifar_folder
+from featherlight.sources.completing import missing_fractions
 from featherlight.sources.duplicates import Duplicates, find_duplicates
 from featherlight.sources.facts import Facts, Progress, collect_facts, take_facts
+from featherlight.sources.findings.base import Finding
 from featherlight.sources.findings.checked import NOWHERE, SPLITS, Survey
 from featherlight.sources.findings.folder_survey import survey_folder
 from featherlight.sources.splitting import choose_splits
@@ -31,18 +36,42 @@ def survey_data(data: str | Path, group_by: str | None = None) -> Survey:
     """
     path = os.path.expanduser(data)
     if not os.path.isdir(path):
-        return survey_source(str(data), open_source(data, as_it_is=True, group_by=group_by))
-    cifar = open_cifar_folder(Path(path)) if group_by is None else None
-    return survey_folder(path, group_by) if cifar is None else survey_source(str(data), cifar)
+        source = open_source(data, as_it_is=True, group_by=group_by)
+        return survey_source(str(data), source, partial(open_source, data, group_by=group_by))
+    other = open_other_folder(Path(path), strict=False, as_it_is=True, group_by=group_by)
+    if other is None:
+        return survey_folder(path, group_by)
+    return survey_source(str(data), other, partial(open_source, data, group_by=group_by))
 
 
-def survey_source(name: str, source: Source) -> Survey:
-    """A survey of a source that can be opened."""
-    images = join_splits(source)
+def survey_source(name: str, source: Source, open_to_train: Callable[[], Source]) -> Survey:
+    """A survey of what can be opened as it is.
+
+    Args:
+        name: as the person named it.
+        source: opened as it is: without splits of its own, all images are ``test``.
+        open_to_train: opens it as training does.
+    """
+    images = replace(join_splits(source), weights=_join_weights(source))
     places = {split: SPLITS.index(split) for split in source.splits}
     splits = np.concatenate([np.full(len(split), places[key]) for key, split in source.splits.items()])
-    is_ours = np.isin(splits, [places[split] for split in source.own_splits])
-    return Survey(name, source.classes, images, np.where(is_ours, 0, splits), splits)
+    if source.own_splits:
+        is_ours = np.isin(splits, [places[split] for split in source.own_splits])
+        return Survey(name, source.classes, images, np.where(is_ours, 0, splits), splits)
+    if "train" in source.splits:
+        return Survey(name, source.classes, images, splits, splits, missing_fractions(source.splits))
+    try:
+        open_to_train()
+    except DataError as error:
+        refused = (Finding("layout", "error", (name,), str(error)),)
+        return Survey(name, source.classes, images, splits, splits, findings=refused)
+    unsplit = np.zeros_like(splits)
+    return Survey(name, source.classes, images, unsplit, unsplit, missing_fractions(()))
+
+
+def _join_weights(source: Source) -> NDArray[np.float32] | None:
+    weights = [split.weights for split in source.splits.values() if split.weights is not None]
+    return np.concatenate(weights) if weights and len(weights) == len(source.splits) else None
 
 
 def look_at(survey: Survey, progress: Progress = lambda _: None) -> tuple[Facts, NDArray[np.int64], Duplicates]:
