@@ -64,6 +64,7 @@ class MissingExtraError(FeatherlightError):
 
 
 EXTRA_OF_MODULE = {
+    "cleanlab": "labels",
     "matplotlib": "train",
     "pyarrow": "data",
     "sklearn": "train",

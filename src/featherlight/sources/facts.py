@@ -78,11 +78,10 @@ class Facts:
 
 def take_facts(facts: Facts, positions: NDArray[np.int64]) -> Facts:
     """The facts of some of the images, in that order."""
-    columns = {field.name: getattr(facts, field.name) for field in fields(facts) if field.name != "reasons"}
-    picked = {
-        name: tuple(column[position] for position in positions) if isinstance(column, tuple) else column[positions]
-        for name, column in columns.items()
-    }
+    picked: dict[str, Any] = {}
+    for name in (field.name for field in fields(facts) if field.name != "reasons"):
+        column = getattr(facts, name)
+        picked[name] = tuple(column[k] for k in positions) if isinstance(column, tuple) else column[positions]
     known = enumerate(positions.tolist())
     return Facts(**picked, reasons={new: facts.reasons[old] for new, old in known if old in facts.reasons})
 

@@ -129,8 +129,10 @@ def _pairs_sharing(
 
 def _distinct(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Sorted; ``np.unique`` hashes, which takes a minute for a million of these numbers."""
-    values = np.sort(values)
-    return values[np.concatenate([[True], values[1:] != values[:-1]])[: len(values)]]
+    ordered = np.sort(values)
+    is_new = np.ones(len(ordered), bool)
+    is_new[1:] = ordered[1:] != ordered[:-1]
+    return ordered[is_new]
 
 
 def _unpack(pairs: NDArray[np.uint64]) -> NDArray[np.int64]:

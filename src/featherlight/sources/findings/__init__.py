@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from featherlight.sources.findings.base import KINDS, SEVERITIES, Finding, Findings, Severity, Suggestion, order_findings
+from featherlight.sources.findings.base import (
+    KINDS,
+    SEVERITIES,
+    Finding,
+    Findings,
+    Severity,
+    Suggestion,
+    order_findings,
+)
 from featherlight.sources.findings.checked import Checked, Survey
 from featherlight.sources.findings.classes import find_class_problems
 from featherlight.sources.findings.copies import find_exact_copies, find_near_copies, find_torn_groups

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -39,6 +38,7 @@ KINDS: dict[str, str] = {  # by harm: what makes training impossible or its numb
     "odd_mode": "Images stored in another way than most",
     "near_duplicate": "Images that look nearly the same",
 }
+REPEATED = frozenset({"truncated", "empty", "not_an_image", "bomb"})  # say more of a file that is also unreadable
 _RANK = {kind: rank for rank, kind in enumerate(KINDS)}
 
 
@@ -130,13 +130,13 @@ class Findings:
     def __iter__(self) -> Iterator[Finding]:
         return iter(self.findings)
 
-    def count(self, severity: Severity) -> int:
-        """How many findings are of this severity."""
-        return sum(finding.severity == severity for finding in self.findings)
+    def told(self) -> list[Finding]:
+        """What to tell a person, who need not hear of an unreadable file twice."""
+        return [finding for finding in self.findings if finding.kind not in REPEATED]
 
-    def by_kind(self) -> dict[tuple[Severity, str], int]:
-        """How many findings there are of each severity and kind, the worst first."""
-        return dict(Counter((finding.severity, finding.kind) for finding in self.findings))
+    def count(self, severity: Severity) -> int:
+        """How many things of this severity there are to tell."""
+        return sum(finding.severity == severity for finding in self.told())
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as in ``check.json``."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featherlight.sources.base import Split, SplitName
-from featherlight.sources.duplicates import Duplicates
+from featherlight.sources.duplicates import Duplicates, components, equal_groups
 from featherlight.sources.facts import Facts
 from featherlight.sources.findings.base import Finding, Severity
 
@@ -30,6 +30,7 @@ class Survey:
         fractions: what training will cut out of the images on the side of train; empty: nothing.
         folders: class -> split -> the folder that holds it, as the person named it; empty where there are none.
         findings: what is wrong with how the data is laid out.
+        flip_safe: whether a mirrored image keeps its meaning.
     """
 
     name: str
@@ -40,6 +41,12 @@ class Survey:
     fractions: Mapping[SplitName, float] = field(default_factory=dict)
     folders: Mapping[str, Mapping[SplitName, str]] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
+    flip_safe: bool = True
+
+    @property
+    def is_split(self) -> bool:
+        """Whether somebody has split the data; what is missing then may still be cut."""
+        return "test" not in self.fractions
 
 
 @dataclass(frozen=True)
@@ -64,7 +71,9 @@ class Checked:
         """The names of images."""
         return tuple(self.survey.images.paths[position] for position in positions)
 
-    def about(self, kind: str, severity: Severity, positions: Sequence[int] | NDArray[np.int64], message: str) -> Finding:
+    def about(
+        self, kind: str, severity: Severity, positions: Sequence[int] | NDArray[np.int64], message: str
+    ) -> Finding:
         """A finding about some images."""
         places = tuple(int(position) for position in positions)
         return Finding(kind, severity, self.paths(places), message, places)
@@ -80,6 +89,16 @@ class Checked:
         table = np.zeros((len(self.survey.classes), len(SPLITS)), np.int64)
         np.add.at(table, (self.survey.images.labels[used], self.splits[used]), 1)
         return table
+
+    def roots(self) -> NDArray[np.int64]:
+        """A number an image, the same for images that hang together: copies, near duplicates, a group."""
+        links = [self.duplicates.links()]
+        if self.survey.images.groups is not None:
+            names = np.array(self.survey.images.groups, object)
+            named = np.flatnonzero(names != "")
+            groups = (named[members] for members in equal_groups(names[named]))
+            links += [np.stack((members[:-1], members[1:]), axis=1) for members in groups]
+        return components(len(self.splits), np.concatenate(links))
 
     def present_splits(self) -> list[SplitName]:
         """The splits that the data has or that training will cut."""

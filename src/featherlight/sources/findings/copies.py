@@ -46,8 +46,7 @@ def find_near_copies(checked: Checked) -> Iterator[Finding]:
         text = f"look nearly the same, in the classes {_and(_classes_of(checked, places))}; is one of them wrong?"
         yield checked.about("label_conflict", "warning", places, text)
     for places in stars(alike):
-        text = f"{count(places, 'image')} that look nearly the same, as shots a moment apart or copies of another size"
-        yield checked.about("near_duplicate", "note", places, text)
+        yield checked.about("near_duplicate", "note", places, "look nearly the same")
 
 
 def find_torn_groups(checked: Checked) -> Iterator[Finding]:

@@ -107,7 +107,8 @@ def _enter_split(found: _Found, split: SplitName, folder: str) -> None:
         _take(found, path, "", split)
     if images:
         severity: Severity = "warning" if classes else "error"
-        how = "beside the class folders; training does not use them" if classes else f"without class folders; {EXPECTED}"
+        unused = f"beside the class folders; training does not use {them(images)}"
+        how = unused if classes else f"without class folders; {EXPECTED}"
         found.tell("layout", severity, images, f"{count(images, 'image')} {are(images)} {how}")
 
 
@@ -134,8 +135,9 @@ def _look_beside(found: _Found, used: set[str]) -> None:
         is_folder = os.path.isdir(found.root / name)
         images = [path for path in (_list(found, name) if is_folder else [name]) if is_image_name(path)]
         if images:
-            what = f"{count(images, 'image')} in {name}/" if is_folder else "an image"
-            found.tell("layout", "warning", [name], f"{what} beside the split folders; training does not use it")
+            what = f"{count(images, 'image')} in {name}/ {are(images)}" if is_folder else "an image is"
+            text = f"{what} beside the split folders; training does not use {them(images)}"
+            found.tell("layout", "warning", [name], text)
 
 
 def _tell_ignored(found: _Found) -> Iterator[Finding]:
@@ -146,16 +148,18 @@ def _tell_ignored(found: _Found) -> Iterator[Finding]:
         known = suffix not in OTHER_PICTURES and number < SNIFFED_UP_TO and is_image_file(found.root / path)
         by_suffix["image" if known else suffix].append(path)
     for suffix, paths in sorted(by_suffix.items()):
-        files = count(paths, "file") + (f" ending in {suffix}" if suffix not in ("", "image") else "")
-        shown = tuple(map(found.name, paths))
-        if suffix == "image":
-            text = f"{files} {are(paths)} images whose names do not end like one (.jpg, .png); rename {them(paths)}"
-            yield Finding("ignored", "warning", shown, text)
-        elif suffix in OTHER_PICTURES:
-            text = f"{files} {are(paths)} not read; unpack or convert {them(paths)} to JPEG or PNG"
-            yield Finding("ignored", "warning", shown, text)
-        else:
-            yield Finding("ignored", "note", shown, f"{files} {are(paths)} not looked at")
+        severity, text = _ignored_text(suffix, paths)
+        yield Finding("ignored", severity, tuple(map(found.name, paths)), text)
+
+
+def _ignored_text(suffix: str, paths: list[str]) -> tuple[Severity, str]:
+    files = count(paths, "file")
+    if suffix == "image":
+        hold = "hold images" if len(paths) > 1 else "holds an image"
+        return "warning", f"{files} {hold} but not the ending of one (.jpg, .png, ...); rename {them(paths)}"
+    if suffix in OTHER_PICTURES:
+        return "warning", f"{files} ending in {suffix} {are(paths)} not read; unpack or convert to JPEG or PNG"
+    return "note", f"{files}{f' ending in {suffix}' if suffix else ''} {are(paths)} not looked at"
 
 
 def _make_survey(found: _Found, folders: dict[SplitName, list[str]], group_by: str | None) -> Survey:

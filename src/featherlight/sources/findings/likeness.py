@@ -60,9 +60,7 @@ def _pairs_within(groups: NDArray[np.int64], rng: np.random.Generator) -> tuple[
     return order[chosen], order[partner]
 
 
-def _of_same_class(
-    labels: NDArray[np.int64], images: NDArray[np.int64], rng: np.random.Generator
-) -> NDArray[np.int64]:
+def _of_same_class(labels: NDArray[np.int64], images: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
     """For each image a random one of its class."""
     order = np.argsort(labels, kind="stable")
     starts = np.searchsorted(labels[order], labels[images], side="left")

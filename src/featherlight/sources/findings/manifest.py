@@ -34,9 +34,8 @@ def write_manifest(folder: Path, checked: Checked, cleaned: Cleaned) -> None:
     that training cuts by itself are left to it.
     """
     images, survey = checked.survey.images, checked.survey
-    has_splits = bool(survey.sides.any()) or (survey.splits == survey.sides).all() and not survey.fractions
     columns = ["path", "label"]
-    columns += ["split"] if has_splits else []
+    columns += ["split"] if survey.is_split else []
     columns += ["weight"] if images.weights is not None else []
     columns += ["group"] if images.groups is not None else []
 

@@ -57,7 +57,8 @@ def survey_source(name: str, source: Source, open_to_train: Callable[[], Source]
     splits = np.concatenate([np.full(len(split), places[key]) for key, split in source.splits.items()])
     if source.own_splits:
         is_ours = np.isin(splits, [places[split] for split in source.own_splits])
-        return Survey(name, source.classes, images, np.where(is_ours, 0, splits), splits)
+        sides = np.where(is_ours, 0, splits)
+        return Survey(name, source.classes, images, sides, splits, flip_safe=source.flip_safe)
     if "train" in source.splits:
         return Survey(name, source.classes, images, splits, splits, missing_fractions(source.splits))
     try:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence, Sized
 
+from featherlight.console import counted
+
 NAMED = 5  # so many names a message tells
 
 
 def count(things: Sized, noun: str) -> str:
     """``1 image``, ``2,000 images``, ``3 classes``."""
-    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
-    return f"{len(things):,} {noun if len(things) == 1 else plural}"
+    return counted(len(things), noun)
 
 
 def are(things: Sized) -> str:
