@@ -10,7 +10,7 @@ import click
 
 from featherlight.cli.options import Duration, device_option, json_option, printable
 from featherlight.console import counted
-from featherlight.sources.findings import SEVERITIES, Finding, Findings
+from featherlight.sources.findings import SEVERITIES, Finding, Findings, Severity
 
 SHOWN = 3  # findings of a kind
 
@@ -74,7 +74,7 @@ def command(
     labels_time: str,
     group_by: str | None,
     input_size: int | None,
-    fail_on: str,
+    fail_on: Severity,
     device: str | None,
 ) -> int:
     """Find what is wrong with the images of DATA before training."""
@@ -89,13 +89,11 @@ def command(
     else:
         _print_summary(findings)
         _print_next(out, fix)
-    counted_severities = SEVERITIES[: SEVERITIES.index(fail_on) + 1]  # type: ignore[arg-type]
-    return int(any(findings.count(severity) for severity in counted_severities))
+    return int(any(findings.count(severity) for severity in SEVERITIES[: SEVERITIES.index(fail_on) + 1]))
 
 
 def _print_summary(findings: Findings) -> None:
-    splits = {split: sum(counts[split] for counts in findings.classes.values()) for split in _splits(findings)}
-    told = ", ".join(f"{count:,} {split}" for split, count in splits.items())
+    told = ", ".join(f"{count:,} {split}" for split, count in findings.split_counts().items())
     images, classes = counted(findings.num_images, "image"), counted(len(findings.classes), "class")
     click.echo(f"{printable(findings.data)}: {images} in {classes}; readable: {told or 'none'}")
     for (severity, kind), members in groupby(findings.told(), key=lambda finding: (finding.severity, finding.kind)):
@@ -107,10 +105,6 @@ def _print_summary(findings: Findings) -> None:
             click.echo(f"  and {len(found) - SHOWN:,} more")
     totals = [counted(findings.count(severity), severity) for severity in SEVERITIES if findings.count(severity)]
     click.echo(f"\n{', '.join(totals) or 'nothing found'}")
-
-
-def _splits(findings: Findings) -> list[str]:
-    return list(next(iter(findings.classes.values()), ()))
 
 
 def _line(finding: Finding) -> str:

@@ -14,7 +14,6 @@ from featherlight.console import counted
 from featherlight.errors import UnreadableImageError
 from featherlight.report.distributions import distributions_svg
 from featherlight.report.rendering import THUMBNAIL_SIZE, load_template, tail, thumbnail, write_page
-from featherlight.sources.base import SplitName
 from featherlight.sources.facts import count_cores
 from featherlight.sources.findings import KINDS, Checked, Finding, Findings, Severity
 from featherlight.sources.findings.checked import NOWHERE, SPLITS
@@ -33,7 +32,7 @@ _QUALITY = 80
 class _Picture:
     source: str
     path: str
-    tail: str
+    name: str  # its last part, with the folder unless that is the class
     where: str  # class and split
 
 
@@ -71,7 +70,7 @@ def write_check_page(path: Path, findings: Findings, checked: Checked) -> None:
     page = load_template("check.html").render(
         findings=findings,
         verdict=_verdict(findings),
-        splits=_split_counts(findings),
+        splits=findings.split_counts(),
         num_unreadable=len(checked.facts.reasons),
         cards=_make_cards(findings.told(), checked),
         **_class_table(findings),
@@ -87,21 +86,13 @@ def _verdict(findings: Findings) -> list[str]:
     return [counted(number, name) for name, number in numbers if number] or ["Nothing found"]
 
 
-def _split_counts(findings: Findings) -> dict[SplitName, int]:
-    rows = list(findings.classes.values())
-    return {split: sum(row[split] for row in rows) for split in (rows[0] if rows else ())}
-
-
 def _class_table(findings: Findings) -> dict[str, object]:
     """The classes to list, the largest number of images of any, and how many classes are not listed."""
     rows = [(name, counts, sum(counts.values())) for name, counts in findings.classes.items()]
     largest = max((total for _, _, total in rows), default=0)
     listed = rows if len(rows) <= MAX_CLASSES else sorted(rows, key=lambda row: row[2])[:MAX_CLASSES]
-    return {
-        "classes": [(_cut(name), *row) for name, *row in listed],
-        "largest": max(1, largest),
-        "num_classes": len(rows),
-    }
+    shown = [(_cut(name), counts, total) for name, counts, total in listed]
+    return {"classes": shown, "largest": max(1, largest), "num_classes": len(rows)}
 
 
 def _make_cards(findings: Sequence[Finding], checked: Checked) -> list[_Card]:
@@ -151,9 +142,10 @@ def _read_picture(checked: Checked, position: int) -> str:
 
 def _picture(checked: Checked, position: int, source: str) -> _Picture:
     path = checked.survey.images.paths[position]
-    split = int(checked.splits[position])
-    where = [checked.class_of(position), "" if split == NOWHERE else SPLITS[split]]
-    return _Picture(source, _cut(path), _cut(tail(path)), " · ".join(_cut(word) for word in where if word))
+    split, label = int(checked.splits[position]), checked.class_of(position)
+    where = [label, "" if split == NOWHERE else SPLITS[split]]
+    name = tail(path).removeprefix(f"{label}/")
+    return _Picture(source, _cut(path), _cut(name), " · ".join(_cut(word) for word in where if word))
 
 
 def _shown(finding: Finding, pictures: list[_Picture]) -> _Shown:

@@ -107,10 +107,9 @@ def _usable(checked: Checked) -> NDArray[np.int64]:
 
 def _input_size(checked: Checked, positions: NDArray[np.int64]) -> int:
     """The largest of the sizes that images have and memory holds."""
-    side = int(np.median(checked.facts.sizes[positions].min(axis=1)))
-    fitting = (
-        size for size in SIZES if size <= ENLARGED * side and fits_in_memory(len(positions), _preprocessing(size))
-    )
+    side = ENLARGED * float(np.median(checked.facts.sizes[positions].min(axis=1)))
+    count = len(positions)
+    fitting = (size for size in SIZES if size <= side and fits_in_memory(count, _preprocessing(size)))
     return next(fitting, SIZES[-1])
 
 

@@ -138,6 +138,11 @@ class Findings:
         """How many things of this severity there are to tell."""
         return sum(finding.severity == severity for finding in self.told())
 
+    def split_counts(self) -> dict[SplitName, int]:
+        """Readable images by split, over all classes."""
+        rows = list(self.classes.values())
+        return {split: sum(row[split] for row in rows) for split in (rows[0] if rows else ())}
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as in ``check.json``."""
         return {**self._head(), "findings": [finding.to_row() for finding in self.findings]}

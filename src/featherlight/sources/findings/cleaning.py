@@ -72,6 +72,13 @@ def _leave_out_unusable(checked: Checked, out: dict[int, LeftOut]) -> None:
         out[position] = LeftOut("unreadable", reason)
     for position in np.flatnonzero(checked.survey.images.labels == NOWHERE).tolist():
         out.setdefault(position, LeftOut("layout", "lies in no class"))
+    for position, path in enumerate(checked.survey.images.paths):
+        if not _is_utf8(path) or not _is_utf8(checked.class_of(position)):
+            out.setdefault(position, LeftOut("layout", "its name is no UTF-8, so a manifest cannot hold it"))
+
+
+def _is_utf8(name: str) -> bool:
+    return name.isascii() or name.encode("utf-8", "ignore").decode() == name
 
 
 def _leave_out_copies(checked: Checked, out: dict[int, LeftOut]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 
 from featherlight.sources.findings.base import Finding
-from featherlight.sources.findings.checked import SPLITS, Checked
+from featherlight.sources.findings.checked import NOWHERE, SPLITS, Checked
 from featherlight.sources.findings.wording import count, names
 
 Edge = tuple[int, int]
@@ -23,7 +23,7 @@ def find_exact_copies(checked: Checked) -> Iterator[Finding]:
         if len(classes) > 1:
             text = f"the same pixels in the classes {_and(classes)}; one of them is wrong, or the image shows both"
             yield checked.about("label_conflict", "error", places, text)
-        if len(splits) == len(classes) == 1:
+        if len(splits) < 2 and len(classes) < 2:
             where = f" of {classes[0]}" if classes[0] else ""
             yield checked.about("duplicate", "warning", places, f"{count(places, 'file')}{where} with the same pixels")
 
@@ -33,7 +33,7 @@ def find_near_copies(checked: Checked) -> Iterator[Finding]:
     sides = checked.survey.sides
     leaks, conflicts, alike = list[Edge](), list[Edge](), list[Edge]()
     for one, other in near_edges(checked):
-        torn = sides[one] != sides[other]
+        torn = len(_splits_of(checked, (one, other))) > 1
         classes = {checked.class_of(one), checked.class_of(other)} - {""}
         if torn:
             leaks.append((one, other) if sides[one] > sides[other] else (other, one))
@@ -113,8 +113,9 @@ def _held_out_first(checked: Checked, places: Sequence[int]) -> list[int]:
 
 
 def _splits_of(checked: Checked, places: Sequence[int]) -> list[str]:
-    """The splits, as given, that images are in."""
-    return [SPLITS[side] for side in sorted({int(checked.survey.sides[place]) for place in places})]
+    """The splits, as given, that images are in; what lies in no class is in none."""
+    used = [place for place in places if checked.survey.images.labels[place] != NOWHERE]
+    return [SPLITS[side] for side in sorted({int(checked.survey.sides[place]) for place in used})]
 
 
 def _classes_of(checked: Checked, places: Sequence[int]) -> list[str]:

@@ -48,7 +48,7 @@ class _Proposal:
 
 def find_groups(checked: Checked) -> Iterator[Finding]:
     """Proposes an expression for ``--group-by``, if nobody has given one and the names of files suggest it."""
-    if checked.survey.images.groups is not None or not checked.survey.folders:
+    if checked.survey.images.groups is not None:
         return
     used = np.flatnonzero(checked.facts.readable & (checked.survey.images.labels != NOWHERE))
     labels = checked.survey.images.labels[used]
@@ -60,8 +60,8 @@ def find_groups(checked: Checked) -> Iterator[Finding]:
 
 
 def _proposals(checked: Checked, used: NDArray[np.int64], labels: NDArray[np.int64]) -> Iterator[_Proposal]:
-    root = len(checked.survey.name.rstrip("/")) + 1
-    paths = [path[root:] for path in checked.paths(used)]
+    root = f"{checked.survey.name.rstrip('/')}/"
+    paths = [path.removeprefix(root) for path in checked.paths(used)]
     if _all_below_class_folders(checked, used):
         yield from _if_groups("the folders below the class folders", _FOLDERS, paths, labels)
     for what, pattern in _IN_NAMES:
@@ -75,7 +75,7 @@ def _proposals(checked: Checked, used: NDArray[np.int64], labels: NDArray[np.int
 def _all_below_class_folders(checked: Checked, used: NDArray[np.int64]) -> bool:
     """Whether every image lies in a folder of its class folder, not in that itself."""
     folders = {folder for where in checked.survey.folders.values() for folder in where.values()}
-    return bool(len(used)) and all(path.rsplit("/", 1)[0] not in folders for path in checked.paths(used))
+    return bool(folders) and all(path.rsplit("/", 1)[0] not in folders for path in checked.paths(used))
 
 
 def _if_groups(what: str, pattern: str, paths: Sequence[str], labels: NDArray[np.int64]) -> Iterator[_Proposal]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
-from featherlight.sources.findings.base import Finding
+from featherlight.sources.findings.base import Finding, Severity
 from featherlight.sources.findings.checked import Checked
 from featherlight.sources.findings.wording import are, count
 
 ODD_ASPECT = 3.0  # longer to shorter side: the central square that networks see holds a third of the image
-ENLARGED_MUCH = 2.0
+ENLARGED_MUCH = 2
 BLANK_DEVIATION = 2.0  # of grey levels: under it there is nothing but noise
 FLAT_DEVIATION = 12.0  # a drawing of thin lines on black is not a dark photo
 DARK_HIGH = 40  # grey level that 99 of 100 pixels stay under
@@ -24,31 +25,34 @@ def find_small(checked: Checked) -> Iterator[Finding]:
     shorter = checked.facts.sizes.min(axis=1)
     much = checked.facts.readable & (shorter * ENLARGED_MUCH < size)
     little = checked.facts.readable & (shorter < size) & ~much
-    for found, severity in ((np.flatnonzero(much), "warning"), (np.flatnonzero(little), "note")):
+    told: tuple[tuple[NDArray[np.bool_], Severity, str], ...] = (
+        (much, "warning", "less than half as large as the network's input, and will be blurred"),
+        (little, "note", "a little smaller than the network's input"),
+    )
+    for chosen, severity, how in told:
+        found = _worst_first(np.flatnonzero(chosen), shorter)
         if len(found):
-            smallest = int(found[np.argmin(shorter[found])])
-            height, width = checked.facts.sizes[smallest]
-            how = "is enlarged more than twice and will be blurred" if severity == "warning" else "is enlarged a little"
-            text = (
-                f"{count(found, 'image')} {are(found)} smaller than the network's input of {size} x {size} pixels and "
-                f"{how if len(found) == 1 else how.replace('is ', 'are ', 1)}; the smallest has {width} x {height}"
-            )
-            yield checked.about("too_small", "warning" if severity == "warning" else "note", found, text)
+            height, width = checked.facts.sizes[found[0]]
+            smallest = f"the smallest has {width} x {height} pixels, the input {size} x {size}"
+            yield checked.about("too_small", severity, found, f"{count(found, 'image')} {are(found)} {how}; {smallest}")
 
 
 def find_odd_shapes(checked: Checked) -> Iterator[Finding]:
     """Images so long or high that a square shows little of them."""
     sizes = np.maximum(checked.facts.sizes, 1)
     aspect = sizes.max(axis=1) / sizes.min(axis=1)
-    found = np.flatnonzero(checked.facts.readable & (aspect >= ODD_ASPECT))
+    found = _worst_first(np.flatnonzero(checked.facts.readable & (aspect >= ODD_ASPECT)), -aspect)
     if len(found):
-        worst = int(found[np.argmax(aspect[found])])
-        height, width = checked.facts.sizes[worst]
+        height, width = checked.facts.sizes[found[0]]
         text = (
-            f"{count(found, 'image')} {are(found)} at least {ODD_ASPECT:g} times as long as wide, the worst has "
-            f"{width} x {height} pixels; a network sees the central square, all of it with --set resize=pad"
+            f"{count(found, 'image')} {are(found)} at least {ODD_ASPECT:g} times as long as wide, the longest has "
+            f"{width} x {height} pixels; a network sees the central square, or all of it with --set resize=pad"
         )
         yield checked.about("odd_shape", "warning", found, text)
+
+
+def _worst_first(found: NDArray[np.int64], values: NDArray[np.generic]) -> NDArray[np.int64]:
+    return found[np.argsort(values[found], kind="stable")]
 
 
 def find_odd_light(checked: Checked) -> Iterator[Finding]:
