@@ -39,7 +39,7 @@ def bars_svg(title: str, bars: Sequence[Bar], axis: str = "") -> str:
     """
     if not bars:
         return ""
-    ticks = [tick for tick in round_ticks(0, max(bar.count for bar in bars)) if tick == int(tick)]
+    ticks = [tick for tick in round_ticks(0, max(1, *(bar.count for bar in bars))) if tick == int(tick)]
     width = (_RIGHT - _LEFT) / len(bars)
     every = -(-len(bars) * _label_width(bars) // (_RIGHT - _LEFT))
     drawn = [_bar(bar, _LEFT + number * width, width, ticks[-1]) for number, bar in enumerate(bars)]

@@ -100,9 +100,12 @@ class Finding:
 
 def order_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """By harm: severity, kind, how bad among its kind; the order they came in plays no part."""
-    return tuple(
-        sorted(findings, key=lambda f: (SEVERITIES.index(f.severity), _RANK[f.kind], -f.harm, f.paths, f.message))
-    )
+    return tuple(sorted(findings, key=_harm))
+
+
+def _harm(finding: Finding) -> tuple[object, ...]:
+    rank = (SEVERITIES.index(finding.severity), _RANK[finding.kind], -finding.harm)
+    return (*rank, finding.paths, finding.message, finding.classes, str(finding.suggestion))
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ def _check_usable(checked: Checked, table: NDArray[np.int64]) -> Iterator[Findin
         yield _about(checked, "layout", "error", present, None, text)
     if not checked.facts.readable.any():
         yield Finding("layout", "error", (checked.survey.name,), "not one image can be read")
-    elif checked.survey.fractions and not table[:, SPLITS.index("val")].any():
+    elif present and checked.survey.fractions and not table[:, SPLITS.index("val")].any():
         images = np.flatnonzero(checked.splits != NOWHERE)
         text = f"{count(images, 'image')} {are(images)} too few to set some aside for validation; add more"
         yield Finding("layout", "error", (checked.survey.name,), text)

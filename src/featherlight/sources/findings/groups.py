@@ -51,6 +51,8 @@ def find_groups(checked: Checked) -> Iterator[Finding]:
     if checked.survey.images.groups is not None:
         return
     used = np.flatnonzero(checked.facts.readable & (checked.survey.images.labels != NOWHERE))
+    if not len(used):
+        return
     labels = checked.survey.images.labels[used]
     for proposal in _proposals(checked, used, labels):
         likeness = compare_groups(proposal.groups, labels, checked.facts.thumbs[used])
