@@ -46,7 +46,11 @@ def test_slightly_unequal_classes_are_not(counts, found) -> None:
 def test_small_classes_are_told_with_their_numbers(counts, found, names: Names) -> None:
     counts(cat=25, dog=5, fish=7)
     (finding,) = found("small_class")
-    assert (finding.severity, finding.classes, names(finding)) == ("warning", ("dog", "fish"), ["train/dog", "train/fish"])
+    assert (finding.severity, finding.classes, names(finding)) == (
+        "warning",
+        ("dog", "fish"),
+        ["train/dog", "train/fish"],
+    )
     assert "dog (5), fish (7)" in finding.message
 
 

@@ -80,7 +80,11 @@ def test_names_that_tell_no_groups_are_left_alone(shots, found: Found, name: Cal
 
 
 def test_torn_groups_are_counted(shots, found: Found) -> None:
-    names = [(f"{'train' if k < 4 else 'val'}/{'ab'[group % 2]}/cat_{group:02}_{k}.png", group) for group in range(8) for k in range(6)]
+    names = [
+        (f"{'train' if k < 4 else 'val'}/{'ab'[group % 2]}/cat_{group:02}_{k}.png", group)
+        for group in range(8)
+        for k in range(6)
+    ]
     shots(names)
     assert "8 of them have images in more than one split" in found("group")[0].message
 

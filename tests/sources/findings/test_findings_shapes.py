@@ -39,7 +39,7 @@ def test_images_smaller_than_the_input_are_told_the_smallest_first(photo, found,
     photo("a/little.png", 9, width=31, height=40)
     photo("a/much.png", 10, width=15, height=40)
     photo("b/most.png", 11, width=7, height=9)
-    small = [f for f in found("too_small")]
+    small = found("too_small")
     assert [(f.severity, names(f)) for f in small] == [
         ("warning", ["b/most.png", "a/much.png"]),
         ("note", ["a/little.png"]),
