@@ -6,7 +6,6 @@ import pytest
 
 from featherlight.sources.findings.shortcuts import LEAST_IMAGES
 
-
 SQUARE = lambda k: dict.fromkeys(("width", "height"), 20 + 70 * (k % 2))  # noqa: E731
 FLAT = lambda k: {"width": 60, "height": 60 - 25 * (k % 2)}  # noqa: E731
 
