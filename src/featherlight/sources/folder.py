@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from featherlight.errors import DataError
+from featherlight.errors import DataError, quote_names
 from featherlight.sources.base import Source, Split, SplitName
 from featherlight.sources.completing import SPLIT_WORDS, finish_source, missing_fractions
 from featherlight.sources.files import FileReader
@@ -84,7 +84,7 @@ def list_images(root: Path, below: str = "") -> list[str]:
         folder = pending.pop()
         if not _enter(root / folder, entered):
             continue
-        for name in _list_names(root / folder):
+        for name in list_names(root / folder):
             relative = f"{folder}/{name}" if folder else name
             path = os.path.join(root, relative)
             if os.path.isdir(path):
@@ -99,7 +99,12 @@ def is_image_name(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
 
 
-def _list_names(folder: Path) -> list[str]:
+def list_names(folder: Path) -> list[str]:
+    """What lies in a folder, sorted, without hidden files.
+
+    Raises:
+        DataError: it cannot be listed.
+    """
     try:
         names = os.listdir(folder)
     except OSError as error:
@@ -117,7 +122,7 @@ def _enter(folder: Path, entered: set[tuple[int, int]]) -> bool:
 
 
 def _list_folders(folder: Path) -> list[str]:
-    return [name for name in _list_names(folder) if os.path.isdir(folder / name)]
+    return [name for name in list_names(folder) if os.path.isdir(folder / name)]
 
 
 def _find_split_folders(root: Path) -> dict[SplitName, str]:
@@ -148,7 +153,7 @@ def _list_classes(root: Path, folder: str) -> _Listing:
     where = root / folder
     names = _list_folders(where)
     if not names:
-        loose = any(is_image_name(name) for name in _list_names(where))
+        loose = any(is_image_name(name) for name in list_names(where))
         problem = "images lie loose, without class folders" if loose else "no images"
         raise DataError(f"{where}: {problem}; {_EXPECTED}")
     listing = {name: list_images(root, f"{folder}/{name}" if folder else name) for name in names}
@@ -165,20 +170,18 @@ def _check_classes(
         unknown = sorted(set(listing) - set(classes))
         if unknown:
             here, there = folders[split], folders["train"]
-            raise DataError(f"{root}: {here}/ has classes that {there}/ does not have: {_quote(unknown)}")
+            raise DataError(f"{root}: {here}/ has classes that {there}/ does not have: {quote_names(unknown, 10)}")
     empty = [name for name in classes if not listings["train"][name]]
     where = root / folders["train"]
     if empty:
-        raise DataError(f"{where}: class folders without images: {_quote(empty)}; add images or remove the folders")
+        raise DataError(
+            f"{where}: class folders without images: {quote_names(empty, 10)}; add images or remove the folders"
+        )
     if len(classes) == 1:
         below = where / classes[0]
         hint = f"; did you mean {below}?" if len(_list_folders(below)) > 1 else f"; {_EXPECTED}"
-        raise DataError(f"{where}: only one class, {_quote(classes)}, so there is nothing to tell apart{hint}")
+        raise DataError(f"{where}: only one class, {quote_names(classes)}, so there is nothing to tell apart{hint}")
     return classes
-
-
-def _quote(names: tuple[str, ...] | list[str]) -> str:
-    return ", ".join(f"'{name}'" for name in names)
 
 
 def _sort_items(listing: _Listing) -> _Items:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from featherlight.errors import DataError
-from featherlight.sources.manifest.table import Table, Wanted, quote_names
+from featherlight.errors import DataError, quote_names
+from featherlight.sources.manifest.table import Table, Wanted
 
 GROUP = "group"
 # As they look without case, spaces, hyphens and underscores: "Image Path" and "image_path" are one name.
