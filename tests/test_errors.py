@@ -31,7 +31,7 @@ def test_missing_module_is_explained_by_the_extra_that_brings_it(module: str) ->
     error = explain_missing(ModuleNotFoundError(f"No module named '{module}.nn'", name=f"{module}.nn"), "training")
     assert isinstance(error, MissingExtraError)
     assert str(error).startswith(f"training needs {module}, which is not installed.")
-    assert 'pip install "featherlight[train]"' in str(error)
+    assert f'pip install "featherlight[{EXTRA_OF_MODULE[module]}]"' in str(error)
 
 
 @pytest.mark.parametrize("name", ["numpy.nothing", None])

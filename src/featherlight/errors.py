@@ -70,6 +70,7 @@ EXTRA_OF_MODULE = {
     "pyarrow": "data",
     "sklearn": "train",
     "tensorboard": "train",
+    "timm": "timm",
     "torch": "train",
     "torchvision": "train",
 }

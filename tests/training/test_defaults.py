@@ -20,6 +20,11 @@ def test_small_images_keep_their_size_in_the_network():
     assert (recipe.stem, recipe.crop, recipe.crop_fraction) == ("cifar", "pad", 1.0)
 
 
+def test_timms_networks_have_only_the_published_stem():
+    recipe = default_recipe(facts(typical_side=32), {"model": "timm/resnet18"})
+    assert (recipe.stem, recipe.dropout, recipe.crop) == ("imagenet", None, "pad")
+
+
 def test_photos_get_the_published_stem_and_random_regions():
     recipe = default_recipe(facts(typical_side=500), {})
     assert (recipe.stem, recipe.crop, recipe.crop_fraction) == ("imagenet", "resized", 0.875)

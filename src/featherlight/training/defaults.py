@@ -49,12 +49,13 @@ def default_recipe(facts: DataFacts, settings: Mapping[str, Any]) -> Recipe:
     adamw = given.get("optimizer", "sgd") == "adamw"
     epochs = given.get("epochs", 0 if given.get("time_s") else _default_epochs(facts))
     model = given.get("model", DEFAULT_MODEL)
+    info = model_info(model)
     chosen = {
         "data": facts.name,
         "model": model,
-        "dropout": model_info(model).dropout,
+        "dropout": info.dropout,
         "input_size": size,
-        "stem": "cifar" if small else "imagenet",
+        "stem": info.stem or ("cifar" if small else "imagenet"),
         "crop_fraction": 1.0 if small else 0.875,
         "batch_size": batch_size,
         "learning_rate": 2e-3 if adamw else _default_rate(batch_size),
