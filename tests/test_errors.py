@@ -12,6 +12,7 @@ from featherlight.errors import (
     TrainingStoppedError,
     UnreadableImageError,
     explain_missing,
+    quote_names,
 )
 
 
@@ -38,3 +39,9 @@ def test_missing_module_is_explained_by_the_extra_that_brings_it(module: str) ->
 def test_module_that_no_extra_brings_stays_the_error_it_was(name: str | None) -> None:
     error = ModuleNotFoundError("No module named 'x'", name=name)
     assert explain_missing(error, "training") is error
+
+
+def test_names_in_messages_are_few_and_short() -> None:
+    assert quote_names(["cat", "it's"]) == "'cat', \"it's\""
+    assert quote_names([str(k) for k in range(1000)], 2) == "'0', '1' and 998 more"
+    assert quote_names(["x" * 1000]) == f"'{'x' * 40}...'"

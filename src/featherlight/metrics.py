@@ -69,7 +69,8 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
     changes sign once, and bisection on log T finds where.
 
     Returns 1.0 for fewer than two images, when no temperature lowers the loss, and when every image is
-    named correctly: then ever smaller temperatures win, which tells nothing about new images.
+    named correctly: then ever smaller temperatures win, which tells nothing about new images. Of more than
+    ``_FITTED_ON`` logits (16,000 images of 1,000 classes) evenly spaced images are used.
     """
     scores, truth = np.asarray(logits), np.asarray(labels)
     count = min(len(truth), max(2, _FITTED_ON // max(1, scores.shape[1])))
