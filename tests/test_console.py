@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from featherlight.console import bar, counting, duration, note, quiet
+from featherlight.console import bar, counting, duration, note, silence
 
 
 @pytest.mark.parametrize(
@@ -34,8 +34,8 @@ def test_counting_nothing_is_no_error(capsys: pytest.CaptureFixture[str]) -> Non
     assert capsys.readouterr().out == ""
 
 
-def test_quiet_is_quiet_in_its_thread_alone(capsys: pytest.CaptureFixture[str]) -> None:
-    with quiet():
+def test_silence_is_in_its_thread_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    with silence():
         note("hidden")
         with counting("counting", 2) as advance:
             advance(1)

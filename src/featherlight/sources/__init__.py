@@ -76,12 +76,9 @@ def open_images(paths: Sequence[str | Path]) -> list[str]:
 
 
 def _open_folder(path: Path, *, strict: bool, as_it_is: bool, group_by: str | None) -> Source:
-    cifar = open_cifar_folder(path)
-    if cifar is not None:
-        return _without_groups(cifar, group_by)
-    manifests = find_manifests(path)
-    if manifests:
-        return open_folder_of_lists(path, manifests, strict=strict, as_it_is=as_it_is, group_by=group_by)
+    source = open_other_folder(path, strict=strict, as_it_is=as_it_is, group_by=group_by)
+    if source is not None:
+        return source
     try:
         if as_it_is:
             return open_folder_as_it_is(path)
@@ -91,6 +88,21 @@ def _open_folder(path: Path, *, strict: bool, as_it_is: bool, group_by: str | No
         if table is None:
             raise
         raise DataError(f"{error}; or give the manifest that lies in it: {table}") from error
+
+
+def open_other_folder(path: Path, *, strict: bool, as_it_is: bool, group_by: str | None) -> Source | None:
+    """Opens a folder that holds something else than images in class folders; None if it does not.
+
+    Raises:
+        DataError: it does, and that cannot be used.
+    """
+    cifar = open_cifar_folder(path)
+    if cifar is not None:
+        return _without_groups(cifar, group_by)
+    manifests = find_manifests(path)
+    if manifests:
+        return open_folder_of_lists(path, manifests, strict=strict, as_it_is=as_it_is, group_by=group_by)
+    return None
 
 
 def _without_groups(source: Source, group_by: str | None) -> Source:

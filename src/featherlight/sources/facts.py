@@ -10,12 +10,12 @@ from __future__ import annotations
 import hashlib
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import PIL
@@ -33,11 +33,12 @@ _TABLE = """CREATE TABLE IF NOT EXISTS facts (stamp BLOB PRIMARY KEY, content IN
     looks INTEGER, thumb BLOB, height INTEGER, width INTEGER, mode TEXT, format TEXT, animated INTEGER) WITHOUT ROWID"""
 _COLUMNS = "content, pixels, looks, thumb, height, width, mode, format, animated"
 _BLOCK = 512  # images between two looks at the memory
-_KEYS_AT_A_TIME = 64
+_PART = 16  # images handed to a thread at once
 _FETCHED_AT_A_TIME = 16  # images on the network are waited for, not computed
 _MAX_BYTES = 2 * 2**30  # of the memory; then it begins anew
 _Row = tuple[Any, ...]  # the columns above; pixels and all behind it are None while only the content is known
 _Key = bytes | None
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
@@ -114,17 +115,21 @@ def _collect(
     reasons: dict[int, str] = {}
     with _Memory() as memory, ThreadPoolExecutor(_threads(split)) as pool:
         for block in _blocks(len(split)):
-            keys = [key for part in pool.map(partial(_keys, split), _parts(block)) for key in part]
+            keys = _map(pool, partial(_key, split), block)
             known: dict[_Key, _Row] = {key: row for key, row in memory.recall(keys).items() if is_enough(row)}
-            new = [position for position, key in zip(block, keys, strict=True) if key not in known]
-            found = dict(zip(new, pool.map(partial(_find_safely, split, find), new), strict=True))
-            for position, key in zip(block, keys, strict=True):
-                row = known[key] if key in known else found[position]
+            new = [k for k, key in enumerate(keys) if key not in known]
+            found: list[_Row | str] = [known.get(key, ()) for key in keys]
+            for k, row in zip(
+                new, _map(pool, partial(_find_safely, split, find), [block[k] for k in new]), strict=True
+            ):
+                found[k] = row
+            for position, row in zip(block, found, strict=True):
                 rows.append(None if isinstance(row, str) else row)
                 if isinstance(row, str):
                     reasons[position] = row
-            fresh = ((keys[position - block.start], row) for position, row in found.items())
-            memory.remember([(key, row) for key, row in fresh if key and not isinstance(row, str)])
+            memory.remember(
+                [(k, r) for k, r in zip(keys, found, strict=True) if k and k not in known and not isinstance(r, str)]
+            )
             progress(len(block))
     return rows, reasons
 
@@ -133,9 +138,10 @@ def _blocks(count: int) -> Iterator[range]:
     return (range(start, min(start + _BLOCK, count)) for start in range(0, count, _BLOCK))
 
 
-def _parts(block: range) -> list[range]:
-    """Pieces large enough that handing them to a thread costs little."""
-    return [block[start : start + _KEYS_AT_A_TIME] for start in range(0, len(block), _KEYS_AT_A_TIME)]
+def _map(pool: Executor, function: Callable[[int], _Result], numbers: Sequence[int]) -> list[_Result]:
+    """As ``pool.map``, several numbers at a time: for a small image handing it over takes longer than reading it."""
+    parts = [numbers[start : start + _PART] for start in range(0, len(numbers), _PART)]
+    return [result for results in pool.map(lambda part: [function(k) for k in part], parts) for result in results]
 
 
 def _find_safely(split: Split, find: Callable[[Split, int], _Row], position: int) -> _Row | str:
@@ -160,10 +166,6 @@ def _find_facts(split: Split, position: int) -> _Row:
     pixels = pixel_hash(image)
     content = pixels if encoded is None else _hash64(encoded)
     return (content, pixels, perceptual_hash(image), tiny_picture(image).tobytes(), *image.shape[:2], *kind)
-
-
-def _keys(split: Split, positions: range) -> list[_Key]:
-    return [_key(split, position) for position in positions]
 
 
 def _key(split: Split, position: int) -> _Key:

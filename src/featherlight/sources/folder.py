@@ -100,7 +100,7 @@ def is_image_name(name: str) -> bool:
 
 
 def list_names(folder: Path) -> list[str]:
-    """What lies in a folder, sorted, without hidden files.
+    """What lies in ``folder`` and may be data, sorted.
 
     Raises:
         DataError: it cannot be listed.
