@@ -1,0 +1,1 @@
+"""Foreign weight files and layouts: names and channel permutations, nothing else."""
