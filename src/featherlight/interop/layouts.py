@@ -1,0 +1,76 @@
+"""The layouts of weights there are, and which one a file has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from featherlight.errors import UsageError
+from featherlight.interop import torchvision
+from featherlight.interop.weights import Weights
+
+State = dict[str, Tensor]
+
+
+def _keep_order(state: State, model: nn.Module) -> State:  # noqa: ARG001
+    return state
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How one implementation names and orders the weights of one family.
+
+    Attributes:
+        name: the implementation, what ``--from`` takes.
+        family: of the networks, as in ``ModelInfo.family``.
+        recognise: whether these are its names.
+        translate: takes tensors by their names, returns them by ours.
+        reorder: from their order of channels to ours; runs once all tensors are there and have the right shapes.
+    """
+
+    name: str
+    family: str
+    recognise: Callable[[Collection[str]], bool]
+    translate: Callable[[Weights, nn.Module], State]
+    reorder: Callable[[State, nn.Module], State] = _keep_order
+
+
+LAYOUTS = (
+    Layout("torchvision", "shufflenet_v2", torchvision.recognise_shufflenet_v2, torchvision.translate),
+    Layout("torchvision", "mobilenet_v2", torchvision.recognise_mobilenet_v2, torchvision.translate),
+    Layout("torchvision", "mobilenet_v3", torchvision.recognise_mobilenet_v3, torchvision.translate),
+)
+
+
+def layout_names(family: str | None = None) -> list[str]:
+    """Names of the layouts, of one family or of all."""
+    return list(dict.fromkeys(layout.name for layout in LAYOUTS if family in (None, layout.family)))
+
+
+def find_layout(names: Collection[str], family: str, layout: str | None = None) -> Layout:
+    """The layout of a file with these tensors for a network of ``family``.
+
+    Args:
+        names: of the tensors in the file.
+        family: of the network to fill.
+        layout: its name, where the user knows; None reads it off ``names``.
+
+    Raises:
+        UsageError: no such layout for this family; the message says which there are, or what the file holds.
+    """
+    known = ", ".join(layout_names(family))
+    if layout is not None:
+        for candidate in LAYOUTS:
+            if (candidate.name, candidate.family) == (layout, family):
+                return candidate
+        raise UsageError(f"there is no layout {layout!r} for {family}; choose one of {known}")
+    found = [candidate for candidate in LAYOUTS if candidate.recognise(names)]
+    for candidate in found:
+        if candidate.family == family:
+            return candidate
+    if found:
+        raise UsageError(f"these are weights of {found[0].family} in {found[0].name}'s layout, not of {family}")
+    first = ", ".join(ascii(name[:60])[1:-1] for name in sorted(names)[:3])
+    raise UsageError(f"its names ({first}, ...) are of no layout known for {family}: {known}")
