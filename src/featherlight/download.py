@@ -160,6 +160,8 @@ def _receive(order: _Order, shown: Bar) -> None:
         ) from error
     except (OSError, HTTPException, ValueError) as error:
         reason = error.reason if isinstance(error, URLError) else error
+        if _size(order.part):
+            raise _BrokenOffError(str(reason)) from error
         raise DownloadError(f"cannot download {order.url} ({reason}); {_by_hand(order)}") from error
     with response:
         start = _start(order, response)

@@ -7,8 +7,7 @@ What they hold (read off files of tf_keras 2.21 and Keras 3.15):
   of construction; newer Keras adds the layer's own name as an attribute of ``vars``;
 - ``.keras``: a zip with ``config.json`` and ``model.weights.h5``.
 
-Nothing in a file is executed: of a configuration only names, classes and connections are read. Files are opened in
-memory, so that no path in them leads anywhere; links to elsewhere and data that lies elsewhere are refused.
+Nothing in a file is executed: of a configuration only names, classes and connections are read.
 """
 
 from __future__ import annotations
@@ -16,25 +15,26 @@ from __future__ import annotations
 import json
 import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+import torch
 
-from featherlight.errors import MissingExtraError, ModelFileError
+from featherlight.errors import ModelFileError
+from featherlight.interop.hdf5 import Arrays, read_hdf5
+from featherlight.interop.weights import Weights
 
 MAX_FILE_BYTES = 2**30
 MAX_CONFIG_BYTES = 64 * 2**20
-MAX_OBJECTS = 50_000  # groups and arrays
-MAX_DEPTH = 12
 MAX_MEMBERS = 1000  # of a zip
 MAX_RATIO = 100  # how often larger than stored something may become; weights hardly compress
 
 _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
+_MAGIC = b"\x89HDF\r\n\x1a\n"
+KIND, CONFIG, NAMED = "kind", "config", "named"  # what the weights' metadata tell
 # Variables of the layers that have numbered ones, in Keras's order.
 _VARIABLES = {
     "conv2d": ("kernel", "bias"),
@@ -42,9 +42,9 @@ _VARIABLES = {
     "dense": ("kernel", "bias"),
     "batch_normalization": ("gamma", "beta", "moving_mean", "moving_variance"),
 }
+_NOT_WEIGHTS = ("optimizer", "optimizer_weights", "metrics")  # at the top of a file
+_RANDOM_STATE = "seed_generator"  # of dropout
 _COUNTED = re.compile(r"(.+?)(?:_(\d+))?")
-
-Arrays = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,31 @@ class KerasFile:
     named: bool
 
 
+def is_keras(path: Path, start: bytes) -> bool:
+    """Whether a file with these first bytes is HDF5, or a zip with HDF5 in it as Keras makes them."""
+    if start.startswith(_MAGIC):
+        return True
+    if not start.startswith(b"PK"):
+        return False
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return _WEIGHTS in archive.namelist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return path.suffix == ".keras"
+
+
+def read_weights(path: Path) -> Weights:
+    """As :func:`read_keras`, by names like ``conv2d_7/kernel``; the metadata tell kinds and configuration."""
+    file = read_keras(path)
+    tensors = {
+        f"{layer.name}/{variable}": torch.from_numpy(array)
+        for layer in file.layers
+        for variable, array in layer.arrays.items()
+    }
+    kinds = {layer.name: layer.kind for layer in file.layers}
+    return Weights(tensors, {KIND: kinds, CONFIG: file.config, NAMED: file.named})
+
+
 def natural_key(name: str) -> tuple[str, int]:
     """Sorts ``conv2d, conv2d_1, conv2d_2, ... conv2d_10``."""
     match = _COUNTED.fullmatch(name)
@@ -102,8 +127,8 @@ def read_keras(path: Path) -> KerasFile:
         raise ModelFileError(f"{path}: cannot be read ({error.strerror or error})") from error
     if data.startswith(b"PK"):
         config, data = _unzip(path, data)
-        return _read_hdf5(path, data, config)
-    return _read_hdf5(path, data, _config_beside(path))
+        return _from_hdf5(path, data, config)
+    return _from_hdf5(path, data, _config_beside(path))
 
 
 def _config_beside(path: Path) -> Mapping[str, Any] | None:
@@ -155,112 +180,50 @@ def _member(path: Path, archive: zipfile.ZipFile, name: str, limit: int) -> byte
     return content
 
 
-def _read_hdf5(path: Path, data: bytes, config: Mapping[str, Any] | None) -> KerasFile:
-    try:
-        import h5py
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("h5py", "convert", "reading Keras files") from error
-    try:
-        with h5py.File(BytesIO(data), "r") as file:
-            own = file.attrs.get("model_config")
-            if isinstance(own, str | bytes):
-                config = _parse_config(path, own)
-            arrays = dict(_Walk(path, h5py, MAX_FILE_BYTES).arrays(file))
-            names = _layer_names(file, arrays)
-    # h5py gives HDF5's complaints these types
-    except (OSError, RuntimeError, ValueError, LookupError, TypeError, OverflowError, MemoryError) as error:
-        raise ModelFileError(f"{path}: not a readable HDF5 file ({str(error)[:200]!a})") from error
-    layers = _layers(path, arrays, names)
-    is_legacy = not any("/vars/" in name for name in arrays)
-    return KerasFile(layers, config, is_legacy or len(names) == len(layers))
-
-
-class _Walk:
-    """Visits every array of an HDF5 file, within bounds of count, depth and bytes."""
-
-    def __init__(self, path: Path, h5py: Any, budget: int) -> None:
-        self.path, self.h5py, self.budget, self.objects = path, h5py, budget, 0
-
-    def arrays(self, group: Any, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, NDArray[Any]]]:
-        """Name and array of each one below ``group``; the optimiser's are left out."""
-        if depth > MAX_DEPTH:
-            raise ModelFileError(f"{self.path}: groups within groups, more than {MAX_DEPTH} deep")
-        for key in group:
-            self.objects += 1
-            if self.objects > MAX_OBJECTS:
-                raise ModelFileError(f"{self.path}: more than {MAX_OBJECTS:,} objects, so it is no Keras file")
-            name = f"{prefix}{key}"
-            if not isinstance(group.get(key, getlink=True), self.h5py.HardLink):
-                raise ModelFileError(f"{self.path}: {name[:80]!a} is a link to elsewhere, which is not followed")
-            child = group[key]
-            if isinstance(child, self.h5py.Group):
-                if not (depth == 0 and key in ("optimizer", "optimizer_weights", "_optimizer")):
-                    yield from self.arrays(child, f"{name}/", depth + 1)
-            elif isinstance(child, self.h5py.Dataset):
-                yield name, self._read(name, child)
-
-    def _read(self, name: str, dataset: Any) -> NDArray[Any]:
-        problem = self._find_problem(dataset)
-        if problem:
-            raise ModelFileError(f"{self.path}: {name[:80]!a} {problem}")
-        self.budget -= dataset.nbytes
-        return np.asarray(dataset[()])
-
-    def _find_problem(self, dataset: Any) -> str | None:
-        if dataset.external or dataset.is_virtual:
-            return "keeps its data in another file, which is not opened"
-        if dataset.dtype.kind not in "fiu" or dataset.dtype.itemsize > 8:
-            return f"holds {dataset.dtype}, not numbers"
-        stored = dataset.id.get_storage_size()
-        if dataset.nbytes > (stored * MAX_RATIO if dataset.chunks else stored):
-            return f"announces {dataset.nbytes:,} bytes, but {stored:,} are stored"
-        if dataset.nbytes > self.budget or (dataset.chunks and _chunk_bytes(dataset) > MAX_FILE_BYTES):
-            return f"and what is before it have more than {MAX_FILE_BYTES:,} bytes"
-        filters = dataset.id.get_create_plist()
-        known = (self.h5py.h5z.FILTER_DEFLATE, self.h5py.h5z.FILTER_SHUFFLE, self.h5py.h5z.FILTER_FLETCHER32)
-        if any(filters.get_filter(i)[0] not in known for i in range(filters.get_nfilters())):
-            return "is compressed in an unusual way"
-        return None
-
-
-def _chunk_bytes(dataset: Any) -> int:
-    size = int(dataset.dtype.itemsize)
-    for length in dataset.chunks:
-        size *= length
-    return size
-
-
-def _layer_names(file: Any, arrays: Arrays) -> dict[str, str]:
-    """The layers' own names by their group in a ``.weights.h5``, where the file tells them."""
-    groups = {name.rpartition("/vars/")[0] for name in arrays if "/vars/" in name}
-    names = {}
-    for group in groups:
-        name = file[f"{group}/vars"].attrs.get("name")
-        if isinstance(name, str):
-            names[group] = name
-    return names if len(set(names.values())) == len(names) else {}
-
-
-def _layers(path: Path, arrays: Arrays, names: Mapping[str, str]) -> tuple[Layer, ...]:
+def _from_hdf5(path: Path, data: bytes, config: Mapping[str, Any] | None) -> KerasFile:
+    content = read_hdf5(path, data, ("model_config", "name"), _is_for_training)
+    if "model_config" in content.texts:
+        config = _parse_config(path, content.texts["model_config"])
+    names = {
+        group.removesuffix("/vars/name"): name for group, name in content.texts.items() if group.endswith("/vars/name")
+    }
     groups: dict[str, Arrays] = {}
-    for name, array in arrays.items():
+    for name, array in content.arrays.items():
         group, _, variable = name.rpartition("/")
         groups.setdefault(group.removesuffix("/vars"), {})[variable.removesuffix(":0")] = array
-    layers = [_layer(path, group, content, names.get(group)) for group, content in groups.items()]
+    is_numbered = any(name.rpartition("/")[0].endswith("/vars") for name in content.arrays)
+    named = not is_numbered or names.keys() >= groups.keys()
+    layers = [_layer(path, group, arrays, names.get(group) if named else None) for group, arrays in groups.items()]
     if len({layer.name for layer in layers}) < len(layers):
         raise ModelFileError(f"{path}: two layers of one name; models within models are not read")
-    return tuple(sorted(layers, key=lambda layer: natural_key(layer.name)))
+    return KerasFile(tuple(sorted(layers, key=lambda layer: natural_key(layer.name))), config, named)
+
+
+def _is_for_training(group: str) -> bool:
+    return group in _NOT_WEIGHTS or group.endswith(f"/{_RANDOM_STATE}")
 
 
 def _layer(path: Path, group: str, arrays: Arrays, name: str | None) -> Layer:
     place = group.rpartition("/")[2]
-    kind = natural_key(place)[0]
+    kind = _kind(place, arrays)
     if all(variable.isdecimal() for variable in arrays):
         variables = _VARIABLES.get(kind, ())
         if sorted(map(int, arrays)) != list(range(len(arrays))) or len(arrays) > len(variables):
             raise ModelFileError(f"{path}: the layer {place[:80]!a} has variables that are not expected")
         arrays = {variables[int(number)]: array for number, array in arrays.items()}
     return Layer(name or place, kind, {_plain(variable): array for variable, array in arrays.items()})
+
+
+def _kind(place: str, arrays: Arrays) -> str:
+    """The layer's class, by the name of its place, or by its variables where it has a name of its own."""
+    counted = natural_key(place)[0]
+    if counted in _VARIABLES:
+        return counted
+    if "gamma" in arrays:
+        return "batch_normalization"
+    if "kernel" in arrays:
+        return "dense" if arrays["kernel"].ndim == 2 else "conv2d"
+    return "depthwise_conv2d" if "depthwise_kernel" in arrays else counted
 
 
 def _plain(variable: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from featherlight.errors import UsageError
-from featherlight.interop import torchvision
+from featherlight.interop import keras, mindspore, torchvision
 from featherlight.interop.weights import Weights
 
 State = dict[str, Tensor]
@@ -41,6 +41,10 @@ LAYOUTS = (
     Layout("torchvision", "shufflenet_v2", torchvision.recognise_shufflenet_v2, torchvision.translate),
     Layout("torchvision", "mobilenet_v2", torchvision.recognise_mobilenet_v2, torchvision.translate),
     Layout("torchvision", "mobilenet_v3", torchvision.recognise_mobilenet_v3, torchvision.translate),
+    Layout("mindspore", "shufflenet_v1", mindspore.recognise_tutorial, mindspore.translate_shufflenet),
+    Layout("mindcv", "shufflenet_v1", mindspore.recognise_mindcv_shufflenet, mindspore.translate_shufflenet),
+    Layout("mindcv", "mobilenet_v1", mindspore.recognise_mindcv_mobilenet, mindspore.translate_mobilenet),
+    Layout("keras", "shufflenet_v2", keras.recognise, keras.translate),
 )
 
 

@@ -21,9 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from featherlight.errors import ModelFileError
+from featherlight.interop.weights import Weights
 
 MAX_FILE_BYTES = 2**30
 MAX_VALUES = 100_000  # with optimiser state, a parameter stands there up to four times
@@ -50,6 +52,16 @@ class _Value:
     dims: tuple[int, ...]
     kind: str
     content: memoryview
+
+
+def is_mindspore(path: Path, start: bytes) -> bool:
+    """Whether a file begins as a list of tensors does, or is called ``.ckpt`` and no zip (PyTorch Lightning's)."""
+    return start.startswith(b"\n") or (path.suffix == ".ckpt" and not start.startswith(b"PK"))
+
+
+def read_weights(path: Path) -> Weights:
+    """As :func:`read_mindspore`, as tensors."""
+    return Weights({name: torch.from_numpy(np.array(array)) for name, array in read_mindspore(path).items()})
 
 
 def read_mindspore(path: Path) -> Arrays:

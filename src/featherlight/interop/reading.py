@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from featherlight.errors import ModelFileError
+from featherlight.interop import keras_file, mindspore_file
 from featherlight.interop.weights import Weights
 from featherlight.model_file import MAX_TENSORS, read_shapes
 
@@ -133,5 +134,7 @@ def _strip_prefixes(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 READERS = (
     Reader("safetensors", _is_safetensors, _read_safetensors),
+    Reader("Keras", keras_file.is_keras, keras_file.read_weights),  # before PyTorch: both use zip files
     Reader("PyTorch", _is_torch, _read_torch),
+    Reader("MindSpore", mindspore_file.is_mindspore, mindspore_file.read_weights),
 )
