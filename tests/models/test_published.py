@@ -73,8 +73,22 @@ def test_weights_are_found_by_name() -> None:
     assert found.url.endswith("mobilenet_v2-b0353104.pth")
 
 
+@pytest.mark.parametrize(
+    ("variant", "names"),
+    [
+        ("shufflenet_v1_g3_x1_0.pytorchcv", ["mmpretrain", "pytorchcv"]),
+        ("shufflenet_v1_g3_x1_0.mmpretrain", ["mmpretrain", "pytorchcv"]),
+        ("mobilenet_v1_x0_5.mindcv", ["pytorchcv"]),
+        ("shufflenet_v1_g3_x1_0.mindspore", []),
+        ("mobilenet_v1_x1_0.kuangliu", []),
+    ],
+)
+def test_variants_that_compute_the_same_take_the_same_weights(variant: str, names: list[str]) -> None:
+    assert [weights.name for weights in published_weights(variant)] == names
+
+
 def test_network_without_weights_names_the_variant_that_has_some() -> None:
-    with pytest.raises(UsageError, match=r"for shufflenet_v1_g3_x0_5; there are for shufflenet_v1_g3_x0_5\.pytorchcv"):
-        find_published("shufflenet_v1_g3_x0_5")
+    with pytest.raises(UsageError, match=r"for mobilenet_v1_x0_5; there are for mobilenet_v1_x0_5\.pytorchcv"):
+        find_published("mobilenet_v1_x0_5")
     with pytest.raises(UsageError, match="there are none; leave pretrained out"):
         find_published("shufflenet_v1_g8_x2_0")

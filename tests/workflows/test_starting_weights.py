@@ -131,9 +131,9 @@ def test_small_images_and_none_leave_the_network_alone(
 def test_network_without_published_weights_starts_from_scratch(
     color_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = featherlight.train(color_folder, "shufflenet_v1_g3_x0_25", out=tmp_path / "run", **SETTINGS)
+    run = featherlight.train(color_folder, "mobilenet_v1_x0_25", out=tmp_path / "run", **SETTINGS)
     assert read_recipe(run.path).pretrained == "none"
-    assert "starting from scratch: no ImageNet weights are known for shufflenet_v1_g3_x0_25" in capsys.readouterr().err
+    assert "starting from scratch: no ImageNet weights are known for mobilenet_v1_x0_25" in capsys.readouterr().err
 
 
 def test_option_is_there_on_the_command_line(

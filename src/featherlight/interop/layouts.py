@@ -5,13 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from torch import Tensor, nn
+from torch import nn
 
 from featherlight.errors import UsageError
-from featherlight.interop import keras, mindspore, torchvision
+from featherlight.interop import (
+    ascend,
+    featherlight,
+    jaxony,
+    keras,
+    kuangliu,
+    megvii,
+    mindspore,
+    mmpretrain,
+    pytorchcv,
+    timm,
+    torchvision,
+)
+from featherlight.interop.permutations import State
+from featherlight.interop.renaming import by_names
 from featherlight.interop.weights import Weights
-
-State = dict[str, Tensor]
 
 
 def _keep_order(state: State, model: nn.Module) -> State:  # noqa: ARG001
@@ -38,13 +50,31 @@ class Layout:
 
 
 LAYOUTS = (
-    Layout("torchvision", "shufflenet_v2", torchvision.recognise_shufflenet_v2, torchvision.translate),
-    Layout("torchvision", "mobilenet_v2", torchvision.recognise_mobilenet_v2, torchvision.translate),
-    Layout("torchvision", "mobilenet_v3", torchvision.recognise_mobilenet_v3, torchvision.translate),
-    Layout("mindspore", "shufflenet_v1", mindspore.recognise_tutorial, mindspore.translate_shufflenet),
-    Layout("mindcv", "shufflenet_v1", mindspore.recognise_mindcv_shufflenet, mindspore.translate_shufflenet),
-    Layout("mindcv", "mobilenet_v1", mindspore.recognise_mindcv_mobilenet, mindspore.translate_mobilenet),
+    Layout("torchvision", "shufflenet_v2", torchvision.recognise_shufflenet_v2, by_names(featherlight.names)),
+    Layout("torchvision", "mobilenet_v2", torchvision.recognise_mobilenet_v2, by_names(featherlight.names)),
+    Layout("torchvision", "mobilenet_v3", torchvision.recognise_mobilenet_v3, by_names(featherlight.names)),
+    Layout("featherlight", "shufflenet_v1", featherlight.recognise_shufflenet_v1, by_names(featherlight.names)),
+    Layout("featherlight", "mobilenet_v1", featherlight.recognise_mobilenet_v1, by_names(featherlight.names)),
+    Layout("timm", "mobilenet_v1", timm.recognise, by_names(timm.names)),
+    Layout("ascend", "mobilenet_v1", ascend.recognise, by_names(ascend.names)),
+    Layout("jaxony", "shufflenet_v1", jaxony.recognise, by_names(jaxony.names)),
+    Layout("megvii", "shufflenet_v1", megvii.recognise_v1, by_names(megvii.names_v1), megvii.reorder_v1),
+    Layout("megvii", "shufflenet_v2", megvii.recognise_v2, by_names(megvii.names_v2), megvii.reorder_v2),
+    Layout(
+        "mmpretrain", "shufflenet_v1", mmpretrain.recognise_v1, by_names(mmpretrain.names_v1), mmpretrain.reorder_v1
+    ),
+    Layout("mmpretrain", "shufflenet_v2", mmpretrain.recognise_v2, by_names(mmpretrain.names_v2)),
+    Layout("kuangliu", "shufflenet_v1", kuangliu.recognise_v1, by_names(kuangliu.names_v1), kuangliu.reorder_v1),
+    Layout("kuangliu", "shufflenet_v2", kuangliu.recognise_v2, by_names(kuangliu.names_v2)),
+    Layout("kuangliu", "mobilenet_v1", kuangliu.recognise_mobilenet, by_names(kuangliu.names_mobilenet)),
+    Layout("pytorchcv", "shufflenet_v1", pytorchcv.recognise_v1, by_names(pytorchcv.names_v1), pytorchcv.reorder_v1),
+    Layout("pytorchcv", "shufflenet_v2", pytorchcv.recognise_v2, by_names(pytorchcv.names_v2)),
+    Layout("pytorchcv_b", "shufflenet_v2", pytorchcv.recognise_v2b, by_names(pytorchcv.names_v2b)),
+    Layout("pytorchcv", "mobilenet_v1", pytorchcv.recognise_mobilenet, by_names(pytorchcv.names_mobilenet)),
     Layout("keras", "shufflenet_v2", keras.recognise, keras.translate),
+    Layout("mindspore", "shufflenet_v1", mindspore.recognise_tutorial, mindspore.translate_v1, mindspore.reorder_v1),
+    Layout("mindcv", "shufflenet_v1", mindspore.recognise_mindcv_v1, mindspore.translate_v1, mindspore.reorder_v1),
+    Layout("mindcv", "mobilenet_v1", mindspore.recognise_mindcv_mobilenet, mindspore.translate_mobilenet),
 )
 
 

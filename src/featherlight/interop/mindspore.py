@@ -6,16 +6,23 @@ one parameter (mindcv 0.3.0) or a list of convolutions ``convs.i`` (the tutorial
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 
 import torch
 from torch import Tensor, nn
 
+from featherlight.interop.permutations import State
+from featherlight.interop.renaming import Names, units
+from featherlight.interop.shuffles import inverse_shuffle, reorder_shufflenet_v1
 from featherlight.interop.weights import Weights
 
 _PARAMETERS = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
-_UNITS = (4, 8, 4)  # of ShuffleNetV1's stages
-_IN_UNIT = {"squeeze": "branch_main_1.{}", "depthwise": "branch_main_2.{}", "expand": "branch_main_2.{}"}
+_MOBILENET_BLOCKS = 13
+# Our place in a unit of ShuffleNetV1 -> theirs.
+_V1_PARTS = {
+    "squeeze.0": "branch_main_1.0", "squeeze.1": "branch_main_1.1", "depthwise.0": "branch_main_2.0",
+    "depthwise.1": "branch_main_2.1", "expand.0": "branch_main_2.2", "expand.1": "branch_main_2.3",
+}  # fmt: skip
 # What training leaves in a checkpoint beside the network; slots of optimisers carry a parameter's name behind a word.
 _TRAINING = {
     "global_step", "learning_rate", "momentum", "weight_decay", "beta1_power", "beta2_power", "epoch_num", "step_num",
@@ -28,7 +35,7 @@ def recognise_tutorial(names: Collection[str]) -> bool:
     return _is_shufflenet(names) and "classifier.bias" in names
 
 
-def recognise_mindcv_shufflenet(names: Collection[str]) -> bool:
+def recognise_mindcv_v1(names: Collection[str]) -> bool:
     """True for ``shufflenet_v1_*`` of mindcv."""
     return _is_shufflenet(names) and "classifier.bias" not in names
 
@@ -42,24 +49,37 @@ def _is_shufflenet(names: Collection[str]) -> bool:
     return "first_conv.1.moving_mean" in names and "features.0.branch_main_1.1.moving_mean" in names
 
 
-def translate_shufflenet(weights: Weights, model: nn.Module) -> dict[str, Tensor]:
+def translate_v1(weights: Weights, model: nn.Module) -> State:
     """Names of the tutorial and of mindcv to ours; lists of convolutions become one."""
-    return _translate(weights, model, _shufflenet_module)
+    names = {"conv1.0": "first_conv.0", "conv1.1": "first_conv.1", "fc": "classifier"}
+    for unit in units(model):
+        names |= {f"{unit.name}.{ours}": f"features.{unit.place}.{theirs}" for ours, theirs in _V1_PARTS.items()}
+    return _translate(weights, model, names)
 
 
-def translate_mobilenet(weights: Weights, model: nn.Module) -> dict[str, Tensor]:
+def translate_mobilenet(weights: Weights, model: nn.Module) -> State:
     """Mindcv's names to ours."""
-    return _translate(weights, model, _mobilenet_module)
+    names = {"conv1.0": "features.0", "conv1.1": "features.1", "fc": "classifier"}
+    for block in range(_MOBILENET_BLOCKS):
+        for part, first in (("depthwise", 0), ("pointwise", 3)):
+            names |= {f"blocks.{block}.{part}.{i}": f"features.{block + 3}.{first + i}" for i in (0, 1)}
+    return _translate(weights, model, names)
 
 
-def _translate(weights: Weights, model: nn.Module, theirs: Callable[[str], str]) -> dict[str, Tensor]:
+def reorder_v1(state: State, model: nn.Module) -> State:
+    """Their channels -> ours: the shuffle is the inverse one."""
+    return reorder_shufflenet_v1(state, model, shuffle=inverse_shuffle)
+
+
+def _translate(weights: Weights, model: nn.Module, names: Names) -> State:
     _drop_training(weights)
     state = {}
-    for name, module in model.named_modules():
-        for parameter in (*module._parameters, *module._buffers):
-            tensor = _take(weights, theirs(name), _name_in(module, parameter))
+    for name in model.state_dict():
+        module, _, parameter = name.rpartition(".")
+        if module in names:
+            tensor = _take(weights, names[module], _name_in(model.get_submodule(module), parameter))
             if tensor is not None:
-                state[f"{name}.{parameter}"] = tensor
+                state[name] = tensor
     return state
 
 
@@ -87,29 +107,3 @@ def _drop_training(weights: Weights) -> None:
         slot, _, parameter = name.partition(".")
         if name in _TRAINING or (slot.isidentifier() and parameter in names):
             weights.take(name)
-
-
-def _shufflenet_module(ours: str) -> str:
-    """``stage3.2.expand.1`` -> ``features.6.branch_main_2.3``."""
-    stage, _, rest = ours.partition(".")
-    if stage == "conv1":
-        return f"first_conv.{rest}"
-    if not rest:
-        return {"fc": "classifier"}.get(stage, stage)
-    unit, _, rest = rest.partition(".")
-    part, _, number = rest.partition(".")
-    if part not in _IN_UNIT or not number:
-        return ours
-    index = sum(_UNITS[: int(stage.removeprefix("stage")) - 2]) + int(unit)
-    return f"features.{index}.{_IN_UNIT[part].format(int(number) + (2 if part == 'expand' else 0))}"
-
-
-def _mobilenet_module(ours: str) -> str:
-    """``blocks.4.pointwise.1`` -> ``features.7.4``."""
-    first, _, rest = ours.partition(".")
-    if first == "conv1":
-        return f"features.{rest}"
-    if first == "blocks" and rest.count(".") == 2:
-        block, part, number = rest.split(".")
-        return f"features.{int(block) + 3}.{int(number) + (3 if part == 'pointwise' else 0)}"
-    return {"fc": "classifier"}.get(ours, ours)

@@ -4,11 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from torch import Tensor, nn
-
-from featherlight.interop.renaming import rename
-from featherlight.interop.weights import Weights
-
 
 def recognise_shufflenet_v2(names: Collection[str]) -> bool:
     """True for ``shufflenet_v2_x*`` of torchvision."""
@@ -23,8 +18,3 @@ def recognise_mobilenet_v2(names: Collection[str]) -> bool:
 def recognise_mobilenet_v3(names: Collection[str]) -> bool:
     """True for ``mobilenet_v3_*`` of torchvision."""
     return "features.1.block.0.0.weight" in names and "classifier.3.weight" in names
-
-
-def translate(weights: Weights, model: nn.Module) -> dict[str, Tensor]:
-    """Their names are ours."""
-    return rename(weights, model, {module: module for module, _ in model.named_modules()})

@@ -39,6 +39,8 @@ def fill_pretrained(network: nn.Module, pretrained: str | bool) -> None:
         ModelFileError: what was fetched is not what it should be.
     """
     arguments: dict[str, object] = network.featherlight_arguments  # type: ignore[assignment]
+    if "options" in arguments:
+        raise UsageError("ImageNet weights fit published networks, not one with options of its own; leave options out")
     if arguments["in_channels"] not in (1, 3):
         raise UsageError(f"ImageNet weights fit networks for 3 channels or 1, not {arguments['in_channels']}")
     weights = find_published(str(arguments["name"]), pretrained if isinstance(pretrained, str) else None)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from featherlight.errors import UsageError
 from featherlight.images import Preprocessing
+from featherlight.models.catalogue import model_info
 
 _TORCHVISION = "https://download.pytorch.org/models/"
 _PYTORCHCV = "https://github.com/osmr/imgclsmob/releases/download/"
@@ -58,8 +59,14 @@ class PublishedWeights:
 
 
 def published_weights(model: str) -> list[PublishedWeights]:
-    """Weights for the network ``model``, the best first; empty if there are none."""
-    return [weights for weights in PUBLISHED if weights.model == model]
+    """Weights for the network ``model``, the best first; empty if there are none.
+
+    Variants that compute the same take the same weights.
+
+    Raises:
+        UsageError: there is no such network.
+    """
+    return [weights for weights in PUBLISHED if _function(weights.model) == _function(model)]
 
 
 def find_published(model: str, name: str | None = None) -> PublishedWeights:
@@ -72,15 +79,21 @@ def find_published(model: str, name: str | None = None) -> PublishedWeights:
     for weights in found:
         if name in (None, weights.name):
             return weights
-    others = sorted({weights.model for weights in PUBLISHED if weights.model.startswith(f"{model}.")})
+    plain = model_info(model).plain
+    others = dict.fromkeys(weights.model for weights in PUBLISHED if model_info(weights.model).plain == plain)
     if found:
         hint = f"there are: {', '.join(weights.name for weights in found)}"
     elif others:
-        hint = f"there are for {', '.join(others)}, which is a slightly different network"
+        hint = f"there are for {', '.join(others)}, a slightly different network"
     else:
         hint = "there are none; leave pretrained out to start from scratch"
     asked = f" called {name!a}" if name else ""
     raise UsageError(f"no ImageNet weights{asked} are known for {model}; {hint}")
+
+
+def _function(model: str) -> tuple[object, ...]:
+    info = model_info(model)
+    return info.plain, info.options, info.stem
 
 
 def _torchvision() -> Iterator[PublishedWeights]:
@@ -130,8 +143,7 @@ def _pytorchcv_shufflenets() -> Iterator[PublishedWeights]:
         ("g8_x1_0", "v0.0.250", "shufflenet_g8_w1-1342", 34.06, "9a979b365424addba75c559a61a77ac7154b26eb"),
     )  # fmt: skip
     for variant, tag, file, error, sha1 in rows:
-        exact = "" if variant.startswith("g1_") else ".pytorchcv"  # without groups only the order of channels differs
-        yield _pytorchcv(f"shufflenet_v1_{variant}{exact}", tag, file, error, sha1)
+        yield _pytorchcv(f"shufflenet_v1_{variant}", tag, file, error, sha1)
 
 
 def _pytorchcv_mobilenets() -> Iterator[PublishedWeights]:

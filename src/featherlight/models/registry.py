@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import get_args
+from collections.abc import Callable, Mapping
+from typing import Any, get_args
 
 from torch import nn
 
@@ -11,6 +11,7 @@ from featherlight.errors import UsageError
 from featherlight.models.catalogue import ModelInfo, list_models, model_info
 from featherlight.models.layers import Stem
 from featherlight.models.mobilenet_v1 import mobilenet_v1
+from featherlight.models.options import change_options
 from featherlight.models.shufflenet_v1 import shufflenet_v1
 from featherlight.models.shufflenet_v2 import shufflenet_v2
 
@@ -33,6 +34,7 @@ def create_model(
     stem: Stem | None = None,
     dropout: float | None = None,
     pretrained: str | bool | None = False,
+    options: Mapping[str, Any] | None = None,
 ) -> nn.Module:
     """Builds the network ``name`` with fresh weights, ready to train.
 
@@ -40,16 +42,19 @@ def create_model(
     Its attribute ``featherlight_arguments`` holds what builds the same network again.
 
     Args:
-        name: one of ``list_models()``.
+        name: one of ``list_models()``; with a tag for a published variant, ``shufflenet_v1_g3_x1_0.jaxony``.
         num_classes: outputs.
         in_channels: 3 for colour, 1 for grey.
         input_size: side in pixels of the images to come; only chooses the stem.
         stem: "imagenet" as published; "cifar" shrinks small images less: stride 1, no pooling, and in MobileNetV2
-            and V3, which have no pooling, stride 1 in the first stride-2 block. None: "cifar" up to 64 px.
+            and V3, which have no pooling, stride 1 in the first stride-2 block. None: the variant's own if it has
+            one, else "cifar" up to 64 px.
         dropout: probability before the classifier, 0 <= p < 1. None: the network's own.
         pretrained: published ImageNet weights to fill the network with; True takes the best there are, a name such as
             "torchvision" those. They are downloaded once, verified and kept in the cache folder. With other than 1000
             classes the classifier stays fresh. False or None: fresh weights.
+        options: fields of the family's options (``featherlight.models.options``) that differ from the network's own,
+            for implementations that no tag stands for.
 
     Raises:
         UsageError: an unknown name, an argument that does not fit, or there are no such weights.
@@ -59,12 +64,17 @@ def create_model(
     _check_whole("num_classes", num_classes, 1)
     _check_whole("in_channels", in_channels, 1)
     _check_whole("input_size", input_size, _MIN_INPUT_SIZE)
-    stem = _choose_stem(stem, input_size)
+    stem = _choose_stem(stem, input_size, info)
     dropout = _choose_dropout(dropout, info)
     network = _builder(info.family)(
-        **info.arguments, num_classes=num_classes, in_channels=in_channels, stem=stem, dropout=dropout
+        **info.arguments,
+        **_choose_options(options, info),
+        num_classes=num_classes,
+        in_channels=in_channels,
+        stem=stem,
+        dropout=dropout,
     )
-    network.featherlight_arguments = {  # type: ignore[assignment]  # a plain attribute: no tensor, no module
+    arguments = {
         "name": name,
         "num_classes": num_classes,
         "in_channels": in_channels,
@@ -72,6 +82,8 @@ def create_model(
         "stem": stem,
         "dropout": dropout,
     }
+    # A plain attribute: no tensor, no module.
+    network.featherlight_arguments = arguments | ({"options": dict(options)} if options else {})  # type: ignore[assignment]
     if pretrained:
         from featherlight.models.pretrained import fill_pretrained
 
@@ -88,9 +100,9 @@ def _builder(family: str) -> Callable[..., nn.Module]:
     return BUILDERS[family]
 
 
-def _choose_stem(stem: Stem | None, input_size: int) -> Stem:
+def _choose_stem(stem: Stem | None, input_size: int, info: ModelInfo) -> Stem:
     if stem is None:
-        return "cifar" if input_size <= _CIFAR_STEM_UP_TO else "imagenet"
+        return info.stem or ("cifar" if input_size <= _CIFAR_STEM_UP_TO else "imagenet")
     if stem not in get_args(Stem):
         raise UsageError(f"stem {stem!r} does not exist; choose one of {', '.join(get_args(Stem))}")
     return stem
@@ -102,6 +114,17 @@ def _choose_dropout(dropout: float | None, info: ModelInfo) -> float:
     if isinstance(dropout, bool) or not isinstance(dropout, int | float) or not 0 <= dropout < 1:
         raise UsageError(f"dropout is {dropout!r}; give a probability from 0 up to, but not including, 1")
     return float(dropout)
+
+
+def _choose_options(options: Mapping[str, Any] | None, info: ModelInfo) -> dict[str, Any]:
+    """The builder's argument ``options``, if the family has any."""
+    if options is not None and not isinstance(options, Mapping):
+        raise UsageError(f"options are {options!r:.40}; give names and values, for example {{'norm_eps': 0.001}}")
+    if info.options is not None:
+        return {"options": change_options(info.options, options or {})}
+    if options:
+        raise UsageError(f"{info.name} is torchvision's and has no options")
+    return {}
 
 
 def _check_whole(argument: str, value: int, minimum: int) -> None:
