@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from featherlight.images import Preprocessing
     from featherlight.metrics import Evaluation
     from featherlight.models.catalogue import list_models
+    from featherlight.models.foreign import load_weights
     from featherlight.models.registry import create_model
     from featherlight.models.weights import load_model, save_model
     from featherlight.predictor import Prediction, Predictor
@@ -31,6 +32,7 @@ __all__ = [
     "evaluate",
     "list_models",
     "load_model",
+    "load_weights",
     "resume",
     "save_model",
     "train",
@@ -47,6 +49,7 @@ _HOME = {
     "evaluate": "workflows.evaluate",
     "list_models": "models.catalogue",
     "load_model": "models.weights",
+    "load_weights": "models.foreign",
     "resume": "workflows.train",
     "save_model": "models.weights",
     "train": "workflows.train",

@@ -74,7 +74,7 @@ def test_nothing_outside_the_two_members_is_touched(tmp_path: Path) -> None:
         ([("config.json", b"[" * 100_000), ("model.weights.h5", WEIGHTS)], "no JSON"),
         ([("config.json", b"[]"), ("model.weights.h5", WEIGHTS)], "no table"),
         ([("config.json", CONFIG), ("model.weights.h5", b"text")], "not a readable HDF5"),
-        ([*((str(i), b"") for i in range(1001)), ("model.weights.h5", WEIGHTS)], "1,002 members"),
+        ([*((str(i) * 60, b"") for i in range(40_000)), ("model.weights.h5", WEIGHTS)], "too many files"),
     ],
 )
 def test_odd_zips_are_refused(tmp_path: Path, members: list[tuple[str, bytes]], reason: str) -> None:

@@ -16,6 +16,7 @@ COMMANDS = {
     "train": "Train a light network on images.",
     "evaluate": "Measure a model on images it was not trained on.",
     "predict": "Name what is in images.",
+    "convert": "Make a model of weights from elsewhere.",
     "models": "List the networks.",
 }
 

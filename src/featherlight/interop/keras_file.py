@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import re
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
@@ -24,12 +25,12 @@ from typing import Any
 import torch
 
 from featherlight.errors import ModelFileError
+from featherlight.interop.archive import open_archive
 from featherlight.interop.hdf5 import Arrays, read_hdf5
 from featherlight.interop.weights import Weights
 
 MAX_FILE_BYTES = 2**30
 MAX_CONFIG_BYTES = 64 * 2**20
-MAX_MEMBERS = 1000  # of a zip
 MAX_RATIO = 100  # how often larger than stored something may become; weights hardly compress
 
 _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
@@ -83,11 +84,9 @@ def is_keras(path: Path, start: bytes) -> bool:
         return True
     if not start.startswith(b"PK"):
         return False
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return _WEIGHTS in archive.namelist()
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
-        return path.suffix == ".keras"
+    with path.open("rb") as file:
+        archive = open_archive(path, file)
+        return archive is not None and _WEIGHTS in archive.namelist()
 
 
 def read_weights(path: Path) -> Weights:
@@ -153,16 +152,11 @@ def _parse_config(path: Path, text: bytes | str) -> Mapping[str, Any]:
 
 def _unzip(path: Path, data: bytes) -> tuple[Mapping[str, Any], bytes]:
     """Configuration and weights out of a ``.keras``, in memory; no other member is touched."""
-    try:
-        with zipfile.ZipFile(BytesIO(data)) as archive:
-            members = archive.infolist()
-            if len(members) > MAX_MEMBERS:
-                raise ModelFileError(f"{path}: a zip with {len(members):,} members, so it is no Keras model")
-            config = _parse_config(path, _member(path, archive, _CONFIG, MAX_CONFIG_BYTES))
-            return config, _member(path, archive, _WEIGHTS, MAX_FILE_BYTES)
-    # zipfile raises several kinds on damaged or encrypted files, zlib and lzma their own
-    except (zipfile.BadZipFile, OSError, RuntimeError, ValueError, EOFError, NotImplementedError, LookupError) as error:
-        raise ModelFileError(f"{path}: not a readable .keras file ({str(error)[:200]!a})") from error
+    archive = open_archive(path, BytesIO(data))
+    if archive is None:
+        raise ModelFileError(f"{path}: not a readable .keras file, perhaps cut off")
+    config = _parse_config(path, _member(path, archive, _CONFIG, MAX_CONFIG_BYTES))
+    return config, _member(path, archive, _WEIGHTS, MAX_FILE_BYTES)
 
 
 def _member(path: Path, archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
@@ -173,8 +167,11 @@ def _member(path: Path, archive: zipfile.ZipFile, name: str, limit: int) -> byte
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ModelFileError(f"{path}: {name} is compressed in an unusual way")
     limit = min(limit, member.compress_size * MAX_RATIO)
-    with archive.open(member) as file:
-        content = file.read(limit + 1)
+    try:
+        with archive.open(member) as file:
+            content = file.read(limit + 1)
+    except (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, ValueError, EOFError, NotImplementedError) as error:
+        raise ModelFileError(f"{path}: damaged .keras file ({str(error)[:200]!a})") from error
     if len(content) > limit or len(content) != member.file_size:
         raise ModelFileError(f"{path}: {name} does not have the size that the zip announces, or one beyond all measure")
     return content

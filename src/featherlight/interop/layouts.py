@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from featherlight.errors import UsageError
+from featherlight.errors import ModelFileError, UsageError
 from featherlight.interop import (
     ascend,
     featherlight,
@@ -83,28 +83,37 @@ def layout_names(family: str | None = None) -> list[str]:
     return list(dict.fromkeys(layout.name for layout in LAYOUTS if family in (None, layout.family)))
 
 
-def find_layout(names: Collection[str], family: str, layout: str | None = None) -> Layout:
-    """The layout of a file with these tensors for a network of ``family``.
-
-    Args:
-        names: of the tensors in the file.
-        family: of the network to fill.
-        layout: its name, where the user knows; None reads it off ``names``.
+def named_layout(name: str, family: str) -> Layout:
+    """The layout of this name for a family.
 
     Raises:
-        UsageError: no such layout for this family; the message says which there are, or what the file holds.
+        UsageError: there is none; the message says which there are.
     """
-    known = ", ".join(layout_names(family))
-    if layout is not None:
-        for candidate in LAYOUTS:
-            if (candidate.name, candidate.family) == (layout, family):
-                return candidate
-        raise UsageError(f"there is no layout {layout!r} for {family}; choose one of {known}")
-    found = [candidate for candidate in LAYOUTS if candidate.recognise(names)]
-    for candidate in found:
-        if candidate.family == family:
-            return candidate
+    for layout in LAYOUTS:
+        if (layout.name, layout.family) == (name, family):
+            return layout
+    raise UsageError(f"there is no layout {name!r} for {family}; choose one of {', '.join(layout_names(family))}")
+
+
+def recognise_layout(origin: str, names: Collection[str], family: str) -> Layout:
+    """The layout that a file with these names of tensors has.
+
+    Args:
+        origin: the file, for messages.
+        names: of its tensors.
+        family: of the network it is for.
+
+    Raises:
+        ModelFileError: none that is known, or one of another family.
+    """
+    found = [layout for layout in LAYOUTS if layout.recognise(names)]
+    for layout in found:
+        if layout.family == family:
+            return layout
     if found:
-        raise UsageError(f"these are weights of {found[0].family} in {found[0].name}'s layout, not of {family}")
+        raise ModelFileError(f"{origin}: weights of {found[0].family} in {found[0].name}'s layout, not of {family}")
     first = ", ".join(ascii(name[:60])[1:-1] for name in sorted(names)[:3])
-    raise UsageError(f"its names ({first}, ...) are of no layout known for {family}: {known}")
+    raise ModelFileError(
+        f"{origin}: its names ({first}, ...) are of no layout that is known for {family} "
+        f"({', '.join(layout_names(family))})"
+    )

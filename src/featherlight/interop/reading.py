@@ -6,6 +6,7 @@ import io
 import os
 import pickle
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +19,11 @@ from torch import Tensor
 
 from featherlight.errors import ModelFileError
 from featherlight.interop import keras_file, mindspore_file
+from featherlight.interop.archive import open_archive
 from featherlight.interop.weights import Weights
 from featherlight.model_file import MAX_TENSORS, read_shapes
 
 MAX_FILE_BYTES = 2**30  # the largest network here has 26 MB of weights; optimisers keep two or three copies
-_MAX_ENTRIES = 3 * MAX_TENSORS  # of an archive
 _NESTED = ("state_dict", "model_state_dict", "model", "net")  # where training scripts put the weights
 _PREFIXES = ("module.", "_orig_mod.")  # of DataParallel and torch.compile
 
@@ -86,16 +87,15 @@ def _read_torch(path: Path) -> Weights:
 
 
 def _unzipped(path: Path, file: BinaryIO) -> BinaryIO:
-    """The file itself, or the one ``.pth`` in it, if it is an archive around one (as pytorchcv publishes them)."""
-    if not zipfile.is_zipfile(file):
-        file.seek(0)
-        return file
-    with zipfile.ZipFile(file) as archive:
-        entries = archive.infolist()
-        if len(entries) > _MAX_ENTRIES or sum(entry.file_size for entry in entries) > MAX_FILE_BYTES:
-            raise ModelFileError(f"{path}: unpacks to more than {MAX_FILE_BYTES:,} bytes or {_MAX_ENTRIES:,} entries")
-        if len(entries) == 1 and entries[0].filename.endswith((".pth", ".pt")):
-            return io.BytesIO(archive.read(entries[0]))
+    """The file itself, or the one PyTorch file in it, if it is an archive around one (as pytorchcv publishes them)."""
+    archive = open_archive(path, file)
+    entries = archive.infolist() if archive else []
+    if archive and len(entries) == 1 and entries[0].filename.endswith((".pth", ".pt")):
+        try:
+            file = io.BytesIO(archive.read(entries[0]))
+        except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError) as error:
+            raise ModelFileError(f"{path}: damaged archive ({str(error)[:200]!a})") from error
+        open_archive(path, file)
     file.seek(0)
     return file
 

@@ -93,6 +93,11 @@ def list_models(pattern: str = "*") -> list[str]:
     return [name for name in _CATALOGUE if fnmatchcase(name, pattern)]
 
 
+def find_info(name: str) -> ModelInfo | None:
+    """What is known about the network ``name``; None if there is none."""
+    return _CATALOGUE.get(name)
+
+
 def model_info(name: str) -> ModelInfo:
     """What is known about the network ``name``.
 
@@ -190,8 +195,8 @@ def _vary(plain: ModelInfo, variant: Variant) -> ModelInfo:
         description=f"{plain.description}; {variant.differs}",
         source=f"{plain.source}; {variant.source}",
         params=variant.params.get(plain.name, plain.params),
-        dropout=variant.dropout.get(plain.name, plain.dropout),
-        options=variant.special.get(plain.name, variant.options),
+        dropout=plain.dropout if variant.dropout is None else variant.dropout,
+        options=variant.options,
         tag=variant.tag,
         differs=variant.differs,
         stem=variant.stem,

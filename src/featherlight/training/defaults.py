@@ -55,7 +55,7 @@ def default_recipe(facts: DataFacts, settings: Mapping[str, Any]) -> Recipe:
         "model": model,
         "dropout": model_info(model).dropout,
         "input_size": size,
-        "stem": "cifar" if small else "imagenet",
+        "stem": model_info(model).stem or ("cifar" if small else "imagenet"),
         "pretrained": "auto" if size >= TRANSFER_FROM else "none",
         "crop_fraction": 1.0 if small else 0.875,
         "batch_size": batch_size,
