@@ -130,7 +130,7 @@ def legacy_h5(graph: Graph, path: Path, *, whole: bool) -> Path:
 
 
 def weights_h5(graph: Graph, *, named: bool) -> bytes:
-    """``model.save_weights("x.weights.h5")``: counters by ``model.layers``; names only since Keras 3.?."""
+    """``model.save_weights("x.weights.h5")``: counters by ``model.layers``; newer Keras 3 adds the names."""
     stream = io.BytesIO()
     with h5py.File(stream, "w") as file:
         counts: dict[str, int] = {}

@@ -1,21 +1,16 @@
 from __future__ import annotations
 
-import hashlib
-import io
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import torchvision.models
-from torch import Tensor, nn
+from torch import Tensor
 
 import featherlight
 from featherlight.errors import DownloadError, UsageError
-from featherlight.models import published
-from featherlight.models.published import find_published
 from featherlight.training.recipe import read_recipe
 from file_server import FileServer
 
@@ -25,18 +20,11 @@ SETTINGS: dict[str, Any] = {
 
 
 @pytest.fixture
-def published_state(file_server: FileServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Tensor]:
-    """ImageNet weights on a server of this machine; only the checksum in the table is changed for them."""
-    network: nn.Module = torchvision.models.shufflenet_v2_x0_5(weights=None)
-    stream = io.BytesIO()
-    torch.save(network.state_dict(), stream)
-    sha256 = hashlib.sha256(stream.getvalue()).hexdigest()
-    weights = replace(find_published("shufflenet_v2_x0_5"), sha256=sha256)
-    file_server.files[f"/{weights.file_name}"] = stream.getvalue()
-    monkeypatch.setattr(published, "PUBLISHED", (weights,))
-    monkeypatch.setenv("FEATHERLIGHT_MIRROR", file_server.url)
-    monkeypatch.setenv("FEATHERLIGHT_CACHE", str(tmp_path / "cache"))
-    return network.state_dict()
+def published_state(publish: Callable[..., None]) -> dict[str, Tensor]:
+    """ImageNet weights on a server of this machine."""
+    state: dict[str, Tensor] = torchvision.models.shufflenet_v2_x0_5(weights=None).state_dict()
+    publish("shufflenet_v2_x0_5", state)
+    return state
 
 
 def weights_of(run: featherlight.Run) -> dict[str, Tensor]:
