@@ -108,6 +108,14 @@ def test_convolutions_of_a_list_that_differ_in_shape_are_told(tmp_path: Path) ->
         load_weights(create_model(NAME, 7), file)
 
 
+def test_convolutions_of_a_list_that_are_numbers_are_told(tmp_path: Path) -> None:
+    arrays = in_mindspore(shufflenet(NAME))
+    for i in range(3):
+        arrays[f"features.1.branch_main_1.0.convs.{i}.weight"] = np.float32(1)
+    with pytest.raises(ModelFileError, match=r"missing: stage2\.1\.squeeze\.0\.weight; left over"):
+        load_weights(create_model(NAME, 7), write(tmp_path / "w.ckpt", arrays))
+
+
 def test_mindcvs_mobilenet_gives_the_originals_logits(tmp_path: Path) -> None:
     def convolution(inputs: int, outputs: int, kernel: int, stride: int, groups: int = 1) -> list[nn.Module]:
         layer = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)

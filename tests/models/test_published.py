@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 from importlib.resources import files
+from pathlib import Path
 
 import pytest
 import torchvision.models
@@ -92,3 +93,12 @@ def test_network_without_weights_names_the_variant_that_has_some() -> None:
         find_published("mobilenet_v1_x0_5")
     with pytest.raises(UsageError, match="there are none; leave pretrained out"):
         find_published("shufflenet_v1_g8_x2_0")
+
+
+def test_page_about_weights_lists_every_row() -> None:
+    page = Path(__file__).parents[2].joinpath("docs", "weights.md").read_text(encoding="utf-8")
+    for weights in PUBLISHED:
+        start = f"| `{weights.model}` | `{weights.name}` | {weights.top1:.1%} | {weights.licence} "
+        row = next(line for line in page.splitlines() if line.startswith(start))
+        assert f"]({weights.url})" in row
+        assert f"`{(weights.sha256 or weights.sha1_inside)[:16]}`" in row

@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping
 from torch import Tensor, nn
 
 from featherlight.errors import ModelFileError
-from featherlight.interop.keras_file import CONFIG, KIND, NAMED, natural_key
+from featherlight.interop.keras_file import CONFIG, KIND, NAMED, PATH, natural_key
 from featherlight.interop.keras_graph import WEIGHTED, Node, construction_order, read_graph
 from featherlight.interop.weights import Weights
 
@@ -55,7 +55,7 @@ def order_layers(weights: Weights) -> list[tuple[str, str]]:
         ModelFileError: nothing in the file tells it.
     """
     kinds: Mapping[str, str] = weights.metadata[KIND]
-    config, named = weights.metadata[CONFIG], weights.metadata[NAMED]
+    path, config, named = (weights.metadata[key] for key in (PATH, CONFIG, NAMED))
     layers = sorted(kinds, key=natural_key)
     try:
         nodes = read_graph(config) if config is not None else []
@@ -65,11 +65,11 @@ def order_layers(weights: Weights) -> list[tuple[str, str]]:
             found = sorted((order[node.name], layer, node.kind) for layer, node in places.items())
             return [(layer, kind) for _, layer, kind in found]
     except ValueError as error:
-        raise ModelFileError(f"the order of the file's layers cannot be told: {error}") from error
+        raise ModelFileError(f"{path}: the order of its layers cannot be told: {error}") from error
     if named and all(_COUNTED.fullmatch(layer) for layer in layers):
         return [(layer, kinds[layer]) for layer in layers]
     raise ModelFileError(
-        "the file does not tell which of several layers of one shape is which: it numbers them by their depth in the "
+        f"{path}: does not tell which of several layers of one shape is which: it numbers them by their depth in the "
         "graph, or they have names of their own, and there is no configuration. Save the whole model as .keras, or "
         "write model.to_json() into a file of the same name that ends in .json, beside this one"
     )

@@ -35,7 +35,7 @@ MAX_RATIO = 100  # how often larger than stored something may become; weights ha
 
 _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
 _MAGIC = b"\x89HDF\r\n\x1a\n"
-KIND, CONFIG, NAMED = "kind", "config", "named"  # what the weights' metadata tell
+PATH, KIND, CONFIG, NAMED = "path", "kind", "config", "named"  # what the weights' metadata tell
 # Variables of the layers that have numbered ones, in Keras's order.
 _VARIABLES = {
     "conv2d": ("kernel", "bias"),
@@ -98,7 +98,7 @@ def read_weights(path: Path) -> Weights:
         for variable, array in layer.arrays.items()
     }
     kinds = {layer.name: layer.kind for layer in file.layers}
-    return Weights(tensors, {KIND: kinds, CONFIG: file.config, NAMED: file.named})
+    return Weights(tensors, {PATH: path, KIND: kinds, CONFIG: file.config, NAMED: file.named})
 
 
 def natural_key(name: str) -> tuple[str, int]:

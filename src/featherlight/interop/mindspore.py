@@ -7,6 +7,7 @@ one parameter (mindcv 0.3.0) or a list of convolutions ``convs.i`` (the tutorial
 from __future__ import annotations
 
 from collections.abc import Collection
+from itertools import count, takewhile
 
 import torch
 from torch import Tensor, nn
@@ -23,10 +24,14 @@ _V1_PARTS = {
     "squeeze.0": "branch_main_1.0", "squeeze.1": "branch_main_1.1", "depthwise.0": "branch_main_2.0",
     "depthwise.1": "branch_main_2.1", "expand.0": "branch_main_2.2", "expand.1": "branch_main_2.3",
 }  # fmt: skip
-# What training leaves in a checkpoint beside the network; slots of optimisers carry a parameter's name behind a word.
-_TRAINING = {
+# What training leaves in a checkpoint beside the network: numbers, and slots of optimisers, SLOT.PARAMETER.
+_NUMBERS = {
     "global_step", "learning_rate", "momentum", "weight_decay", "beta1_power", "beta2_power", "epoch_num", "step_num",
     "current_iterator_step", "last_overflow_iterator_step", "scale_sense", "loss_scale", "good_steps",
+}  # fmt: skip
+_SLOTS = {
+    "moments", "moment", "moment1", "moment2", "vhat", "accum", "stat", "adam_m", "adam_v", "lamb_m", "lamb_v",
+    "mean_square", "mean_grad", "rms", "linear", "exp_avg", "exp_avg_sq",
 }  # fmt: skip
 
 
@@ -92,18 +97,17 @@ def _take(weights: Weights, module: str, parameter: str) -> Tensor | None:
     name = f"{module}.{parameter}"
     if name in weights:
         return weights.take(name)
-    count = next(i for i in range(len(weights.tensors) + 1) if f"{module}.convs.{i}.{parameter}" not in weights)
-    parts = [weights.tensors[f"{module}.convs.{i}.{parameter}"] for i in range(count)]
-    if not parts or len({part.shape for part in parts}) > 1:  # then they are reported as left over
+    listed = takewhile(weights.__contains__, (f"{module}.convs.{i}.{parameter}" for i in count()))
+    parts = {name: weights.tensors[name] for name in listed}
+    shapes = {part.shape for part in parts.values()}
+    if len(shapes) != 1 or not all(shapes):  # then they are reported as left over
         return None
-    for i in range(count):
-        weights.take(f"{module}.convs.{i}.{parameter}")
-    return torch.cat(parts)
+    return torch.cat([weights.take(name) for name in parts])
 
 
 def _drop_training(weights: Weights) -> None:
     names = set(weights)
     for name in names:
         slot, _, parameter = name.partition(".")
-        if name in _TRAINING or (slot.isidentifier() and parameter in names):
+        if name in _NUMBERS or (slot in _SLOTS and parameter in names):
             weights.take(name)

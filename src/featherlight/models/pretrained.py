@@ -22,6 +22,7 @@ from featherlight.models.weights import load_model, save_model
 from featherlight.sources.splitting import cache_folder
 
 MAX_BYTES = 64 * 2**20  # the largest published file has 29 MB
+TIMEOUT_S = 15.0  # training waits for it where the network swallows what is sent
 MIRROR = "FEATHERLIGHT_MIRROR"  # an environment variable: a server that has the files under their names
 
 
@@ -85,6 +86,7 @@ def fetch_pretrained(weights: PublishedWeights) -> Path:
             sha256=weights.sha256 or None,
             verify=partial(_check_inside, weights.sha1_inside) if weights.sha1_inside else None,
             max_bytes=MAX_BYTES,
+            timeout_s=TIMEOUT_S,
         )
         _convert(weights, file, converted)
     return converted
