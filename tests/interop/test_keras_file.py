@@ -110,6 +110,15 @@ def test_file_beyond_the_bound_is_not_opened(tmp_path: Path, monkeypatch: pytest
     assert "Keras files up to 1,000 are read" in complaint(tmp_path / "m.h5")
 
 
+@pytest.mark.parametrize("text", ['["cat", "dog"]', "no JSON", '{"0": "cat"}'])
+def test_other_json_beside_a_file_is_no_configuration(tmp_path: Path, text: str) -> None:
+    (tmp_path / "m.h5").write_bytes(hdf5({"conv2d/conv2d/kernel:0": KERNEL}))
+    (tmp_path / "m.json").write_text(text)
+    found = read_keras(tmp_path / "m.h5")
+    assert [layer.name for layer in found.layers] == ["conv2d"]
+    assert (found.config, found.named) == (None, True)
+
+
 @given(data=st.data())
 def test_damaged_zip_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     members = [("config.json", CONFIG), ("model.weights.h5", WEIGHTS)]

@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import re
 import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
@@ -25,7 +24,7 @@ from typing import Any
 import torch
 
 from featherlight.errors import ModelFileError
-from featherlight.interop.archive import open_archive
+from featherlight.interop.archive import open_archive, read_member
 from featherlight.interop.hdf5 import Arrays, read_hdf5
 from featherlight.interop.weights import Weights
 
@@ -132,10 +131,12 @@ def read_keras(path: Path) -> KerasFile:
 
 def _config_beside(path: Path) -> Mapping[str, Any] | None:
     beside = path.with_name(path.name.removesuffix(".h5").removesuffix(".weights") + ".json")
-    if not beside.is_file():
+    try:
+        with beside.open("rb") as file:
+            config = _parse_config(beside, file.read(MAX_CONFIG_BYTES + 1))
+            return config if "class_name" in config else None
+    except (OSError, ModelFileError):  # none there, or something else: class names, say
         return None
-    with beside.open("rb") as file:
-        return _parse_config(beside, file.read(MAX_CONFIG_BYTES + 1))
 
 
 def _parse_config(path: Path, text: bytes | str) -> Mapping[str, Any]:
@@ -166,15 +167,9 @@ def _member(path: Path, archive: zipfile.ZipFile, name: str, limit: int) -> byte
     member = found[0]
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ModelFileError(f"{path}: {name} is compressed in an unusual way")
-    limit = min(limit, member.compress_size * MAX_RATIO)
-    try:
-        with archive.open(member) as file:
-            content = file.read(limit + 1)
-    except (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, ValueError, EOFError, NotImplementedError) as error:
-        raise ModelFileError(f"{path}: damaged .keras file ({str(error)[:200]!a})") from error
-    if len(content) > limit or len(content) != member.file_size:
-        raise ModelFileError(f"{path}: {name} does not have the size that the zip announces, or one beyond all measure")
-    return content
+    if member.file_size > min(limit, member.compress_size * MAX_RATIO):
+        raise ModelFileError(f"{path}: {name} unpacks to {member.file_size:,} bytes, beyond all measure")
+    return read_member(path, archive, member)
 
 
 def _from_hdf5(path: Path, data: bytes, config: Mapping[str, Any] | None) -> KerasFile:
