@@ -106,7 +106,7 @@ for name in featherlight.__all__:
     result = python(WITHOUT_TRAIN + script)
     assert result.stderr == ""
     missing = dict(line.split(" | ") for line in result.stdout.splitlines())
-    assert set(missing) == {"Run", "create_model", "load_model", "resume", "save_model", "train"}
+    assert set(missing) == {"Run", "create_model", "load_model", "load_weights", "resume", "save_model", "train"}
     assert all(
         text == f'featherlight.{name} needs torch, which is not installed. Run: pip install "featherlight[train]"'
         for name, text in missing.items()

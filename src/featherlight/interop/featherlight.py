@@ -14,6 +14,11 @@ def recognise_shufflenet_v1(names: Collection[str]) -> bool:
     return "stage2.0.squeeze.0.weight" in names
 
 
+def recognise_shufflenet_v2(names: Collection[str]) -> bool:  # noqa: ARG001
+    """Never: the names are torchvision's. Who knows that weights are of a variant of ours says so."""
+    return False
+
+
 def recognise_mobilenet_v1(names: Collection[str]) -> bool:
     """True for our MobileNetV1."""
     return "blocks.0.depthwise.0.weight" in names

@@ -55,6 +55,7 @@ LAYOUTS = (
     Layout("torchvision", "mobilenet_v3", torchvision.recognise_mobilenet_v3, by_names(featherlight.names)),
     Layout("featherlight", "shufflenet_v1", featherlight.recognise_shufflenet_v1, by_names(featherlight.names)),
     Layout("featherlight", "mobilenet_v1", featherlight.recognise_mobilenet_v1, by_names(featherlight.names)),
+    Layout("featherlight", "shufflenet_v2", featherlight.recognise_shufflenet_v2, by_names(featherlight.names)),
     Layout("timm", "mobilenet_v1", timm.recognise, by_names(timm.names)),
     Layout("ascend", "mobilenet_v1", ascend.recognise, by_names(ascend.names)),
     Layout("jaxony", "shufflenet_v1", jaxony.recognise, by_names(jaxony.names)),

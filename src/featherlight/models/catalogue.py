@@ -192,7 +192,6 @@ def _vary(plain: ModelInfo, variant: Variant) -> ModelInfo:
     info = replace(
         plain,
         name=f"{plain.name}.{variant.tag}",
-        description=f"{plain.description}; {variant.differs}",
         source=f"{plain.source}; {variant.source}",
         params=variant.params.get(plain.name, plain.params),
         dropout=plain.dropout if variant.dropout is None else variant.dropout,
@@ -202,7 +201,9 @@ def _vary(plain: ModelInfo, variant: Variant) -> ModelInfo:
         stem=variant.stem,
     )
     same = (info.options, info.stem, info.dropout) == (plain.options, plain.stem, plain.dropout)
-    return replace(info, alias_of=plain.name) if same else info
+    if same:
+        return replace(info, alias_of=plain.name, description=f"alias of {plain.name}: {variant.differs}")
+    return replace(info, description=f"{plain.description}; {variant.differs}")
 
 
 def _suffix(width: float) -> str:

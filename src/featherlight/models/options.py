@@ -1,7 +1,8 @@
 """How published networks of a family differ in what they compute. The defaults are the papers' networks.
 
 A difference that is only an order of channels is no option: it is folded into weights when they are loaded
-(``featherlight.interop``). Which implementation chose what stands in ``variants``. No torch here.
+(``featherlight.interop``). Names in parentheses say who published what; ``variants`` has the whole combinations and
+the sources. No torch here.
 """
 
 from __future__ import annotations
@@ -40,19 +41,20 @@ class ShuffleNetV1Options:
     """Where published ShuffleNetV1s differ in function.
 
     Attributes:
-        shuffle: "inverse" undoes the paper's permutation: reshape to (C/g, g), transpose, flatten.
+        shuffle: "inverse" undoes the paper's permutation: reshape to (C/g, g), transpose, flatten (Megvii, MindSpore,
+            mindcv; needed with 8 groups below width 2 only, elsewhere it is an order of channels).
         middle: channels between the 1x1 convolutions of a stride-2 unit: a quarter of the unit's "output", or of what
-            its "branch" adds to the shortcut. Stride-1 units have a quarter of the output.
-        depthwise_activation: ReLU after the depthwise convolution, too.
-        conv_bias: convolutions have a bias.
-        stem_kernel: side of the first convolution, 3 or 1; 1 goes unpadded.
-        stem_norm: norm and ReLU after the first convolution; without them it has a bias.
-        pool_padding: of the poolings, see :class:`ConvStyle`. "same" leaves the padding out of an average's divisor,
-            "symmetric" counts its zeros.
-        stage4: channels after stage 4 where they are not the paper's.
-        classifier_bias: the classifier has a bias.
+            its "branch" adds to the shortcut (kuangliu). Stride-1 units have a quarter of the output.
+        depthwise_activation: ReLU after the depthwise convolution, too (kuangliu).
+        conv_bias: convolutions have a bias (jaxony).
+        stem_kernel: side of the first convolution, 3 or 1 (kuangliu); 1 goes unpadded.
+        stem_norm: norm and ReLU after the first convolution; without them (jaxony) it has a bias.
+        pool_padding: of the poolings, see :class:`ConvStyle`. "same" (MindSpore, mindcv) leaves the padding out of an
+            average's divisor, "symmetric" counts its zeros.
+        stage4: channels after stage 4 where they are not the paper's (jaxony's 567 with one group).
+        classifier_bias: the classifier has a bias; not with Megvii and mindcv.
         norm_eps: added to the variance in batch normalisation.
-        output: what the network returns.
+        output: what the network returns (log_softmax in jaxony's repository).
 
     Raises:
         UsageError: a value that does not exist.
@@ -84,17 +86,20 @@ class ShuffleNetV2Options:
     """Where published ShuffleNetV2s differ in function.
 
     Attributes:
-        shuffle: "inverse" sends even channels past the next unit and odd ones through it, in this order.
-        shortcut: channels that the shortcut of a stride-2 unit makes: "half" of the output, or as many as its "input".
-        middle: channels between the 1x1 convolutions of a stride-2 unit: half of the "output", or of the "input".
-        stem_norm: norm and ReLU after the first convolution; without them it has a bias.
+        shuffle: "inverse" sends even channels past the next unit and odd ones through it, in this order (Megvii;
+            needed from width 1 on, at 0.5 it is an order of channels).
+        shortcut: channels that the shortcut of a stride-2 unit makes: "half" of the output, or as many as its "input"
+            (Megvii, the Keras article, pytorchcv's ShuffleNetV2b). They differ in the first such unit.
+        middle: channels between the 1x1 convolutions of a stride-2 unit: half of the "output", or of the "input"
+            (Keras article).
+        stem_norm: norm and ReLU after the first convolution; without them (Keras article) it has a bias.
         last_norm: the same for the last convolution.
-        last_channels: of the last convolution where they are not the paper's.
-        padding: of convolutions with stride 2, see :class:`ConvStyle`.
-        pool_padding: of the pooling in the stem. "ceil" pads nothing but lets the last window reach over the edge,
-            which is "same" for even sizes; odd ones lose nothing and gain nothing.
-        classifier_bias: the classifier has a bias.
-        norm_eps: added to the variance in batch normalisation.
+        last_channels: of the last convolution where they are not the paper's (pytorchcv's 1553 and 2153).
+        padding: of convolutions with stride 2, see :class:`ConvStyle` ("same": Keras article).
+        pool_padding: of the pooling in the stem. "ceil" (pytorchcv) pads nothing but lets the last window reach over
+            the edge; for even sizes that is "same".
+        classifier_bias: the classifier has a bias; not with Megvii.
+        norm_eps: added to the variance in batch normalisation (0.001 in the Keras article).
         output: what the network returns.
 
     Raises:
@@ -127,10 +132,11 @@ class MobileNetV1Options:
     """Where published MobileNetV1s differ in function.
 
     Attributes:
-        activation: after every norm. The paper says ReLU, its authors' code uses ReLU6.
-        padding: of convolutions with stride 2, see :class:`ConvStyle`.
-        norm_eps: added to the variance in batch normalisation.
-        output: what the network returns.
+        activation: after every norm. The paper says ReLU (so pytorchcv, mindcv, kuangliu), its authors' code uses ReLU6
+            (so timm, the Ascend course).
+        padding: of convolutions with stride 2, see :class:`ConvStyle` ("same" in the authors' code).
+        norm_eps: added to the variance in batch normalisation (0.001 in the authors' code).
+        output: what the network returns ("softmax" in the Ascend course).
 
     Raises:
         UsageError: a value that does not exist.
