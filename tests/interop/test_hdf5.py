@@ -9,7 +9,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from featherlight.errors import MissingExtraError, ModelFileError
@@ -140,6 +140,7 @@ def test_what_is_no_hdf5_is_refused(data: bytes) -> None:
         read(data)
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_any_damage_is_read_or_refused(data: st.DataObject) -> None:
     content = bytearray(file_with(lambda file: file.create_dataset("a/w", data=WEIGHT, compression="gzip")))

@@ -10,7 +10,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from featherlight.errors import ModelFileError
@@ -119,6 +119,7 @@ def test_other_json_beside_a_file_is_no_configuration(tmp_path: Path, text: str)
     assert (found.config, found.named) == (None, True)
 
 
+@settings(deadline=None, max_examples=50)
 @given(data=st.data())
 def test_damaged_zip_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     members = [("config.json", CONFIG), ("model.weights.h5", WEIGHTS)]

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from featherlight.interop.keras_graph import construction_order, read_graph
@@ -103,6 +103,7 @@ json_values = st.recursive(
 )
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.dictionaries(st.sampled_from(["name", "class_name", "config", "inbound_nodes"]), json_values)))
 def test_any_configuration_gives_an_order_or_a_reason(layers: list[dict[str, Any]]) -> None:
     try:
@@ -112,6 +113,7 @@ def test_any_configuration_gives_an_order_or_a_reason(layers: list[dict[str, Any
         assert str(error)  # noqa: PT017
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.integers(1, 30), st.randoms())
 def test_inputs_come_before_what_uses_them(count: int, random: Any) -> None:
     layers = [layer("0", "InputLayer")]

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from checkpoint_writer import array_value, checkpoint, content, number, tensor, value, varint, with_crc
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -27,6 +27,7 @@ def complaint(data: bytes) -> str:
     return str(caught.value)
 
 
+@settings(deadline=None)
 @given(st.dictionaries(names, arrays, min_size=1, max_size=4), st.booleans(), st.booleans())
 def test_what_is_written_is_read(content: dict[str, np.ndarray], packed: bool, crc: bool) -> None:
     data = b"".join(array_value(tag, array, packed=packed) for tag, array in content.items())
@@ -37,12 +38,14 @@ def test_what_is_written_is_read(content: dict[str, np.ndarray], packed: bool, c
         np.testing.assert_array_equal(read[tag], array)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     with contextlib.suppress(ValueError):
         parse_mindspore(data)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10_000), st.integers(0, 255))
 def test_any_changed_byte_is_read_or_refused(place: int, byte: int) -> None:
     data = bytearray(checkpoint({"a.weight": WEIGHT, "b.gamma": WEIGHT[0]}))
@@ -54,6 +57,7 @@ def test_any_changed_byte_is_read_or_refused(place: int, byte: int) -> None:
     assert sum(array.nbytes for array in read.values()) <= len(data)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 10_000))
 def test_shortened_file_is_refused_or_loses_whole_values(removed: int) -> None:
     first = array_value("a.weight", WEIGHT)
