@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pickle
+import re
+from pathlib import Path
 
 import pytest
 
@@ -31,7 +33,9 @@ def test_missing_module_is_explained_by_the_extra_that_brings_it(module: str) ->
     error = explain_missing(ModuleNotFoundError(f"No module named '{module}.nn'", name=f"{module}.nn"), "training")
     assert isinstance(error, MissingExtraError)
     assert str(error).startswith(f"training needs {module}, which is not installed.")
-    assert 'pip install "featherlight[train]"' in str(error)
+    assert f'pip install "featherlight[{EXTRA_OF_MODULE[module]}]"' in str(error)
+    declared = Path(__file__).parents[1].joinpath("pyproject.toml").read_text(encoding="utf-8")
+    assert re.search(rf"^{EXTRA_OF_MODULE[module]} = \[", declared, re.MULTILINE)
 
 
 @pytest.mark.parametrize("name", ["numpy.nothing", None])
