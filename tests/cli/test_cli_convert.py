@@ -10,6 +10,8 @@ import torch
 import torchvision
 from PIL import Image
 
+from featherlight.interop.layouts import layout_names
+
 Cli = Callable[..., Any]
 
 
@@ -74,3 +76,8 @@ def test_what_cannot_be_converted_is_said_in_two_lines(
     assert message in answer.err
     assert len(answer.err.splitlines()) <= 2
     assert not out.exists()
+
+
+def test_help_names_every_layout(cli: Cli) -> None:
+    text = cli("convert", "--help").out.replace(",", " ").split()
+    assert set(layout_names()) <= set(text)

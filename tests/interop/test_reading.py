@@ -110,6 +110,19 @@ def test_file_without_named_tensors_is_refused(tmp_path: Path, content: Any) -> 
     assert complaint(saved(tmp_path / "w.pth", content)) == message
 
 
+def test_checkpoint_that_contains_itself_is_refused(tmp_path: Path) -> None:
+    endless: dict[str, Any] = {}
+    endless["state_dict"] = endless
+    complaint(saved(tmp_path / "w.pth", endless))
+
+
+def test_pickle_that_the_safe_reader_does_not_know_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    path = saved(tmp_path / "w.pth", STATE, pickle_protocol=4, _use_new_zipfile_serialization=False)
+    assert complaint(path).endswith(
+        "write the weights alone where it came from: torch.save(model.state_dict(), 'weights.pth')"
+    )
+
+
 def test_too_many_tensors_are_refused(tmp_path: Path) -> None:
     many = {f"t{k}": torch.zeros(()) for k in range(10_001)}
     assert complaint(saved(tmp_path / "w.pth", many, _use_new_zipfile_serialization=False)).startswith("10,001 tensors")

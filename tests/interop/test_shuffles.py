@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Hashable
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -12,6 +15,7 @@ from torch import Tensor
 
 from featherlight.interop.permutations import OrderError
 from featherlight.interop.shuffles import (
+    Shuffle,
     inverse_shuffle,
     no_shuffle,
     paper_shuffle,
@@ -116,6 +120,66 @@ def test_the_inverse_shuffle_is_an_option_only_where_no_order_does(tag: str) -> 
             inverts_by_order(model.stage2[0].groups, middle // model.stage2[0].groups) for middle in middles
         )
         assert (model_info(name).options.shuffle == "inverse") == needed
+
+
+def fingerprint(groups: int, channels: tuple[int, ...], shuffle: Shuffle, rounds: int) -> list[Counter[int]]:
+    """Of the network of channels and groups that a ShuffleNetV1 is, whatever the order of channels.
+
+    Colour refinement (Weisfeiler and Leman 1968): whatever starts with the same role and has neighbours of the same
+    colours gets the same colour, round after round. Networks that differ in order only have equal counts of colours.
+    """
+    roles: list[Hashable] = []
+    neighbours: list[set[int]] = []
+
+    def add(count: int, role: Hashable) -> list[int]:
+        roles.extend([role] * count)
+        neighbours.extend(set() for _ in range(count))
+        return list(range(len(roles) - count, len(roles)))
+
+    def share(members: list[int], parts: list[int]) -> None:
+        for place, member in enumerate(members):
+            part = parts[place * len(parts) // len(members)]
+            neighbours[part].add(member)
+            neighbours[member].add(part)
+
+    before = add(channels[0], "stem")
+    for stage, (after, repeats) in enumerate(zip(channels[1:], (4, 8, 4), strict=True)):
+        whole = add(len(before), ("pool", stage)) + add(after - len(before), ("branch", stage))
+        share(before, whole[: len(before)])
+        for unit in range(repeats):
+            middle = add(after // 4, ("middle", stage, unit))
+            squeeze = add(1 if stage == unit == 0 else groups, ("squeeze", stage, unit))
+            expand = add(groups, ("expand", stage, unit))
+            share(whole if unit else before, squeeze)
+            share(middle, squeeze)
+            share([middle[place] for place in shuffle(after // 4, groups).tolist()], expand)
+            share(whole if unit else whole[len(before) :], expand)
+        before = whole
+    colours = [hash(role) for role in roles]
+    counts = []
+    for _ in range(rounds):
+        colours = [
+            hash((colour, *sorted(colours[n] for n in near))) for colour, near in zip(colours, neighbours, strict=True)
+        ]
+        counts.append(Counter(colours))
+    return counts
+
+
+@pytest.mark.parametrize(
+    ("groups", "channels", "same"),
+    [
+        (8, (16, 192, 384, 768), False),
+        (8, (24, 384, 768, 1536), False),
+        pytest.param(8, (24, 576, 1152, 2304), False, marks=pytest.mark.slow),
+        pytest.param(8, (48, 768, 1536, 3072), True, marks=pytest.mark.slow),
+        (3, (12, 120, 240, 480), True),
+    ],
+)
+def test_where_the_inverse_shuffle_is_an_option_no_order_of_any_channels_would_do(
+    groups: int, channels: tuple[int, ...], same: bool
+) -> None:
+    paper, inverse = (fingerprint(groups, channels, shuffle, 8) for shuffle in (paper_shuffle, inverse_shuffle))
+    assert (paper == inverse) == same
 
 
 def their_logits_v2(model: ShuffleNetV2, x: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from featherlight.model_file import MAX_TENSORS, read_shapes
 MAX_FILE_BYTES = 2**30  # the largest network here has 26 MB of weights; optimisers keep two or three copies
 _NESTED = ("state_dict", "model_state_dict", "model", "net")  # where training scripts put the weights
 _PREFIXES = ("module.", "_orig_mod.")  # of DataParallel and torch.compile
+_MAX_NESTING = 3
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,11 @@ def read_weights(path: str | Path) -> Weights:
     size = file.stat().st_size
     if size > MAX_FILE_BYTES:
         raise ModelFileError(f"{file}: {size:,} bytes; at most {MAX_FILE_BYTES:,} are read")
-    with file.open("rb") as stream:
-        start = stream.read(16)
+    try:
+        with file.open("rb") as stream:
+            start = stream.read(16)
+    except OSError as error:
+        raise ModelFileError(f"{file}: cannot be read ({error.strerror or error})") from error
     for reader in READERS:
         if reader.recognise(file, start):
             return reader.read(file)
@@ -75,7 +80,7 @@ def _read_safetensors(path: Path) -> Weights:
 
 
 def _is_torch(path: Path, start: bytes) -> bool:  # noqa: ARG001
-    return start.startswith((b"PK\x03\x04", b"\x80\x02"))
+    return start.startswith((b"PK\x03\x04", b"\x80"))  # a zip, or a bare pickle as before version 1.6
 
 
 def _read_torch(path: Path) -> Weights:
@@ -97,7 +102,9 @@ def _unzipped(path: Path, file: BinaryIO) -> BinaryIO:
 
 def _load_pickle(path: Path, file: BinaryIO) -> object:
     try:
-        return torch.load(file, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickle protocols; what cannot be read is an error anyway
+            return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ModelFileError(
             f"{path}: holds more than weights, or is damaged, so it is not loaded. If you trust it, write the weights "
@@ -109,21 +116,25 @@ def _load_pickle(path: Path, file: BinaryIO) -> object:
 
 def _find_state_dict(path: Path, found: object) -> dict[str, Tensor]:
     """The weights of a network, which training scripts like to put into a dictionary of everything."""
-    if isinstance(found, Mapping):
-        for name in _NESTED:
-            if isinstance(found.get(name), Mapping):
-                return _find_state_dict(path, found[name])
-        if found and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in found.items()):
-            if len(found) > MAX_TENSORS:
-                raise ModelFileError(f"{path}: {len(found):,} tensors; at most {MAX_TENSORS:,} are accepted")
-            return dict(found)
-    raise ModelFileError(f"{path}: no weights of a network in it (a dictionary from names to tensors is expected)")
+    for _ in range(_MAX_NESTING):
+        inner = [found[name] for name in _NESTED if isinstance(found, Mapping) and isinstance(found.get(name), Mapping)]
+        found = inner[0] if inner else found
+    if not isinstance(found, Mapping) or not found or not all(map(_is_named_tensor, found.items())):
+        raise ModelFileError(f"{path}: no weights of a network in it (a dictionary from names to tensors is expected)")
+    if len(found) > MAX_TENSORS:
+        raise ModelFileError(f"{path}: {len(found):,} tensors; at most {MAX_TENSORS:,} are accepted")
+    return dict(found)
+
+
+def _is_named_tensor(item: tuple[object, object]) -> bool:
+    return isinstance(item[0], str) and isinstance(item[1], Tensor)
 
 
 def _strip_prefixes(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    for prefix in _PREFIXES:
-        if tensors and all(name.startswith(prefix) for name in tensors):
-            return _strip_prefixes({name.removeprefix(prefix): tensor for name, tensor in tensors.items()})
+    for _ in range(_MAX_NESTING):
+        for prefix in _PREFIXES:
+            if tensors and all(name.startswith(prefix) for name in tensors):
+                tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
     return tensors
 
 

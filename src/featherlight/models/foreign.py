@@ -145,7 +145,7 @@ def _check(origin: str, expected: Mapping[str, Tensor], state: Mapping[str, Tens
     fitting = {name: state[name] for name in expected if name in state}
     problems = {
         "missing": [name for name in expected if name not in state],
-        "left over": list(weights),
+        "left over": [*weights, *(name for name in state if name not in expected)],
         "of another shape": [
             f"{name} {tuple(tensor.shape)} for {tuple(expected[name].shape)}"
             for name, tensor in fitting.items()

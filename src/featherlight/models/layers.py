@@ -10,8 +10,6 @@ from torch import Tensor, nn
 from featherlight.models.options import ConvStyle, Output, Padding, PoolPadding, Shuffle
 
 Stem = Literal["imagenet", "cifar"]
-
-
 _PLAIN = ConvStyle()
 
 
@@ -30,10 +28,10 @@ def conv_norm(
     Padding keeps the size at stride 1. A list, so that a caller can join several into one flat Sequential.
     ``norm=False`` leaves norm and activation out; then the convolution has a bias.
     """
+    is_same = style.padding == "same" and (kernel_size, stride) == (3, 2)
+    make, padding = (SameConv2d, 0) if is_same else (nn.Conv2d, kernel_size // 2)
     bias = style.bias or not norm
-    convolution = nn.Conv2d(in_channels, out_channels, kernel_size, stride, kernel_size // 2, groups=groups, bias=bias)
-    if style.padding == "same" and (kernel_size, stride) == (3, 2):
-        convolution = SameConv2d(in_channels, out_channels, kernel_size, stride, groups=groups, bias=bias)
+    convolution = make(in_channels, out_channels, kernel_size, stride, padding, groups=groups, bias=bias)
     if not norm:
         return [convolution]
     layers: list[nn.Module] = [convolution, nn.BatchNorm2d(out_channels, eps=style.norm_eps)]

@@ -38,7 +38,8 @@ def create_model(
 ) -> nn.Module:
     """Builds the network ``name`` with fresh weights, ready to train.
 
-    It takes float images (N, in_channels, H, W) of any size from 16 px and gives logits (N, num_classes).
+    It takes float images (N, in_channels, H, W) of any size from 16 px and gives logits (N, num_classes); variants and
+    options may say otherwise (``mobilenet_v1_x1_0.ascend`` gives softmax).
     Its attribute ``featherlight_arguments`` holds what builds the same network again.
 
     Args:

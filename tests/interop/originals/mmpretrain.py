@@ -94,11 +94,11 @@ class ImageClassifier(nn.Module):
         return self.head.fc(self.backbone(x).mean((2, 3)))
 
 
-def shufflenet_v1(groups: int, widen_factor: float, num_classes: int = 1000) -> ImageClassifier:
-    stem = before = int(24 * widen_factor)
+def shufflenet_v1(groups: int, width_mult: float, num_classes: int = 1000) -> ImageClassifier:
+    stem = before = int(24 * width_mult)
     blocks: list[list[nn.Module]] = []
     for stage, (channels, repeats) in enumerate(zip(V1_CHANNELS[groups], (4, 8, 4), strict=True)):
-        after = int(channels * widen_factor + 4) // 8 * 8
+        after = int(channels * width_mult + 4) // 8 * 8
         blocks.append([])
         for i in range(repeats):
             blocks[-1].append(ShuffleUnit(before, after, groups, stage == 0 and i == 0, 1 if i else 2))
