@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pickle
+import re
+from pathlib import Path
 
 import pytest
 
@@ -33,6 +35,8 @@ def test_missing_module_is_explained_by_the_extra_that_brings_it(module: str) ->
     assert isinstance(error, MissingExtraError)
     assert str(error).startswith(f"training needs {module}, which is not installed.")
     assert f'pip install "featherlight[{EXTRA_OF_MODULE[module]}]"' in str(error)
+    declared = Path(__file__).parents[1].joinpath("pyproject.toml").read_text(encoding="utf-8")
+    assert re.search(rf"^{EXTRA_OF_MODULE[module]} = \[", declared, re.MULTILINE)
 
 
 @pytest.mark.parametrize("name", ["numpy.nothing", None])

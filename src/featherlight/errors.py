@@ -66,6 +66,7 @@ class MissingExtraError(FeatherlightError):
 
 
 EXTRA_OF_MODULE = {
+    "h5py": "convert",
     "matplotlib": "train",
     "pyarrow": "data",
     "sklearn": "train",

@@ -178,8 +178,11 @@ def test_shuffle_units_can_be_exported_for_any_batch() -> None:
         ({"dropout": -0.1}, "dropout is -0.1"),
         ({"dropout": float("nan")}, "dropout is nan"),
         ({"stem": "tiny"}, "stem 'tiny' does not exist; choose one of imagenet, cifar"),
-        ({"pretrained": True}, "no pretrained weights are available yet"),
-        ({"pretrained": "imagenet"}, "pretrained='imagenet'"),
+        (
+            {"pretrained": "imagenet"},
+            "no ImageNet weights called 'imagenet' .*; there are: torchvision",
+        ),
+        ({"pretrained": True, "in_channels": 4}, "fit networks for 3 channels or 1, not 4"),
         ({"name": "shufflenet_v2_x0_4"}, "did you mean shufflenet_v2_x0_5"),
         ({"options": {"width": 2}}, "there is no option 'width'"),
         ({"options": {"shuffle": "x"}}, "option shuffle is 'x'; give paper or inverse"),

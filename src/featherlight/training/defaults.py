@@ -11,6 +11,7 @@ from featherlight.models.catalogue import model_info
 from featherlight.training.recipe import DEFAULT_MODEL, Recipe, read_field
 
 CIFAR_STEM_UP_TO = 64  # pixels; above, the published stem's early shrinking pays
+TRANSFER_FROM = 96  # pixels; what networks learnt on 224 px ImageNet carries over to images of this size and more
 
 IMAGES_TO_SEE = 40_000
 STEPS_WANTED = 40
@@ -56,6 +57,7 @@ def default_recipe(facts: DataFacts, settings: Mapping[str, Any]) -> Recipe:
         "dropout": info.dropout,
         "input_size": size,
         "stem": info.stem or ("cifar" if small else "imagenet"),
+        "pretrained": "auto" if size >= TRANSFER_FROM else "none",
         "crop_fraction": 1.0 if small else 0.875,
         "batch_size": batch_size,
         "learning_rate": 2e-3 if adamw else _default_rate(batch_size),
