@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import time
 import urllib.request
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPMessage, HTTPResponse
 from pathlib import Path
@@ -38,6 +40,7 @@ class _Order:
     verify: Verify | None
     max_bytes: int
     timeout_s: float
+    quiet: bool
 
     @property
     def part(self) -> Path:
@@ -53,6 +56,7 @@ def fetch(
     verify: Verify | None = None,
     max_bytes: int = 2**30,
     timeout_s: float = 30.0,
+    quiet: bool = False,
 ) -> Path:
     """Downloads ``url`` to ``target``, unless it is there already and right.
 
@@ -66,6 +70,7 @@ def fetch(
         verify: looks at the file before it becomes ``target``; returns what is wrong with it, or None.
         max_bytes: more are not accepted.
         timeout_s: how long the server may be silent.
+        quiet: show neither the URL nor a bar, for many small files.
 
     Returns:
         ``target``.
@@ -73,12 +78,14 @@ def fetch(
     Raises:
         DownloadError: no network, an error of the server, broken off, too large, or other content; the message names
             the URL and where the file was to go.
-        UsageError: no http or https address.
+        UsageError: no http or https address, or a checksum of fewer digits.
     """
-    if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
-        raise UsageError(f"{url!a} is no http or https address")
+    if not _is_http(url):
+        raise UsageError(f"{url[:200]!a} is no http or https address")
+    if sha256 and not re.fullmatch("[0-9a-fA-F]{8,64}", sha256):
+        raise UsageError(f"{sha256[:80]!a} is no SHA-256; give 8 to 64 hexadecimal digits")
     checks = [check for check in (sha256 and _sha256_check(sha256), verify) if check]
-    order = _Order(url, target, _all_of(checks) if checks else None, max_bytes, timeout_s)
+    order = _Order(url, target, _all_of(checks) if checks else None, max_bytes, timeout_s, quiet)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(target.with_name(f"{target.name}.lock")):
@@ -87,6 +94,14 @@ def fetch(
     except OSError as error:  # the network's own are caught where they arise
         raise DownloadError(f"cannot write {target}: {error.strerror or error}") from error
     return target
+
+
+def _is_http(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:  # brackets that do not match
+        return False
 
 
 def _all_of(checks: list[Verify]) -> Verify:
@@ -134,8 +149,9 @@ def _download(order: _Order) -> None:
 
 
 def _receive_all(order: _Order) -> None:
-    note(f"downloading {order.url}")
-    with bar("downloading") as shown:
+    if not order.quiet:
+        note(f"downloading {order.url}")
+    with nullcontext(Bar(None, None)) if order.quiet else bar("downloading") as shown:
         for attempt in range(1, ATTEMPTS + 1):
             before = _size(order.part)
             try:
