@@ -207,11 +207,6 @@ def test_checksum_that_is_none_is_refused(tmp_path: Path, sha256: str) -> None:
         fetch("http://127.0.0.1:9/a.bin", tmp_path / "a.bin", sha256=sha256)
 
 
-def test_quiet_download_says_nothing(server: FileServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    fetch(f"{server.url}/a.bin", tmp_path / "a.bin", quiet=True)
-    assert capsys.readouterr() == ("", "")
-
-
 def test_folder_that_cannot_be_written_is_told(server: FileServer, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(DownloadError, match="cannot write"):

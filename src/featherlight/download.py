@@ -8,7 +8,6 @@ import re
 import time
 import urllib.request
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPMessage, HTTPResponse
 from pathlib import Path
@@ -40,7 +39,6 @@ class _Order:
     verify: Verify | None
     max_bytes: int
     timeout_s: float
-    quiet: bool
 
     @property
     def part(self) -> Path:
@@ -56,7 +54,6 @@ def fetch(
     verify: Verify | None = None,
     max_bytes: int = 2**30,
     timeout_s: float = 30.0,
-    quiet: bool = False,
 ) -> Path:
     """Downloads ``url`` to ``target``, unless it is there already and right.
 
@@ -70,7 +67,6 @@ def fetch(
         verify: looks at the file before it becomes ``target``; returns what is wrong with it, or None.
         max_bytes: more are not accepted.
         timeout_s: how long the server may be silent.
-        quiet: show neither the URL nor a bar, for many small files.
 
     Returns:
         ``target``.
@@ -85,7 +81,7 @@ def fetch(
     if sha256 and not re.fullmatch("[0-9a-fA-F]{8,64}", sha256):
         raise UsageError(f"{sha256[:80]!a} is no SHA-256; give 8 to 64 hexadecimal digits")
     checks = [check for check in (sha256 and _sha256_check(sha256), verify) if check]
-    order = _Order(url, target, _all_of(checks) if checks else None, max_bytes, timeout_s, quiet)
+    order = _Order(url, target, _all_of(checks) if checks else None, max_bytes, timeout_s)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(target.with_name(f"{target.name}.lock")):
@@ -149,9 +145,8 @@ def _download(order: _Order) -> None:
 
 
 def _receive_all(order: _Order) -> None:
-    if not order.quiet:
-        note(f"downloading {order.url}")
-    with nullcontext(Bar(None, None)) if order.quiet else bar("downloading") as shown:
+    note(f"downloading {order.url}")
+    with bar("downloading") as shown:
         for attempt in range(1, ATTEMPTS + 1):
             before = _size(order.part)
             try:
