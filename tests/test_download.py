@@ -195,10 +195,16 @@ def test_redirections_in_a_circle_end(server: FileServer, tmp_path: Path) -> Non
         fetch(f"{server.url}/b.bin", tmp_path / "a.bin")
 
 
-@pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://example.org/a", "a.bin", "https://", ""])
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://example.org/a", "a.bin", "https://", "http://[::1", ""])
 def test_address_that_is_not_http_is_refused(tmp_path: Path, url: str) -> None:
     with pytest.raises(UsageError, match="no http or https address"):
         fetch(url, tmp_path / "a.bin")
+
+
+@pytest.mark.parametrize("sha256", ["abc", "x" * 64, SHA + "0"])
+def test_checksum_that_is_none_is_refused(tmp_path: Path, sha256: str) -> None:
+    with pytest.raises(UsageError, match="no SHA-256"):
+        fetch("http://127.0.0.1:9/a.bin", tmp_path / "a.bin", sha256=sha256)
 
 
 def test_folder_that_cannot_be_written_is_told(server: FileServer, tmp_path: Path) -> None:

@@ -19,9 +19,9 @@ Examples:
 \b
 The layout (whose names the weights have) is recognised; --from tells it where
 names do not: torchvision, timm, ascend, jaxony, megvii, mmpretrain, kuangliu,
-pytorchcv, pytorchcv_b, or featherlight for a state dict of ours. A network that
-computes something else than its family's own has a tag:
-`featherlight models "*.*"` lists them.
+pytorchcv, pytorchcv_b, keras, mindspore, mindcv, or featherlight for a state
+dict of ours. A network that computes something else than its family's own has a
+tag: `featherlight models "*.*"` lists them.
 
 FILE of class names: a name a line, or JSON as imagenet_class_index.json.
 """
