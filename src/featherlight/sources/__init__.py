@@ -12,16 +12,10 @@ from featherlight.errors import DataError, UsageError
 from featherlight.sources.base import Reader, RGBImage, Source, Split, SplitName
 from featherlight.sources.cifar import ARCHIVES, open_cifar_archive, open_cifar_folder, open_known
 from featherlight.sources.digits import open_digits
-from featherlight.sources.folder import (
-    has_class_folders,
-    is_image_name,
-    list_images,
-    open_folder,
-    open_folder_as_it_is,
-)
+from featherlight.sources.folder import is_image_name, list_images, open_folder, open_folder_as_it_is
 from featherlight.sources.manifest import (
-    find_lists,
-    find_tables,
+    find_manifests,
+    find_table,
     is_manifest_name,
     open_folder_of_lists,
     open_manifest,
@@ -85,9 +79,15 @@ def _open_folder(path: Path, *, strict: bool, as_it_is: bool, group_by: str | No
     source = open_other_folder(path, strict=strict, as_it_is=as_it_is, group_by=group_by)
     if source is not None:
         return source
-    if as_it_is:
-        return open_folder_as_it_is(path)
-    return open_folder(path, strict=strict, group_by=group_by)
+    try:
+        if as_it_is:
+            return open_folder_as_it_is(path)
+        return open_folder(path, strict=strict, group_by=group_by)
+    except DataError as error:
+        table = find_table(path)
+        if table is None:
+            raise
+        raise DataError(f"{error}; or give the manifest that lies in it: {table}") from error
 
 
 def open_other_folder(path: Path, *, strict: bool, as_it_is: bool, group_by: str | None) -> Source | None:
@@ -99,7 +99,7 @@ def open_other_folder(path: Path, *, strict: bool, as_it_is: bool, group_by: str
     cifar = open_cifar_folder(path)
     if cifar is not None:
         return _without_groups(cifar, group_by)
-    manifests = find_lists(path) or ({} if has_class_folders(path) else find_tables(path))
+    manifests = find_manifests(path)
     if manifests:
         return open_folder_of_lists(path, manifests, strict=strict, as_it_is=as_it_is, group_by=group_by)
     return None
