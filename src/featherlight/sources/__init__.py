@@ -10,9 +10,13 @@ from pathlib import Path
 
 from featherlight.errors import DataError, UsageError
 from featherlight.sources.base import Reader, RGBImage, Source, Split, SplitName
+from featherlight.sources.choice import split_choice
 from featherlight.sources.cifar import ARCHIVES, open_cifar_archive, open_cifar_folder, open_known
 from featherlight.sources.digits import open_digits
 from featherlight.sources.folder import is_image_name, list_images, open_folder, open_folder_as_it_is
+from featherlight.sources.hugging_face import open_hugging_face
+from featherlight.sources.kinds import kind_of_data
+from featherlight.sources.webdataset import open_webdataset
 
 __all__ = ["KNOWN_NAMES", "RGBImage", "Reader", "Source", "Split", "SplitName", "open_images", "open_source"]
 
@@ -40,7 +44,13 @@ def open_source(
         DataError: neither a path nor a known name, or what is there cannot be used; the message says why.
         MissingExtraError: a known name needs a package that is not installed.
     """
-    path = os.path.expanduser(data)
+    path, choice = split_choice(os.path.expanduser(data))
+    kind = kind_of_data(path)
+    if kind is not None:
+        opener = open_webdataset if kind == "shards" else open_hugging_face
+        return opener(path, choice, strict=strict, as_it_is=as_it_is, group_by=group_by)
+    if str(choice):
+        raise UsageError(f"{data}: only of WebDataset shards and Hugging Face data sets can be chosen what to use")
     if os.path.isdir(path):
         cifar = open_cifar_folder(Path(path))
         if cifar is None and as_it_is:

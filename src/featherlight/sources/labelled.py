@@ -1,0 +1,168 @@
+"""Images that come with the names of their splits and labels: one list of classes for all, what is missing is cut."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featherlight.console import note
+from featherlight.errors import DataError
+from featherlight.sources.base import Reader, Source, Split, SplitName, Unreadable, take
+from featherlight.sources.fingerprint import fingerprint
+from featherlight.sources.splitting import cut_splits
+
+_SPLITS: dict[str, SplitName] = {
+    "train": "train", "training": "train",
+    "val": "val", "valid": "val", "validation": "val", "dev": "val",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+_ORDER: tuple[SplitName, ...] = ("train", "val", "test")
+WHOLE: dict[SplitName, float] = {"train": 0.8, "val": 0.1, "test": 0.1}
+TRAIN_ONLY: dict[SplitName, float] = {"train": 0.9, "val": 0.1}
+
+
+@dataclass(frozen=True)
+class Part:
+    """Images of one split as they were found; the columns are those of :class:`Split`.
+
+    Attributes:
+        labels: a text an image, also where it is a number; None: there is none.
+    """
+
+    paths: tuple[str, ...]
+    labels: Sequence[str | None]
+    read: Reader
+    groups: tuple[str, ...] | None = None
+    shards: NDArray[np.int64] | None = None
+    bring: Callable[[int], object] | None = None
+
+
+def split_in_name(name: str) -> SplitName | None:
+    """The split that a name tells: ``imagenet-train-0000.tar`` -> ``train``; None if it tells none, or several."""
+    found = {_SPLITS[word] for word in re.split(r"[^a-z]+", name.lower()) if word in _SPLITS}
+    return found.pop() if len(found) == 1 else None
+
+
+def labelled_source(
+    name: str,
+    parts: Mapping[SplitName | None, Part],
+    names: Sequence[str] | None,
+    *,
+    unreadable: Sequence[Unreadable] = (),
+    strict: bool = False,
+    as_it_is: bool = False,
+) -> Source:
+    """Makes a source of what was found.
+
+    Args:
+        name: what the user typed, absolute if a path.
+        parts: images by split; those of None belong to no split yet.
+        names: of the classes, in order; labels that are numbers count into it. None: the labels are the names.
+        unreadable: what could not be read so far, as (path, reason).
+        strict: raise at the first image that cannot be read while splitting.
+        as_it_is: nothing is cut, few images and a single class will do: the source is to be measured on.
+
+    Raises:
+        DataError: no images or labels, one class, classes that train does not have, no train, too few images to split.
+    """
+    found = {label for part in parts.values() for label in part.labels if label is not None}
+    class_of = _class_of_label(name, found, names)
+    classes = _order_classes(set(class_of.values()), names)
+    place = {class_name: index for index, class_name in enumerate(classes)}
+    number = {label: place[class_name] for label, class_name in class_of.items()}
+    splits, unlabelled = _number(name, parts, number, as_it_is=as_it_is)
+    left_out = [*unreadable, *unlabelled]
+    fractions = {} if as_it_is else _missing_fractions(parts, splits)
+    if not as_it_is:
+        _check(name, classes, splits, names)
+    if fractions:
+        cut, damaged = cut_splits(name, classes, splits["train"], fractions, strict=strict)
+        splits, left_out = {**splits, **cut}, [*left_out, *damaged]
+    splits = {split: splits[split] for split in _ORDER if split in splits}
+    print_of = fingerprint(classes, splits, name)
+    return Source(name, classes, splits, print_of, unreadable=tuple(left_out), own_splits=tuple(fractions))
+
+
+def _class_of_label(name: str, found: set[str], names: Sequence[str] | None) -> dict[str | None, str]:
+    """Label -> name of its class. Where all are numbers and there are names, they count into these."""
+    if names is None:
+        return {label: label for label in found}
+    if len(set(names)) < len(names):
+        raise DataError(f"{name}: two of its {len(names):,} class names are the same")
+    known = {class_name: class_name for class_name in names}
+    if all(label.isdecimal() for label in found):
+        known = {label: names[int(label)] for label in found if int(label) < len(names)}
+    strange = sorted(found - known.keys())
+    if strange:
+        raise DataError(f"{name}: the label '{strange[0][:100]}' is none of its {len(names):,} class names")
+    return {label: known[label] for label in found}
+
+
+def _order_classes(found: set[str], names: Sequence[str] | None) -> tuple[str, ...]:
+    if names is not None:
+        return tuple(name for name in names if name in found)
+    return tuple(sorted(found, key=int if all(text.isdecimal() for text in found) else str))
+
+
+def _number(
+    name: str,
+    parts: Mapping[SplitName | None, Part],
+    number: Mapping[str | None, int],
+    *,
+    as_it_is: bool,
+) -> tuple[dict[SplitName, Split], list[Unreadable]]:
+    """The splits with numbers for labels, and the images that have none."""
+    splits: dict[SplitName, Split] = {}
+    left_out: list[Unreadable] = []
+    for split, part in parts.items():
+        labels = np.array([number.get(label, -1) for label in part.labels], np.int64)
+        has_label = np.flatnonzero(labels >= 0)
+        if not len(has_label):
+            note(f"{name}: none of the {len(labels):,} {split or ''} images has a label; they are left out")
+            continue
+        images = Split(labels, part.paths, part.read, groups=part.groups, shards=part.shards, bring=part.bring)
+        if len(has_label) < len(labels):
+            left_out += [(part.paths[k], "no label") for k in np.flatnonzero(labels < 0)]
+            images = take(images, has_label)
+        splits[split or ("test" if as_it_is else "train")] = images
+    if not splits:
+        raise DataError(f"{name}: not one image with a label")
+    return splits, left_out
+
+
+def _missing_fractions(
+    parts: Mapping[SplitName | None, Part], splits: Mapping[SplitName, Split]
+) -> dict[SplitName, float]:
+    """What must be cut off train; nothing if the data set has its own validation images."""
+    if None in parts:
+        return WHOLE
+    return {} if "val" in splits else TRAIN_ONLY
+
+
+def _check(name: str, classes: Sequence[str], splits: Mapping[SplitName, Split], names: Sequence[str] | None) -> None:
+    if "train" not in splits:
+        raise DataError(f"{name}: has {', '.join(splits)}, but no train images with labels")
+    total = sum(map(len, splits.values()))
+    if len(classes) > 20 and len(classes) > total / 2:
+        first = ", ".join(f"'{class_name[:30]}'" for class_name in classes[:3])
+        raise DataError(
+            f"{name}: {total:,} images have {len(classes):,} different labels ({first}, ...), so these are no classes; "
+            "say where the labels are by adding to the data's name: #label=NAME"
+        )
+    in_train = np.bincount(splits["train"].labels, minlength=len(classes)) > 0
+    absent = [class_name for class_name, there in zip(classes, in_train, strict=True) if not there]
+    if absent:
+        raise DataError(f"{name}: val or test has classes that train does not have: {_quote(absent)}")
+    if len(classes) == 1:
+        raise DataError(f"{name}: only one class, {_quote(classes)}, so there is nothing to tell apart")
+    unused = [class_name for class_name in names or () if class_name not in set(classes)]
+    if unused:
+        note(f"{name}: left out are {len(unused):,} classes that have no image: {_quote(unused)}")
+
+
+def _quote(names: Sequence[str]) -> str:
+    return ", ".join(f"'{name[:60]}'" for name in names[:5]) + (", ..." if len(names) > 5 else "")
