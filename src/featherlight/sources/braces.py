@@ -10,7 +10,7 @@ from featherlight.errors import UsageError
 
 MAX_NAMES = 100_000
 
-_RANGE = re.compile(r"(\d{1,18})\.\.(\d{1,18})")
+_RANGE = re.compile(r"(\d{1,18})\.\.(\d{1,18})(?:\.\.(\d{1,18}))?")  # from, to, step
 
 
 def expand_braces(pattern: str) -> list[str]:
@@ -68,8 +68,9 @@ def _closing(text: str, start: int) -> tuple[int, list[int]]:
     return 0, []
 
 
-def _count(first: str, last: str) -> Iterator[str]:
+def _count(first: str, last: str, step: str | None) -> Iterator[str]:
     padded = any(len(number) > 1 and number.startswith("0") for number in (first, last))
     width = max(len(first), len(last)) if padded else 0
-    step = 1 if int(first) <= int(last) else -1
-    return (f"{number:0{width}d}" for number in range(int(first), int(last) + step, step))
+    low, high, by = int(first), int(last), int(step or 1) or 1
+    numbers = range(low, high + 1, by) if low <= high else range(low, high - 1, -by)
+    return (f"{number:0{width}d}" for number in numbers)

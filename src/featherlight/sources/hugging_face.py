@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featherlight.console import note
+from featherlight.download import OFFLINE
 from featherlight.errors import DataError, UsageError, explain_missing
 from featherlight.sources.arrow_rows import ArrowRows, ArrowTable, open_table
 from featherlight.sources.base import Source, SplitName
@@ -72,6 +73,8 @@ def open_hugging_face(
 
 def _load(name: str, choice: Choice) -> Mapping[str, Any]:
     """The tables of the data set, by the names of its splits."""
+    if os.environ.get(OFFLINE, "0") not in ("", "0"):
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
     try:
         import datasets
     except ModuleNotFoundError as error:

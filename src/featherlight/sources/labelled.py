@@ -161,7 +161,7 @@ def _check(name: str, classes: Sequence[str], splits: Mapping[SplitName, Split],
         raise DataError(f"{name}: only one class, {_quote(classes)}, so there is nothing to tell apart")
     unused = [class_name for class_name in names or () if class_name not in set(classes)]
     if unused:
-        note(f"{name}: left out are {len(unused):,} classes that have no image: {_quote(unused)}")
+        note(f"{name}: classes without an image are left out: {_quote(unused)}")
 
 
 def _quote(names: Sequence[str]) -> str:
