@@ -68,7 +68,7 @@ def open_hugging_face(
         for split, (title, table) in _name_splits(name, tables).items()
     }
     names = getattr(features[label], "names", None)
-    return labelled_source(f"{name}{choice}", parts, names, strict=strict, as_it_is=as_it_is)
+    return labelled_source(f"{name}{choice}", parts, names, root=name, strict=strict, as_it_is=as_it_is)
 
 
 def _load(name: str, choice: Choice) -> Mapping[str, Any]:

@@ -52,6 +52,7 @@ def labelled_source(
     parts: Mapping[SplitName | None, Part],
     names: Sequence[str] | None,
     *,
+    root: str,
     unreadable: Sequence[Unreadable] = (),
     strict: bool = False,
     as_it_is: bool = False,
@@ -62,6 +63,7 @@ def labelled_source(
         name: what the user typed, absolute if a path.
         parts: images by split; those of None belong to no split yet.
         names: of the classes, in order; labels that are numbers count into it. None: the labels are the names.
+        root: folder or URL that paths begin with; the fingerprint is the same wherever it lies.
         unreadable: what could not be read so far, as (path, reason).
         strict: raise at the first image that cannot be read while splitting.
         as_it_is: nothing is cut, few images and a single class will do: the source is to be measured on.
@@ -83,7 +85,7 @@ def labelled_source(
         cut, damaged = cut_splits(name, classes, splits["train"], fractions, strict=strict)
         splits, left_out = {**splits, **cut}, [*left_out, *damaged]
     splits = {split: splits[split] for split in _ORDER if split in splits}
-    print_of = fingerprint(classes, splits, name)
+    print_of = fingerprint(classes, splits, root)
     return Source(name, classes, splits, print_of, unreadable=tuple(left_out), own_splits=tuple(fractions))
 
 

@@ -19,7 +19,7 @@ from featherlight.sources.remote_shards import SPACE, RemoteFile, ask_servers, c
 from featherlight.sources.shards import LocalShard, RemoteShard, Shard, ShardReader, memory_bytes
 from featherlight.sources.tar_index import ShardIndex, index_shard, recall_index, remember_index, shard_stamp
 
-_SPARE = 4  # shards on the disk beyond those in use: fetched ahead, or still in use by another process
+_SPARE = 8  # shards on the disk beyond those in use: read ahead, or still in use by another process
 
 
 @dataclass(frozen=True)
@@ -91,10 +91,12 @@ def index_remote(urls: Sequence[str], choice: Choice, *, will_cut: bool) -> list
     if None in answers:
         note(f"{urlsplit(urls[0]).netloc} cannot be reached; what was fetched before is used")
     files = [answer or _remembered(url, index) for url, index, answer in zip(urls, known, answers, strict=True)]
-    sizes = [file.size for file in files]
+    sizes = [file.size for file in files]  # -1: not known
     keeps = min(sizes) >= 0 and sum(sizes) <= shard_space()
     if keeps:
         check_disk(files)
+    elif sum(sizes) > shard_space():
+        _check_room(max(sizes))
     valid = [index if index and index.stamp == file.stamp else None for file, index in zip(files, known, strict=True)]
     wanted = [index is None or (keeps and not file.path.exists()) for file, index in zip(files, valid, strict=True)]
     _announce(sizes, wanted)
@@ -115,18 +117,21 @@ def needs_order(shards: Sequence[IndexedShard]) -> bool:
     Raises:
         DataError: not even those few fit.
     """
-    total = sum(shard.index.size for shard in shards)
+    sizes = [shard.index.size for shard in shards]
     if isinstance(shards[0].shard, LocalShard):
-        return total > memory_bytes()
-    largest = max(shard.index.size for shard in shards)
-    if total <= shard_space():
+        return sum(sizes) > memory_bytes()
+    if sum(sizes) <= shard_space():
         return False
+    _check_room(max(sizes))
+    return True
+
+
+def _check_room(largest: int) -> None:
     if largest * (SHARDS_AT_ONCE + _SPARE) > shard_space():
         raise DataError(
             f"{SPACE} allows {shard_space() / 1e9:,.3g} GB, but {SHARDS_AT_ONCE + _SPARE} shards of up to "
             f"{largest / 1e9:,.3g} GB must lie on the disk at the same time; set it to more, or write smaller shards"
         )
-    return True
 
 
 def _remembered(url: str, index: ShardIndex | None) -> RemoteFile:

@@ -65,7 +65,10 @@ def open_webdataset(
         for key in shard.index.without_image
     ]
     names = find_class_names(_folders_of_names(data, places))
-    return labelled_source(f"{name}{choice}", parts, names, unreadable=empty, strict=strict, as_it_is=as_it_is)
+    root = os.path.commonpath([os.path.dirname(place) for place in places])
+    return labelled_source(
+        f"{name}{choice}", parts, names, root=root, unreadable=empty, strict=strict, as_it_is=as_it_is
+    )
 
 
 def _find_shards(data: str) -> tuple[str, list[str]]:
