@@ -71,6 +71,13 @@ class InterruptedAt(Observer):
             signal.raise_signal(signal.SIGINT)
 
 
+def train_until_interrupted(data: str, out: Path, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(workflow, "Observer", InterruptedAt)
+        with pytest.raises(TrainingStoppedError, match="--resume"):
+            train(data, out=out, **settings)
+
+
 @pytest.mark.parametrize("kind", ["shards", "table", "web"])
 def test_streaming_taken_up_in_the_middle_of_an_epoch_ends_in_the_same_bits(
     data: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
@@ -78,9 +85,7 @@ def test_streaming_taken_up_in_the_middle_of_an_epoch_ends_in_the_same_bits(
     monkeypatch.setattr(workflow, "fits_in_memory", lambda *_: False)  # as if the images were a hundred thousand
     settings = {**SETTINGS, "epochs": 3, "workers": 2}
     whole = train(data[kind], out=tmp_path / "whole", **settings)
-    with monkeypatch.context() as patch, pytest.raises(TrainingStoppedError, match="--resume"):
-        patch.setattr(workflow, "Observer", InterruptedAt)
-        train(data[kind], out=tmp_path / "cut", **settings)
+    train_until_interrupted(data[kind], tmp_path / "cut", monkeypatch, **settings)
     again = resume(tmp_path / "cut")
     one, other = read_tensors(whole.model_path), read_tensors(again.model_path)
     assert one.keys() == other.keys()
@@ -102,9 +107,7 @@ def test_changed_shards_are_told_when_evaluating_and_refused_when_resuming(
     tmp_path: Path, cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shards = write_splits(tmp_path / "shards", COUNTS, per_shard=20)
-    with monkeypatch.context() as patch, pytest.raises(TrainingStoppedError):
-        patch.setattr(workflow, "Observer", InterruptedAt)
-        train(str(shards), out=tmp_path / "cut", epochs=3, **SETTINGS)
+    train_until_interrupted(str(shards), tmp_path / "cut", monkeypatch, epochs=3, **SETTINGS)
     run = train(str(shards), out=tmp_path / "run", epochs=1, **SETTINGS)
     write_shards(shards / "test-%04d.tar", samples(9, 700), 20)
     assert "has changed since this model was trained" in cli("evaluate", run.path).err

@@ -25,15 +25,11 @@ class ArrowTable:
         columns: name -> its chunks, those of one file behind those of the other.
         ends: row behind the last one of each chunk, int64.
         file_ends: likewise of each file.
-        versions: of each file; changes when the file has changed.
-        num_bytes: of all files.
     """
 
     columns: dict[str, list[Any]]
     ends: NDArray[np.int64]
     file_ends: NDArray[np.int64]
-    versions: tuple[str, ...]
-    num_bytes: int
 
     def row(self, column: str, index: int) -> Any:
         """One value, still in the file."""
@@ -58,37 +54,61 @@ class ArrowTable:
         return [v for chunk in chunks for v in (pc.struct_field(chunk, field) if field else chunk).to_pylist()]
 
 
-def open_table(files: Sequence[str]) -> ArrowTable:
-    """Maps Arrow files, each process its own; one that is open already is not opened again.
+@dataclass(frozen=True)
+class ArrowFile:
+    """One file of a table.
+
+    Attributes:
+        path: where it is.
+        size: bytes.
+        changed_ns: when it was written.
+    """
+
+    path: str
+    size: int
+    changed_ns: int
+
+
+def find_files(paths: Sequence[str]) -> tuple[ArrowFile, ...]:
+    """The files as they are now.
 
     Raises:
-        DataError: a file is damaged, is not there or cannot be read.
+        DataError: one is not there.
     """
-    return _open_table(tuple(files))
+    try:
+        found = [(path, os.stat(path)) for path in paths]
+    except OSError as error:
+        raise DataError(f"{error.filename}: cannot be read ({error.strerror or error})") from error
+    return tuple(ArrowFile(path, status.st_size, status.st_mtime_ns) for path, status in found)
 
 
 @lru_cache(maxsize=16)
-def _open_table(files: tuple[str, ...]) -> ArrowTable:
+def open_table(files: tuple[ArrowFile, ...]) -> ArrowTable:
+    """Maps Arrow files, each process its own; what is open already is not opened again.
+
+    Raises:
+        DataError: a file is damaged, has changed, is not there or cannot be read.
+    """
     import pyarrow as pa
 
-    tables, versions, num_bytes = [], [], 0
+    if find_files([file.path for file in files]) != files:
+        raise DataError(f"{files[0].path}: this table has changed since it was opened; start again")
+
+    tables = []
     for file in files:
         try:
-            with pa.memory_map(file) as mapped:
+            with pa.memory_map(file.path) as mapped:
                 table = pa.ipc.open_stream(mapped).read_all()
             table.validate(full=True)  # offsets of a hostile file could point anywhere
-            status = os.stat(file)
         except (OSError, pa.ArrowException) as error:
-            raise DataError(f"{file}: cannot be read ({str(error).splitlines()[0][:200]})") from error
+            raise DataError(f"{file.path}: cannot be read ({str(error).splitlines()[0][:200]})") from error
         tables.append(table)
-        versions.append(f"{status.st_size}-{status.st_mtime_ns}")
-        num_bytes += status.st_size
     whole = pa.concat_tables(tables)
     columns = {name: whole.column(name).chunks for name in whole.column_names}
     chunks = whole.column(0).chunks if columns else []
     ends = np.cumsum([len(chunk) for chunk in chunks], dtype=np.int64)
     file_ends = np.cumsum([table.num_rows for table in tables], dtype=np.int64)
-    return ArrowTable(columns, ends, file_ends, tuple(versions), num_bytes)
+    return ArrowTable(columns, ends, file_ends)
 
 
 @dataclass(frozen=True)
@@ -101,7 +121,7 @@ class ArrowRows:
         names: what errors call each image.
     """
 
-    files: tuple[str, ...]
+    files: tuple[ArrowFile, ...]
     column: str
     names: tuple[str, ...]
 
@@ -128,8 +148,8 @@ class ArrowRows:
         if stored is None:
             return FileReader((path,)).stamp(0) if path else None
         table = open_table(self.files)
-        file = int(table.file_of(index))
-        return f"{self.files[file]}:{index}|{stored.as_buffer().size}|{table.versions[file]}"
+        file = self.files[int(table.file_of(index))]
+        return f"{file.path}:{index}|{stored.as_buffer().size}|{file.size}-{file.changed_ns}"
 
     def _find(self, index: int) -> tuple[Any, str | None]:
         """The bytes, still in the file, or None; and the path beside them."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from featherlight.console import note
 from featherlight.download import OFFLINE
 from featherlight.errors import DataError, UsageError, explain_missing
-from featherlight.sources.arrow_rows import ArrowRows, ArrowTable, open_table
+from featherlight.sources.arrow_rows import ArrowFile, ArrowRows, ArrowTable, find_files, open_table
 from featherlight.sources.base import Source, SplitName
 from featherlight.sources.choice import Choice
 from featherlight.sources.grouping import group_names
@@ -174,7 +174,7 @@ def _name_splits(name: str, tables: Mapping[str, Any]) -> dict[SplitName | None,
 
 
 def _make_part(name: str, title: str, table: Any, image: str, label: str, group_by: str | None) -> Part:
-    files = tuple(str(file["filename"]) for file in table.cache_files)
+    files = find_files([str(file["filename"]) for file in table.cache_files])
     rows = open_table(files) if files else None
     if rows is None or int(rows.file_ends[-1]) != len(table):
         raise DataError(f"{name}: {title} is not stored as whole Arrow files; save it anew with save_to_disk")
@@ -186,7 +186,7 @@ def _make_part(name: str, title: str, table: Any, image: str, label: str, group_
         groups = tuple("" if value is None else str(value) for value in rows.values(group_by))
     elif group_by is not None:
         groups = group_names(paths, group_by)
-    return Part(paths, labels, ArrowRows(files, image, paths), groups=groups, shards=_shards(rows, len(table)))
+    return Part(paths, labels, ArrowRows(files, image, paths), groups=groups, shards=_shards(files, rows, len(table)))
 
 
 def _as_label(name: str, column: str, value: object) -> str | None:
@@ -203,6 +203,7 @@ def _name_rows(root: str, stored: Sequence[str | None]) -> tuple[str, ...]:
     return tuple(f"{root}/{row:06d}{name}" for row, name in enumerate(names))
 
 
-def _shards(rows: ArrowTable, count: int) -> NDArray[np.int64] | None:
+def _shards(files: Sequence[ArrowFile], rows: ArrowTable, count: int) -> NDArray[np.int64] | None:
     """Which file holds each image, where the files are larger than the memory that could hold their pages."""
-    return rows.file_of(np.arange(count)).astype(np.int64) if rows.num_bytes > memory_bytes() else None
+    is_large = sum(file.size for file in files) > memory_bytes()
+    return rows.file_of(np.arange(count)).astype(np.int64) if is_large else None
