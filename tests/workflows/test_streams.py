@@ -114,6 +114,35 @@ def test_changed_shards_are_told_when_evaluating_and_refused_when_resuming(
     assert cli("train", "--resume", tmp_path / "cut").code == 2
 
 
+def test_only_what_was_held_out_counts_though_the_server_has_other_images_now(
+    tmp_path: Path, cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("FEATHERLIGHT_OFFLINE", raising=False)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with serve_shards(write_splits(tmp_path / "served", COUNTS, per_shard=50)) as server:
+        data = f"{server.url}/{{train,val,test}}-0000.tar"
+        run = train(data, out=tmp_path / "run", epochs=1, **SETTINGS)
+        write_shards(server.folder / "val-%04d.tar", samples(9, 700), 50)
+        assert json.loads(cli("evaluate", run.path, data, "--json").out)["num_images"] == COUNTS["test"]
+
+
+def test_training_beyond_the_room_fetches_each_shard_once_an_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("FEATHERLIGHT_OFFLINE", raising=False)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setenv("FEATHERLIGHT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(workflow, "fits_in_memory", lambda *_: False)
+    folder = write_splits(tmp_path / "served", {"train": 300, "val": 12}, per_shard=12)
+    largest = max(file.stat().st_size for file in folder.glob("*.tar"))
+    monkeypatch.setenv("FEATHERLIGHT_SHARD_SPACE", str(17 * largest))
+    with serve_shards(folder) as server:
+        train(f"{server.url}/{{train-{{0000..0024}},val-0000}}.tar", out=tmp_path / "run", epochs=2, **SETTINGS)
+        fetched = server.shards_fetched
+    assert len(fetched) == 26
+    assert max(fetched[f"train-{k:04}.tar"] for k in range(25)) <= 3  # to see what is in it, and in two epochs
+
+
 def test_run_of_a_hub_or_web_name_gets_a_directory_name_that_can_be_typed(
     data: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -34,8 +34,10 @@ def open_source(
     """Opens labelled images.
 
     Args:
-        data: an existing path (a folder of images, a CIFAR folder or ``.tar.gz``), else one of ``KNOWN_NAMES``.
-        as_it_is: a folder of images is not split and need not be fit for training: all of it is to be measured on.
+        data: an existing path (a folder of images, a CIFAR folder or ``.tar.gz``, WebDataset shards, a Hugging Face
+            folder), a pattern or address of shards, ``hf://owner/name``, else one of ``KNOWN_NAMES``. Behind ``#`` may
+            stand what of shards or tables is meant, see :class:`featherlight.sources.choice.Choice`.
+        as_it_is: nothing is split, and the images need not be fit for training: all of them are to be measured on.
         strict: an image that cannot be read while splitting is an error, not left out.
         group_by: images of one group stay on one side when splits are cut: a regular expression searched in paths, or
             the name of a manifest's column.

@@ -138,6 +138,15 @@ def take(split: Split, indices: NDArray[np.int64]) -> Split:
     )
 
 
+def sample(split: Split, count: int) -> list[int]:
+    """Positions of a few images: evenly spread, or where shards are fetched, out of the one that was fetched last."""
+    near = np.arange(len(split))
+    if split.bring is not None and split.shards is not None:
+        near = np.flatnonzero(split.shards == split.shards[-1])
+    chosen: list[int] = near[np.linspace(0, len(near) - 1, min(len(near), count)).astype(int)].tolist()
+    return chosen
+
+
 @dataclass(frozen=True)
 class _Joined:
     """Reads image ``i`` of several splits one behind the other."""

@@ -74,6 +74,7 @@ class RemoteFile:
                 if not path.exists():
                     _make_room(max(0, self.size))
                     fetch(self.url, path, verify=self._check if self.size >= 0 else None, max_bytes=shard_space())
+                    _make_room(0)  # its size may not have been known
         with suppress(OSError):
             os.utime(path)  # what was used last goes last
         return path

@@ -76,7 +76,7 @@ def _open_images(engine: Engine, model: str | Path, data: str | Path | None, spl
         return source
     if split == ALL:
         return open_source(data, strict=strict, as_it_is=True)
-    if split is not None or os.path.abspath(os.path.expanduser(data)) == known.get("data"):
+    if split is not None or known.get("data") in (str(data), os.path.abspath(os.path.expanduser(data))):
         return open_source(data, strict=strict)
     with suppress(DataError):  # too few images to train on, say: then it is not the training data
         source = open_source(data)
