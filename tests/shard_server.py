@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 @dataclass
 class ShardServer:
-    """What it does, and what was asked of it."""
+    """What it does, and what was asked of it. Whatever is asked for in ``moved/`` is found one folder higher."""
 
     url: str
     folder: Path
@@ -37,6 +37,11 @@ class ShardServer:
             (self.heads if is_head else self.fetches)[name] += 1
         if is_head and not self.answers_head:
             return request.send_error(501)
+        if name.startswith("moved/"):
+            request.send_response(302)
+            request.send_header("Location", f"/{name.removeprefix('moved/')}")
+            request.send_header("Content-Length", "0")
+            return request.end_headers()
         if name in self.refuses:
             return request.send_error(503)
         file = self.folder / name

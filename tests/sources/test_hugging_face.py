@@ -189,7 +189,7 @@ def test_columns_can_be_chosen(tmp_path: Path) -> None:
     assert source.name == f"{folder}#image=right,label=coarse"
     assert source.classes == NAMES[:2]
     assert source.splits["train"].read.encoded(0) == picture(29 % 3, 29)
-    with pytest.raises(DataError, match="has no column middle; there are: left, right, fine, coarse"):
+    with pytest.raises(DataError, match="train has no column middle; there are: left, right, fine, coarse"):
         open_source(f"{folder}#image=middle,label=fine")
 
 

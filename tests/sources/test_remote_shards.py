@@ -105,6 +105,13 @@ def test_shard_that_the_server_does_not_have_is_named(server: ShardServer) -> No
         open_source(f"{server.url}/train-{{0000..0005}}.tar")
 
 
+def test_redirections_are_followed_without_fetching_twice(server: ShardServer) -> None:
+    source = open_source(f"{server.url}/moved/{PATTERN}")
+    assert source.classes == NAMES
+    assert server.shards_fetched == dict.fromkeys([*SHARDS, *(f"moved/{name}" for name in SHARDS)], 1)
+    assert server.heads["train-0000.tar"] == server.heads["moved/train-0000.tar"] == 1
+
+
 def test_server_that_fails_is_named_and_the_next_start_goes_on(server: ShardServer) -> None:
     server.answers_head = False
     server.refuses = {"train-0002.tar"}
@@ -140,6 +147,8 @@ def test_compressed_shards_are_refused_before_they_are_fetched(server: ShardServ
         ("http://host/a.tar::b.tar", "cannot be mixed"),
         ("http://host/photos.zip", r"photos\.zip: what can be read behind http\(s\) are WebDataset shards"),
         ("http://host/", "what can be read behind"),
+        ("s3://bucket/a-{0..3}.tar", "from this disk or behind http"),
+        ("pipe:cat a.tar", "from this disk or behind http"),
     ],
 )
 def test_address_that_cannot_be_used_is_refused(data: str, message: str) -> None:
@@ -150,6 +159,7 @@ def test_address_that_cannot_be_used_is_refused(data: str, message: str) -> None
 def test_address_with_a_query_is_warned_about(server: ShardServer, capsys: pytest.CaptureFixture[str]) -> None:
     source = open_source(f"{server.url}/train-{{0000..0002}}.tar?token=abc")
     assert source.classes == NAMES
+    assert not any("abc" in path for split in source.splits.values() for path in split.paths)
     assert "what stands behind the question mark, is written into the model file" in capsys.readouterr().err
 
 

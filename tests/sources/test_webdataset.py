@@ -236,6 +236,20 @@ def test_data_larger_than_memory_is_read_along_its_shards(shards: Path, monkeypa
     assert split.shards.tolist() == [0] * 10 + [1] * 10 + [2] * 5
 
 
+@pytest.mark.parametrize("is_sorted", [False, True])
+def test_shards_of_one_class_each_are_warned_about_where_batches_suffer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], is_sorted: bool
+) -> None:
+    rows = sorted(samples(60), key=lambda row: row["cls"] if is_sorted else 0)
+    write_shards(tmp_path / "train-%04d.tar", iter(rows), 20)
+    write_shards(tmp_path / "val-%04d.tar", samples(6), 20)
+    open_source(tmp_path)
+    assert "few classes" not in capsys.readouterr().err  # images are mixed across all shards
+    monkeypatch.setattr("featherlight.sources.shard_indices.memory_bytes", lambda: 20_000)
+    open_source(tmp_path)
+    assert ("each shard holds images of few classes only, 1 in the mean" in capsys.readouterr().err) == is_sorted
+
+
 def test_folder_that_cannot_be_listed_is_an_error(shards: Path) -> None:
     if os.geteuid() == 0:
         pytest.skip("root may list everything")

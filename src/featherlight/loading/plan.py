@@ -57,7 +57,7 @@ def plan_epoch(
 
 def _order(count: int, generator: torch.Generator, shards: NDArray[np.int64] | None) -> NDArray[np.int64]:
     """A permutation. Along shards, each begins one shard's time after the other and is spread over several."""
-    names, members = np.unique(np.zeros(count) if shards is None else shards, return_inverse=True)
+    names, members = np.unique([] if shards is None else shards, return_inverse=True)
     if len(names) <= SHARDS_AT_ONCE:
         return torch.randperm(count, generator=generator).numpy()
     begins = torch.randperm(len(names), generator=generator).numpy()

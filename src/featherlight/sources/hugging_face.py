@@ -60,9 +60,6 @@ def open_hugging_face(
     features = next(iter(tables.values())).features
     image = choice.image or _find_image(name, features)
     label = choice.label or _find_label(name, features, image)
-    for column in (image, label):
-        if column not in features:
-            raise DataError(f"{name}: has no column {column}; there are: {', '.join(features)}")
     parts = {
         split: _make_part(name, str(title), table, image, label, group_by)
         for split, (title, table) in _name_splits(name, tables).items()
@@ -178,6 +175,9 @@ def _make_part(name: str, title: str, table: Any, image: str, label: str, group_
     rows = open_table(files) if files else None
     if rows is None or int(rows.file_ends[-1]) != len(table):
         raise DataError(f"{name}: {title} is not stored as whole Arrow files; save it anew with save_to_disk")
+    for column in (image, label):
+        if column not in rows.columns:
+            raise DataError(f"{name}: {title} has no column {column}; there are: {', '.join(rows.columns)}")
     labels = [_as_label(name, label, value) for value in rows.values(label)]
     stored = rows.values(image, "path") if rows.has_field(image, "path") else [None] * len(table)
     paths = _name_rows(f"{name}/{title}", stored)

@@ -85,6 +85,8 @@ def labelled_source(
         cut, damaged = cut_splits(name, classes, splits["train"], fractions, strict=strict)
         splits, left_out = {**splits, **cut}, [*left_out, *damaged]
     splits = {split: splits[split] for split in _ORDER if split in splits}
+    if not as_it_is:
+        _warn_if_sorted(name, splits["train"])
     print_of = fingerprint(classes, splits, root)
     return Source(name, classes, splits, print_of, unreadable=tuple(left_out), own_splits=tuple(fractions))
 
@@ -132,7 +134,10 @@ def _number(
             images = take(images, has_label)
         splits[split or ("test" if as_it_is else "train")] = images
     if not splits:
-        raise DataError(f"{name}: not one image with a label")
+        raise DataError(
+            f"{name}: not one image with a label; say where labels are by adding to the data's name: #label=NAME, an "
+            "extension or JSON field in shards, a column in tables"
+        )
     return splits, left_out
 
 
@@ -161,9 +166,26 @@ def _check(name: str, classes: Sequence[str], splits: Mapping[SplitName, Split],
         raise DataError(f"{name}: val or test has classes that train does not have: {_quote(absent)}")
     if len(classes) == 1:
         raise DataError(f"{name}: only one class, {_quote(classes)}, so there is nothing to tell apart")
-    unused = [class_name for class_name in names or () if class_name not in set(classes)]
+    known = set(classes)
+    unused = [class_name for class_name in names or () if class_name not in known]
     if unused:
         note(f"{name}: classes without an image are left out: {_quote(unused)}")
+
+
+def _warn_if_sorted(name: str, train: Split) -> None:
+    """Where images are read along shards, a batch can be no better mixed than a few shards are."""
+    if train.shards is None:
+        return
+    number = np.unique(train.shards, return_inverse=True)[1]
+    sizes = np.bincount(number)
+    shares = np.bincount(train.labels) / len(train)
+    pairs = len(np.unique(number * len(shares) + train.labels))  # of a shard and a class that it holds
+    expected = sum(float((1 - (1 - shares) ** size).sum()) for size in sizes)
+    if pairs < expected / 2:
+        note(
+            f"{name}: each shard holds images of few classes only, {pairs / len(sizes):.0f} in the mean, and so will "
+            "each batch; training suffers from that. Shuffle the images before they are written to shards"
+        )
 
 
 def _quote(names: Sequence[str]) -> str:

@@ -88,7 +88,7 @@ def index_remote(urls: Sequence[str], choice: Choice, *, will_cut: bool) -> list
     """
     known = [recall_index(url, choice) for url in urls]
     answers = ask_servers(urls)
-    if None in answers:
+    if None in answers and any(known):
         note(f"{urlsplit(urls[0]).netloc} cannot be reached; what was fetched before is used")
     files = [answer or _remembered(url, index) for url, index, answer in zip(urls, known, answers, strict=True)]
     sizes = [file.size for file in files]  # -1: not known
@@ -143,8 +143,9 @@ def _remembered(url: str, index: ShardIndex | None) -> RemoteFile:
 def _announce(sizes: Sequence[int], wanted: Sequence[bool]) -> None:
     total = sum(max(0, size) for size in sizes)
     if any(wanted):
-        amount = sum(max(0, size) for size, is_wanted in zip(sizes, wanted, strict=True) if is_wanted)
-        note(f"fetching {sum(wanted):,} shards, {amount / 1e9:,.2f} GB")
+        coming = [size for size, is_wanted in zip(sizes, wanted, strict=True) if is_wanted]
+        amount = f", {sum(coming) / 1e9:,.2f} GB" if min(coming) >= 0 else ""
+        note(f"shards to fetch: {len(coming):,}{amount}")
     if total > shard_space():
         note(
             f"{total / 1e9:,.1f} GB of shards are more than the {shard_space() / 1e9:,.1f} GB that may be kept, so "

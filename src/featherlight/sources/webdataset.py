@@ -55,15 +55,13 @@ def open_webdataset(
     splits = _split_shards(name, places)
     own_test = None not in splits and "val" in splits
     shards = index_all(places, choice, will_cut=not (own_test or as_it_is))
-    parts = {
-        split: _make_part([shard for shard, its in zip(shards, splits, strict=True) if its == split], group_by)
-        for split in dict.fromkeys(splits)
-    }
-    empty = [
-        (f"{shard.shard.place}/{key}", "no image in this sample")
-        for shard in shards
-        for key in shard.index.without_image
-    ]
+    is_ordered = needs_order(shards)
+    parts = {}
+    for split in dict.fromkeys(splits):
+        own = [shard for shard, its in zip(shards, splits, strict=True) if its == split]
+        parts[split] = _make_part(own, group_by, is_ordered=is_ordered)
+    reason = "no image in this sample"
+    empty = [(f"{_shown(shard)}/{key}", reason) for shard in shards for key in shard.index.without_image]
     names = find_class_names(_folders_of_names(data, places))
     root = os.path.commonpath([os.path.dirname(place) for place in places])
     return labelled_source(
@@ -82,6 +80,9 @@ def _find_shards(data: str) -> tuple[str, list[str]]:
         if not all(is_url):
             raise UsageError(f"{data}: shards on this disk and behind http(s) cannot be mixed")
         return data, [url for part in parts for url in _expand_url(part)]
+    strange = next((part for part in parts if "://" in part or part.startswith("pipe:")), None)
+    if strange:
+        raise UsageError(f"{strange}: shards are read from this disk or behind http(s), from nowhere else")
     parts = [os.path.abspath(os.path.expanduser(part)) for part in parts]
     return "::".join(parts), [path for part in parts for path in _expand_path(part)]
 
@@ -150,17 +151,25 @@ def _folders_of_names(data: str, places: Sequence[str]) -> list[str]:
     return list(dict.fromkeys([*([os.path.abspath(data)] if os.path.isdir(data) else []), beside, *above]))
 
 
-def _make_part(shards: Sequence[IndexedShard], group_by: str | None) -> Part:
-    names = [f"{os.path.basename(shard.shard.place)}/{name}" for shard in shards for name in shard.index.names]
-    folders = [os.path.dirname(shard.shard.place) for shard in shards for _ in shard.index.names]
-    paths = tuple(f"{folder}/{name}" for folder, name in zip(folders, names, strict=True))
+def _make_part(shards: Sequence[IndexedShard], group_by: str | None, *, is_ordered: bool) -> Part:
+    paths = tuple(f"{_shown(shard)}/{name}" for shard in shards for name in shard.index.names)
     reader = shard_reader(shards, paths)
-    is_ordered = needs_order(shards)
+    groups = None
+    if group_by is not None:
+        places = [os.path.basename(_shown(shard)) for shard in shards for _ in shard.index.names]
+        names = [name for shard in shards for name in shard.index.names]
+        groups = group_names([f"{place}/{name}" for place, name in zip(places, names, strict=True)], group_by)
     return Part(
         paths,
         [label for shard in shards for label in shard.index.labels],
         reader,
-        groups=None if group_by is None else group_names(names, group_by),
+        groups=groups,
         shards=reader.numbers if is_ordered else None,
         bring=reader.bring if is_ordered else None,
     )
+
+
+def _shown(shard: IndexedShard) -> str:
+    """A shard's path or address, the latter without what may be a key to it."""
+    place = shard.shard.place
+    return place.partition("?")[0] if "://" in place else place
