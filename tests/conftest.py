@@ -6,11 +6,15 @@ import os
 # slow each other down many times over, and tests run in parallel.
 os.environ["OMP_NUM_THREADS"] = "1"
 
+import hashlib
+import io
 import resource
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -73,7 +77,7 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory, color_folder: Path) -> Pa
     import featherlight
 
     out = tmp_path_factory.mktemp("runs") / "tiny"
-    settings = {"epochs": 12, "batch_size": 6, "input_size": 16, "seed": 0, "device": "cpu"}
+    settings = {"epochs": 30, "batch_size": 6, "input_size": 16, "seed": 0, "device": "cpu"}
     run = featherlight.train(color_folder, "shufflenet_v2_x0_5", out=out, **settings)
     assert run.metrics["top1"] == 1.0
     return run.path
@@ -105,6 +109,34 @@ def file_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
     files.done.set()
     server.shutdown()
     server.server_close()
+
+
+@pytest.fixture
+def publish(file_server: FileServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]:
+    """Puts ImageNet weights on that server in place of the real ones; only their checksum is changed for it."""
+    from featherlight.models import published
+
+    monkeypatch.setenv("FEATHERLIGHT_MIRROR", file_server.url)
+    monkeypatch.setenv("FEATHERLIGHT_CACHE", str(tmp_path / "cache"))
+
+    def put(name: str, state: dict[str, Any], source: str | None = None, *, zipped: bool | None = None) -> None:
+        import torch
+
+        weights, stream = published.find_published(name, source), io.BytesIO()
+        torch.save(state, stream)
+        content = stream.getvalue()
+        if zipped if zipped is not None else bool(weights.sha1_inside):
+            weights = replace(weights, sha256="", sha1_inside=hashlib.sha1(content).hexdigest())
+            outer = io.BytesIO()
+            with zipfile.ZipFile(outer, "w") as archive:
+                archive.writestr("weights.pth", content)
+            content = outer.getvalue()
+        else:
+            weights = replace(weights, sha256=hashlib.sha256(content).hexdigest())
+        file_server.files[f"/{weights.file_name}"] = content
+        monkeypatch.setattr(published, "PUBLISHED", (weights,))
+
+    return put
 
 
 @pytest.fixture

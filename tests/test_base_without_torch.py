@@ -75,13 +75,26 @@ def test_models_lists_the_networks() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["train"], ["train", "digits", "--epochs", "1"], ["train", "--resume", "runs/a"]]
+    "arguments",
+    [
+        ["train"],
+        ["train", "digits", "--epochs", "1"],
+        ["train", "--resume", "runs/a"],
+        ["profile", "shufflenet_v2_x0_5"],
+        ["profile", "--units"],
+    ],
 )
-def test_train_says_what_to_install(arguments: list[str]) -> None:
+def test_commands_that_need_torch_say_what_to_install(arguments: list[str]) -> None:
     result = run_without_train(*arguments)
     assert (result.returncode, result.stdout) == (2, "")
     (line,) = result.stderr.splitlines()
     assert line.endswith('needs torch, which is not installed. Run: pip install "featherlight[train]"')
+
+
+def test_channel_shuffle_is_explained() -> None:
+    result = run_without_train("explain", "channel-shuffle", "--groups", "3", "--channels", "15")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "a1 b1 c1 a2 b2 | c2 a3 b3 c3 a4 | b4 c4 a5 b5 c5\n" in result.stdout
 
 
 @pytest.mark.parametrize("command", ["predict", "evaluate"])
@@ -106,7 +119,9 @@ for name in featherlight.__all__:
     result = python(WITHOUT_TRAIN + script)
     assert result.stderr == ""
     missing = dict(line.split(" | ") for line in result.stdout.splitlines())
-    assert set(missing) == {"Run", "create_model", "load_model", "resume", "save_model", "train"}
+    assert set(missing) == {
+        "Run", "create_model", "load_model", "load_weights", "profile", "resume", "save_model", "train",
+    }  # fmt: skip
     assert all(
         text == f'featherlight.{name} needs torch, which is not installed. Run: pip install "featherlight[train]"'
         for name, text in missing.items()

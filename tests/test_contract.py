@@ -64,6 +64,7 @@ def test_run_directory(digits_run):
         "train_loss",
         "val_loss",
         "val_top1",
+        "val_macro_f1",
     ]
     assert [list(row) for row in rows] == [keys, keys]
     assert "label_smoothing = 0.05" in (digits_run / "recipe.toml").read_text()

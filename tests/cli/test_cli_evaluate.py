@@ -10,7 +10,8 @@ import pytest
 
 Cli = Callable[..., Any]
 KEYS = [
-    "model", "data", "split", "engine", "num_images", "classes", "top1", "top5", "loss", "macro_f1", "per_class",
+    "model", "data", "split", "engine", "num_images", "classes", "top1", "top5", "loss",
+    "macro_precision", "macro_recall", "macro_f1", "per_class",
     "confusion_matrix", "most_confused", "temperature", "unreadable",
 ]  # fmt: skip
 
@@ -39,10 +40,20 @@ def test_people_get_numbers_and_a_table(cli: Cli, tiny_run: Path, color_folder: 
     lines = answer.out.splitlines()
     assert lines[0] == f"{color_folder}, val: 12 images"
     assert lines[1].startswith("accuracy 100.00%   top-5 100.00%   loss 0.")
-    assert lines[3].split() == ["class", "precision", "recall", "f1", "support"]
-    assert [line.split() for line in lines[4:]] == [
+    assert lines[2] == "mean over classes: recall 100.00%   precision 100.00%   F1 1.0000"
+    assert lines[4].split() == ["class", "precision", "recall", "f1", "support"]
+    assert [line.split() for line in lines[5:]] == [
         [c, "1.000", "1.000", "1.000", "4"] for c in ("blue", "green", "red")
     ]
+
+
+def test_of_very_many_classes_the_worst_are_shown(
+    cli: Cli, tiny_run: Path, color_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("featherlight.cli.evaluate.CLASSES_SHOWN", 2)
+    lines = cli("evaluate", tiny_run, color_folder, "--split", "val").out.splitlines()
+    assert lines[4] == "the 2 of 3 classes with the lowest F1; --json has all"
+    assert [line.split()[0] for line in lines[5:]] == ["class", "blue", "green"]
 
 
 def test_most_frequent_confusion_is_told(cli: Cli, tiny_run: Path, colors: Path) -> None:

@@ -117,6 +117,13 @@ def test_table_without_splits_is_cut_by_hash(tmp_path: Path) -> None:
         assert sizes(open_source(tmp_path / folder, as_it_is=True)) == {"test": 150}
 
 
+def test_one_parquet_file_is_enough(tmp_path: Path) -> None:
+    write_table(150).to_parquet(str(tmp_path / "birds[1].parquet"))
+    source = open_source(tmp_path / "birds[1].parquet")
+    assert (source.classes, sum(sizes(source).values())) == (NAMES, 150)
+    assert source.name == str(tmp_path / "birds[1].parquet")
+
+
 def test_plain_columns_are_told_by_their_names(tmp_path: Path) -> None:
     rows = {
         "id": list(range(30)),
@@ -157,9 +164,12 @@ def test_images_that_are_files_beside_the_table_are_read(tmp_path: Path) -> None
     (tmp_path / "a.png").write_bytes(picture(0, 0))
     paths = [str(tmp_path / "a.png"), str(tmp_path / "gone.png")]
     images = pa.array([{"bytes": None, "path": path} for path in paths], IMAGE.pa_type)
+    features = {"image": {"_type": "Image"}, "label": {"dtype": "int64", "_type": "Value"}}
+    about = {"huggingface": json.dumps({"info": {"features": features}})}
+    table = pa.table({"image": images, "label": [0, 1]}).replace_schema_metadata(about)
     (tmp_path / "x").mkdir()
     for split in ("train", "validation"):
-        pq.write_table(pa.table({"image": images, "label": [0, 1]}), tmp_path / "x" / f"{split}.parquet")
+        pq.write_table(table, tmp_path / "x" / f"{split}.parquet")
     split = open_source(tmp_path / "x").splits["train"]
     assert split.read.encoded(0) == picture(0, 0)
     assert str(split.read.stamp(0)).startswith(f"{tmp_path}/a.png|")
@@ -189,7 +199,7 @@ def test_columns_can_be_chosen(tmp_path: Path) -> None:
     assert source.name == f"{folder}#image=right,label=coarse"
     assert source.classes == NAMES[:2]
     assert source.splits["train"].read.encoded(0) == picture(29 % 3, 29)
-    with pytest.raises(DataError, match="train has no column middle; there are: left, right, fine, coarse"):
+    with pytest.raises(DataError, match="x/train: has no column middle; there are: left, right, fine, coarse"):
         open_source(f"{folder}#image=middle,label=fine")
 
 
@@ -348,7 +358,7 @@ def test_name_on_the_hub_is_fetched_once_and_then_needs_no_network(tmp_path: Pat
         assert "Bearer hf_secret" in hub.tokens
     name, classes, shown, path, shape, found = json.loads(first.stdout)
     assert (name, tuple(classes), shown) == ("hf://owner/name@main", NAMES, COUNTS)
-    assert (path, shape) == ("hf://owner/name@main/train/000001/000001.png", [16, 16, 3])
+    assert (path, shape) == ("owner/name@main/train/000001/000001.png", [16, 16, 3])
     assert found == open_source(folder).fingerprint
     again = run_with_hub("hf://owner/name@main", tmp_path / "hf", hub.url, FEATHERLIGHT_OFFLINE="1")
     assert again.stdout == first.stdout, again.stderr

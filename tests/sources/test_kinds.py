@@ -22,6 +22,7 @@ CARD = "---\nlicense: mit\ndataset_info:\n  features: []\n---\nAbout this data."
         (["README.md", "cats/1.jpg", "dogs/2.jpg"], None),
         (["cats/1.jpg", "dogs/2.jpg", "backup.tar"], None),
         (["train/cats/1.jpg", "train/dogs/2.jpg", "labels.parquet"], None),
+        (["train.pandas.parquet", "val.pandas.parquet"], None),  # manifests
         (["notes.txt"], None),
         ([".hidden.tar"], None),
         (["a/b/c/d/e.tar"], None),
@@ -31,7 +32,8 @@ CARD = "---\nlicense: mit\ndataset_info:\n  features: []\n---\nAbout this data."
 def test_kind_of_a_folder_is_seen(tmp_path: Path, files: list[str], kind: str | None) -> None:
     for name in files:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(CARD if name == "README.md" else "")
+        content = CARD if name == "README.md" else "PAR1...huggingface...PAR1"
+        (tmp_path / name).write_text("PAR1...PAR1" if "pandas" in name else content)
     assert kind_of_data(str(tmp_path)) == kind
 
 
@@ -50,6 +52,14 @@ def test_kind_of_a_folder_is_seen(tmp_path: Path, files: list[str], kind: str | 
 )
 def test_kind_of_a_name_is_seen(data: str, kind: str | None) -> None:
     assert kind_of_data(data) == kind
+
+
+def test_table_that_hugging_face_wrote_is_told_from_a_manifest(tmp_path: Path) -> None:
+    for name, content in (("a.parquet", "PAR1huggingfacePAR1"), ("b.parquet", "PAR1PAR1"), ("a.txt", "huggingface")):
+        (tmp_path / name).write_text(content)
+    assert kind_of_data(str(tmp_path / "a.parquet")) == "hugging_face"
+    assert kind_of_data(str(tmp_path / "b.parquet")) is None
+    assert kind_of_data(str(tmp_path / "a.txt")) is None
 
 
 def test_packed_file_that_is_there_may_be_cifar(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def test_shards_behind_http_are_those_on_the_disk(server: ShardServer) -> None:
         assert split.shards is None
         for k in range(len(split)):
             assert split.read.encoded(k) == near.splits[name].read.encoded(k)
-    assert far.splits["val"].paths[0] == f"{server.url}/val-0000.tar/000025.png"
+    assert far.splits["val"].paths[0] == f"{server.url.removeprefix('http://')}/val-0000.tar/000025.png"
 
 
 def test_nothing_is_fetched_twice(server: ShardServer) -> None:

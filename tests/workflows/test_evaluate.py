@@ -244,7 +244,8 @@ def test_missing_model_and_unknown_engine_are_errors(tiny_run: Path, tmp_path: P
 def test_every_field_is_plain_json(tiny_run: Path) -> None:
     fields = json.loads(evaluate(tiny_run, device="cpu").to_json())
     assert set(fields) == {
-        "model", "data", "split", "engine", "num_images", "classes", "top1", "top5", "loss", "macro_f1", "per_class",
+        "model", "data", "split", "engine", "num_images", "classes", "top1", "top5", "loss",
+        "macro_precision", "macro_recall", "macro_f1", "per_class",
         "confusion_matrix", "most_confused", "temperature", "unreadable",
     }  # fmt: skip
 

@@ -47,7 +47,7 @@ def test_a_run_directory_holds_everything(tiny_run):
     row = read_metrics(tiny_run)[-1]
     assert set(row) == {
         "epoch", "step", "images_seen", "seconds", "images_per_s", "learning_rate",
-        "train_loss", "val_loss", "val_top1",
+        "train_loss", "val_loss", "val_top1", "val_macro_f1",
     }  # fmt: skip
     with Image.open(tiny_run / "curves.png") as picture:
         assert min(picture.size) > 300

@@ -16,6 +16,7 @@ Examples:
   featherlight train photos/ --model shufflenet_v2_x0_5 --epochs 20
   featherlight train cifar10 --model mobilenet_v1_x1_0 --time 15m
   featherlight train photos/ --set trivial_augment=true --set batch_size=64
+  featherlight train people/ --group-by "person\\d+"
   featherlight train --resume runs/photos-20260101-120000
 
 \b
@@ -40,6 +41,11 @@ diverged, what was reached is saved; 2 could not run.
 )
 @device_option
 @click.option(
+    "--pretrained",
+    metavar="NAME",
+    help="ImageNet weights to start from: auto, none, or whose, such as torchvision.  [default: auto from 96 px on]",
+)
+@click.option(
     "--speed", type=click.Choice(["auto", "plain"]), help="plain: PyTorch's default memory layout.  [default: auto]"
 )
 @click.option(
@@ -47,6 +53,18 @@ diverged, what was reached is saved; 2 could not run.
     type=click.Choice(["last", "best"]),
     help="Keep the last epoch or the best on validation.  [default: last]",
 )
+@click.option(
+    "--balance",
+    type=click.Choice(["none", "weights", "sampler"]),
+    help="Classes of different size: weigh them in the loss, or show each equally often.  [default: none]",
+)
+@click.option(
+    "--group-by",
+    metavar="REGEX|COLUMN",
+    help="Keep images of one group (person, video, object) on one side of the split: what REGEX finds in their "
+    "paths, or a manifest's COLUMN.",
+)
+@click.option("--allow-leaks", is_flag=True, default=None, help="Go on though val or test images are also in train.")
 @click.option("--strict", is_flag=True, default=None, help="An unreadable image is an error, not skipped.")
 @click.option(
     "--set",

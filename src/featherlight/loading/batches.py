@@ -36,11 +36,13 @@ class Batch:
         number: place in the epoch, from 0.
         images: uint8 (N, S, S, 3), augmented.
         labels: int64 (N,).
+        weights: how much each image counts, float32 (N,); None: all alike.
     """
 
     number: int
     images: Tensor
     labels: Tensor
+    weights: Tensor | None = None
 
 
 class TrainBatches(Protocol):

@@ -26,16 +26,13 @@ def plan_epoch(
 ) -> list[NDArray[np.int64]]:
     """Deals ``count`` images into batches of nearly equal size; every image exactly once.
 
-    No short last batch: a batch of one or two would spoil the statistics of batch norm. Of each batch every process
-    gets an equal share, one image more or less, so all have the same number of batches.
-
     Args:
         count: images.
-        batch_size: of all processes together; the nearest size that divides the epoch is taken.
+        batch_size: see :func:`deal`.
         seed: of the run.
         epoch: from 0.
-        rank: which process this is.
-        world: how many there are.
+        rank: see :func:`deal`.
+        world: likewise.
         shards: which shard holds each image, where reading along shards is cheap; then at most ``SHARDS_AT_ONCE``
             shards are in use at any time, and each is in use once.
 
@@ -43,10 +40,28 @@ def plan_epoch(
         The positions of this process's images, an array a batch.
 
     Raises:
+        UsageError: see :func:`deal`.
+    """
+    generator = torch.Generator().manual_seed(random_seed_for(seed, epoch))
+    return deal(_order(count, generator, shards), batch_size, rank, world)
+
+
+def deal(order: NDArray[np.int64], batch_size: int, rank: int = 0, world: int = 1) -> list[NDArray[np.int64]]:
+    """Cuts an order into batches, and each batch into an equal share a process, one image more or less.
+
+    No short last batch: a batch of one or two would spoil the statistics of batch norm. All processes have the same
+    number of batches.
+
+    Args:
+        order: positions of images.
+        batch_size: of all processes together; the nearest size that divides the epoch is taken.
+        rank: which process this is.
+        world: how many there are.
+
+    Raises:
         UsageError: a batch has fewer images than there are processes.
     """
-    order = _order(count, torch.Generator().manual_seed(random_seed_for(seed, epoch)), shards)
-    batches = np.array_split(order, max(1, round(count / batch_size)))
+    batches = np.array_split(order, max(1, round(len(order) / batch_size)))
     if world == 1:
         return batches
     if len(batches[-1]) < world:

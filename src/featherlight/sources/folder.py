@@ -8,26 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-from featherlight.errors import DataError
-from featherlight.sources.base import Source, Split, SplitName, Unreadable
+from featherlight.errors import DataError, quote_names
+from featherlight.sources.base import Source, Split, SplitName
+from featherlight.sources.completing import SPLIT_WORDS, finish_source, missing_fractions
 from featherlight.sources.files import FileReader
-from featherlight.sources.fingerprint import fingerprint
 from featherlight.sources.grouping import group_names
-from featherlight.sources.splitting import cut_splits
 
 IMAGE_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"}
 )
 
-_SPLIT_FOLDERS: dict[str, SplitName] = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
 _NOT_DATA = frozenset({"__macosx", "thumbs.db"})
 _EXPECTED = (
     "expected one folder a class (cats/1.jpg, dogs/2.jpg), or train/ and val/ and perhaps test/ with those in each"
@@ -57,12 +47,8 @@ def open_folder(root: Path, *, strict: bool = False, group_by: str | None = None
     listings = {split: _list_classes(root, folder) for split, folder in folders.items()}
     classes = _check_classes(root, folders, listings)
     splits = {split: _make_split(root, classes, _sort_items(listing), group_by) for split, listing in listings.items()}
-    fractions = _missing_fractions(folders)
-    unreadable: tuple[Unreadable, ...] = ()
-    if fractions:
-        cut, unreadable = cut_splits(str(root), classes, splits["train"], fractions, strict=strict)
-        splits = {**splits, **cut}
-    return _make_source(root, classes, splits, unreadable, tuple(fractions))
+    given = () if folders == {"train": ""} else tuple(folders)
+    return finish_source(str(root), root, classes, splits, missing_fractions(given), strict=strict)
 
 
 def open_folder_as_it_is(root: Path) -> Source:
@@ -80,18 +66,7 @@ def open_folder_as_it_is(root: Path) -> Source:
         listings = {"test": listings["train"]}
     classes = tuple(sorted({name for listing in listings.values() for name, paths in listing.items() if paths}))
     splits = {split: _make_split(root, classes, _sort_items(listing)) for split, listing in listings.items()}
-    return _make_source(root, classes, splits)
-
-
-def _make_source(
-    root: Path,
-    classes: tuple[str, ...],
-    splits: dict[SplitName, Split],
-    unreadable: tuple[Unreadable, ...] = (),
-    own_splits: tuple[SplitName, ...] = (),
-) -> Source:
-    print_of = fingerprint(classes, splits, str(root))
-    return Source(str(root), classes, splits, print_of, unreadable=unreadable, own_splits=own_splits)
+    return finish_source(str(root), root, classes, splits, {})
 
 
 def list_images(root: Path, below: str = "") -> list[str]:
@@ -109,7 +84,7 @@ def list_images(root: Path, below: str = "") -> list[str]:
         folder = pending.pop()
         if not _enter(root / folder, entered):
             continue
-        for name in _list_names(root / folder):
+        for name in list_names(root / folder):
             relative = f"{folder}/{name}" if folder else name
             path = os.path.join(root, relative)
             if os.path.isdir(path):
@@ -124,7 +99,12 @@ def is_image_name(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
 
 
-def _list_names(folder: Path) -> list[str]:
+def list_names(folder: Path) -> list[str]:
+    """What lies in ``folder`` and may be data, sorted.
+
+    Raises:
+        DataError: it cannot be listed.
+    """
     try:
         names = os.listdir(folder)
     except OSError as error:
@@ -142,14 +122,14 @@ def _enter(folder: Path, entered: set[tuple[int, int]]) -> bool:
 
 
 def _list_folders(folder: Path) -> list[str]:
-    return [name for name in _list_names(folder) if os.path.isdir(folder / name)]
+    return [name for name in list_names(folder) if os.path.isdir(folder / name)]
 
 
 def _find_split_folders(root: Path) -> dict[SplitName, str]:
     """Split -> its folder's name; ``{"train": ""}`` if the classes lie directly in ``root``."""
     found: dict[SplitName, str] = {}
     for name in _list_folders(root):
-        split = _SPLIT_FOLDERS.get(name.lower())
+        split = SPLIT_WORDS.get(name.lower())
         if split is None:
             continue
         if split in found:
@@ -164,11 +144,16 @@ def _find_split_folders(root: Path) -> dict[SplitName, str]:
     return {split: found[split] for split in ("train", "val", "test") if split in found}
 
 
+def has_class_folders(root: Path) -> bool:
+    """Whether a folder holds several folders that may be classes, with or without split folders above them."""
+    return any(len(_list_folders(root / folder)) > 1 for folder in _find_split_folders(root).values())
+
+
 def _list_classes(root: Path, folder: str) -> _Listing:
     where = root / folder
     names = _list_folders(where)
     if not names:
-        loose = any(is_image_name(name) for name in _list_names(where))
+        loose = any(is_image_name(name) for name in list_names(where))
         problem = "images lie loose, without class folders" if loose else "no images"
         raise DataError(f"{where}: {problem}; {_EXPECTED}")
     listing = {name: list_images(root, f"{folder}/{name}" if folder else name) for name in names}
@@ -185,31 +170,22 @@ def _check_classes(
         unknown = sorted(set(listing) - set(classes))
         if unknown:
             here, there = folders[split], folders["train"]
-            raise DataError(f"{root}: {here}/ has classes that {there}/ does not have: {_quote(unknown)}")
+            raise DataError(f"{root}: {here}/ has classes that {there}/ does not have: {quote_names(unknown, 10)}")
     empty = [name for name in classes if not listings["train"][name]]
     where = root / folders["train"]
     if empty:
-        raise DataError(f"{where}: class folders without images: {_quote(empty)}; add images or remove the folders")
+        raise DataError(
+            f"{where}: class folders without images: {quote_names(empty, 10)}; add images or remove the folders"
+        )
     if len(classes) == 1:
         below = where / classes[0]
         hint = f"; did you mean {below}?" if len(_list_folders(below)) > 1 else f"; {_EXPECTED}"
-        raise DataError(f"{where}: only one class, {_quote(classes)}, so there is nothing to tell apart{hint}")
+        raise DataError(f"{where}: only one class, {quote_names(classes)}, so there is nothing to tell apart{hint}")
     return classes
-
-
-def _quote(names: tuple[str, ...] | list[str]) -> str:
-    return ", ".join(f"'{name}'" for name in names)
 
 
 def _sort_items(listing: _Listing) -> _Items:
     return sorted((path, name) for name, paths in listing.items() for path in paths)
-
-
-def _missing_fractions(folders: Mapping[SplitName, str]) -> dict[SplitName, float]:
-    """What a hash must split off train; nothing if the user has made val/."""
-    if folders["train"] == "":
-        return {"train": 0.8, "val": 0.1, "test": 0.1}
-    return {} if "val" in folders else {"train": 0.9, "val": 0.1}
 
 
 def _make_split(root: Path, classes: tuple[str, ...], items: _Items, group_by: str | None = None) -> Split:

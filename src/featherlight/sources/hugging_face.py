@@ -6,6 +6,7 @@ files, so memory stays bounded and all processes share the same pages. Images ar
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -43,8 +44,8 @@ def open_hugging_face(
     """Opens a Hugging Face data set.
 
     Args:
-        data: a folder written by ``save_to_disk``, one with Parquet or Arrow files, or ``hf://owner/name``, with
-            ``:config`` and ``@revision`` where wanted.
+        data: a folder written by ``save_to_disk``, one with Parquet or Arrow files, a Parquet file, or
+            ``hf://owner/name``, with ``:config`` and ``@revision`` where wanted.
         choice: which columns hold image and label, and which configuration is meant.
         strict: raise at the first image that cannot be read while splitting.
         as_it_is: nothing is split; all of it is to be measured on.
@@ -56,16 +57,17 @@ def open_hugging_face(
         DataError: it cannot be had or read, or what :func:`labelled_source` refuses.
     """
     name = data if data.startswith(HUB) else os.path.abspath(data)
+    root = data.removeprefix(HUB) if data.startswith(HUB) else name
     tables = _load(name, choice)
     features = next(iter(tables.values())).features
     image = choice.image or _find_image(name, features)
     label = choice.label or _find_label(name, features, image)
     parts = {
-        split: _make_part(name, str(title), table, image, label, group_by)
+        split: _make_part(f"{root}/{title}", table, image, label, group_by)
         for split, (title, table) in _name_splits(name, tables).items()
     }
     names = getattr(features[label], "names", None)
-    return labelled_source(f"{name}{choice}", parts, names, root=name, strict=strict, as_it_is=as_it_is)
+    return labelled_source(f"{name}{choice}", parts, names, root=root, strict=strict, as_it_is=as_it_is)
 
 
 def _load(name: str, choice: Choice) -> Mapping[str, Any]:
@@ -82,6 +84,8 @@ def _load(name: str, choice: Choice) -> Mapping[str, Any]:
         elif name.startswith(HUB):
             repo, config, revision = _parse(name)
             found = datasets.load_dataset(repo, choice.config or config, revision=revision, keep_in_memory=False)
+        elif os.path.isfile(name):
+            found = datasets.load_dataset("parquet", data_files=glob.escape(name), keep_in_memory=False)
         else:
             found = datasets.load_dataset(name, choice.config, keep_in_memory=False)
     except UsageError:
@@ -170,17 +174,17 @@ def _name_splits(name: str, tables: Mapping[str, Any]) -> dict[SplitName | None,
     return found
 
 
-def _make_part(name: str, title: str, table: Any, image: str, label: str, group_by: str | None) -> Part:
+def _make_part(name: str, table: Any, image: str, label: str, group_by: str | None) -> Part:
     files = find_files([str(file["filename"]) for file in table.cache_files])
     rows = open_table(files) if files else None
     if rows is None or int(rows.file_ends[-1]) != len(table):
-        raise DataError(f"{name}: {title} is not stored as whole Arrow files; save it anew with save_to_disk")
+        raise DataError(f"{name}: is not stored as whole Arrow files; save it anew with save_to_disk")
     for column in (image, label):
         if column not in rows.columns:
-            raise DataError(f"{name}: {title} has no column {column}; there are: {', '.join(rows.columns)}")
+            raise DataError(f"{name}: has no column {column}; there are: {', '.join(rows.columns)}")
     labels = [_as_label(name, label, value) for value in rows.values(label)]
     stored = rows.values(image, "path") if rows.has_field(image, "path") else [None] * len(table)
-    paths = _name_rows(f"{name}/{title}", stored)
+    paths = _name_rows(name, stored)
     groups = None
     if group_by in rows.columns:
         groups = tuple("" if value is None else str(value) for value in rows.values(group_by))

@@ -17,13 +17,14 @@ WEB = ("http://", "https://")
 
 SAVED_TABLES = ("dataset_dict.json", "state.json")  # written by Hugging Face's save_to_disk
 _DEPTH = 2
+_FOOTER = 2**20  # bytes at the end of a Parquet file that hold its description
 
 
 def kind_of_data(data: str) -> Kind | None:
     """Shards or a Hugging Face data set; None: something else, or nothing."""
     if os.path.isdir(data):
         return _kind_of_folder(Path(data))
-    if data.startswith(HUB):
+    if data.startswith(HUB) or _is_hub_table(data):
         return "hugging_face"
     first = data.partition("::")[0].lower()
     if first.endswith(PACKED_SHARDS) and os.path.isfile(data):
@@ -36,15 +37,25 @@ def _kind_of_folder(folder: Path) -> Kind | None:
     if any((folder / name).is_file() for name in SAVED_TABLES) or _has_card(folder):
         return "hugging_face"
     found: Kind | None = None
-    for name in _list_names(folder):
-        if is_image_name(name):
+    for path in _list_files(folder):
+        if is_image_name(path):
             return None
-        suffix = os.path.splitext(name)[1].lower()
+        suffix = os.path.splitext(path)[1].lower()
         if suffix == ".tar":
             found = "shards"
-        elif suffix in (".parquet", ".arrow") and found is None:
+        elif found is None and (suffix == ".arrow" or _is_hub_table(path)):
             found = "hugging_face"
     return found
+
+
+def _is_hub_table(path: str) -> bool:
+    """Whether a Parquet file was written by Hugging Face's library; others are manifests, which name image files."""
+    if not path.lower().endswith(".parquet"):
+        return False
+    with suppress(OSError), open(path, "rb") as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - _FOOTER))
+        return b"huggingface" in file.read()
+    return False
 
 
 def _has_card(folder: Path) -> bool:
@@ -52,12 +63,12 @@ def _has_card(folder: Path) -> bool:
     with suppress(OSError), (folder / "README.md").open("rb") as file:
         head = file.read(2**16)
         is_card = head.startswith(b"---") and (b"\ndataset_info:" in head or b"\nconfigs:" in head)
-        return is_card and any(name.lower().endswith((".parquet", ".arrow")) for name in _list_names(folder))
+        return is_card and any(path.lower().endswith((".parquet", ".arrow")) for path in _list_files(folder))
     return False
 
 
-def _list_names(folder: Path) -> Iterator[str]:
-    """Names of files, those of the folder itself first, then of folders in it, and of folders in those."""
+def _list_files(folder: Path) -> Iterator[str]:
+    """Paths of files, those of the folder itself first, then of folders in it, and of folders in those."""
     level = [str(folder)]
     for _ in range(_DEPTH + 1):
         below: list[str] = []
@@ -69,5 +80,5 @@ def _list_names(folder: Path) -> Iterator[str]:
                     if entry.is_dir():
                         below.append(entry.path)
                     else:
-                        yield entry.name
+                        yield entry.path
         level = below

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from featherlight.console import note
-from featherlight.errors import DataError
+from featherlight.errors import DataError, quote_names
 from featherlight.sources.base import Reader, Source, Split, SplitName, Unreadable, take
-from featherlight.sources.fingerprint import fingerprint
-from featherlight.sources.splitting import cut_splits
+from featherlight.sources.completing import SPLIT_WORDS, finish_source, missing_fractions
 
-_SPLITS: dict[str, SplitName] = {
-    "train": "train", "training": "train",
-    "val": "val", "valid": "val", "validation": "val", "dev": "val",
-    "test": "test", "testing": "test",
-}  # fmt: skip
+_WORDS: Mapping[str, SplitName] = {**SPLIT_WORDS, "dev": "val"}
 _ORDER: tuple[SplitName, ...] = ("train", "val", "test")
-WHOLE: dict[SplitName, float] = {"train": 0.8, "val": 0.1, "test": 0.1}
-TRAIN_ONLY: dict[SplitName, float] = {"train": 0.9, "val": 0.1}
 
 
 @dataclass(frozen=True)
@@ -43,7 +38,7 @@ class Part:
 
 def split_in_name(name: str) -> SplitName | None:
     """The split that a name tells: ``imagenet-train-0000.tar`` -> ``train``; None if it tells none, or several."""
-    found = {_SPLITS[word] for word in re.split(r"[^a-z]+", name.lower()) if word in _SPLITS}
+    found = {_WORDS[word] for word in re.split(r"[^a-z]+", name.lower()) if word in _WORDS}
     return found.pop() if len(found) == 1 else None
 
 
@@ -63,7 +58,7 @@ def labelled_source(
         name: what the user typed, absolute if a path.
         parts: images by split; those of None belong to no split yet.
         names: of the classes, in order; labels that are numbers count into it. None: the labels are the names.
-        root: folder or URL that paths begin with; the fingerprint is the same wherever it lies.
+        root: what all paths begin with; the fingerprint is the same wherever the data lies.
         unreadable: what could not be read so far, as (path, reason).
         strict: raise at the first image that cannot be read while splitting.
         as_it_is: nothing is cut, few images and a single class will do: the source is to be measured on.
@@ -77,18 +72,14 @@ def labelled_source(
     place = {class_name: index for index, class_name in enumerate(classes)}
     number = {label: place[class_name] for label, class_name in class_of.items()}
     splits, unlabelled = _number(name, parts, number, as_it_is=as_it_is)
-    left_out = [*unreadable, *unlabelled]
-    fractions = {} if as_it_is else _missing_fractions(parts, splits)
     if not as_it_is:
         _check(name, classes, splits, names)
-    if fractions:
-        cut, damaged = cut_splits(name, classes, splits["train"], fractions, strict=strict)
-        splits, left_out = {**splits, **cut}, [*left_out, *damaged]
-    splits = {split: splits[split] for split in _ORDER if split in splits}
-    if not as_it_is:
         _warn_if_sorted(name, splits["train"])
-    print_of = fingerprint(classes, splits, root)
-    return Source(name, classes, splits, print_of, unreadable=tuple(left_out), own_splits=tuple(fractions))
+    fractions = {} if as_it_is else missing_fractions(() if None in parts else splits)
+    source = finish_source(name, Path(root), classes, splits, fractions, strict=strict)
+    left_out = (*unreadable, *unlabelled, *source.unreadable)
+    ordered = {split: source.splits[split] for split in _ORDER if split in source.splits}
+    return dataclasses.replace(source, splits=ordered, unreadable=left_out)
 
 
 def _class_of_label(name: str, found: set[str], names: Sequence[str] | None) -> dict[str | None, str]:
@@ -141,35 +132,25 @@ def _number(
     return splits, left_out
 
 
-def _missing_fractions(
-    parts: Mapping[SplitName | None, Part], splits: Mapping[SplitName, Split]
-) -> dict[SplitName, float]:
-    """What must be cut off train; nothing if the data set has its own validation images."""
-    if None in parts:
-        return WHOLE
-    return {} if "val" in splits else TRAIN_ONLY
-
-
 def _check(name: str, classes: Sequence[str], splits: Mapping[SplitName, Split], names: Sequence[str] | None) -> None:
     if "train" not in splits:
         raise DataError(f"{name}: has {', '.join(splits)}, but no train images with labels")
     total = sum(map(len, splits.values()))
     if len(classes) > 20 and len(classes) > total / 2:
-        first = ", ".join(f"'{class_name[:30]}'" for class_name in classes[:3])
         raise DataError(
-            f"{name}: {total:,} images have {len(classes):,} different labels ({first}, ...), so these are no classes; "
-            "say where the labels are by adding to the data's name: #label=NAME"
+            f"{name}: {total:,} images have {len(classes):,} different labels, {quote_names(classes, 3)}: these are no "
+            "classes; say where the labels are by adding to the data's name: #label=NAME"
         )
     in_train = np.bincount(splits["train"].labels, minlength=len(classes)) > 0
     absent = [class_name for class_name, there in zip(classes, in_train, strict=True) if not there]
     if absent:
-        raise DataError(f"{name}: val or test has classes that train does not have: {_quote(absent)}")
+        raise DataError(f"{name}: val or test has classes that train does not have: {quote_names(absent)}")
     if len(classes) == 1:
-        raise DataError(f"{name}: only one class, {_quote(classes)}, so there is nothing to tell apart")
+        raise DataError(f"{name}: only one class, {quote_names(classes)}, so there is nothing to tell apart")
     known = set(classes)
     unused = [class_name for class_name in names or () if class_name not in known]
     if unused:
-        note(f"{name}: classes without an image are left out: {_quote(unused)}")
+        note(f"{name}: classes without an image are left out: {quote_names(unused)}")
 
 
 def _warn_if_sorted(name: str, train: Split) -> None:
@@ -186,7 +167,3 @@ def _warn_if_sorted(name: str, train: Split) -> None:
             f"{name}: each shard holds images of few classes only, {pairs / len(sizes):.0f} in the mean, and so will "
             "each batch; training suffers from that. Shuffle the images before they are written to shards"
         )
-
-
-def _quote(names: Sequence[str]) -> str:
-    return ", ".join(f"'{name[:60]}'" for name in names[:5]) + (", ..." if len(names) > 5 else "")

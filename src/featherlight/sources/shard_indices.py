@@ -30,10 +30,10 @@ class IndexedShard:
     index: ShardIndex
 
 
-def index_all(places: Sequence[str], choice: Choice, *, will_cut: bool) -> list[IndexedShard]:
+def index_all(places: Sequence[str], choice: Choice, *, to_train: bool) -> list[IndexedShard]:
     """Shards by their paths or URLs; see the two functions below."""
     if places[0].lower().startswith(WEB):
-        return index_remote(places, choice, will_cut=will_cut)
+        return index_remote(places, choice, to_train=to_train)
     return index_local(places, choice)
 
 
@@ -74,13 +74,13 @@ def _index_local(path: str, choice: Choice) -> IndexedShard:
     return IndexedShard(LocalShard(path, index.stamp), index)
 
 
-def index_remote(urls: Sequence[str], choice: Choice, *, will_cut: bool) -> list[IndexedShard]:
+def index_remote(urls: Sequence[str], choice: Choice, *, to_train: bool) -> list[IndexedShard]:
     """Shards behind http(s). All are kept in the cache folder if it may hold them, else only their indices.
 
     Args:
         urls: of the shards.
         choice: which extensions hold image and label.
-        will_cut: whether images will be split by their looks, so that each has to be decoded once.
+        to_train: whether images will be compared by their looks, for splits and leaks, so that each has to be decoded.
 
     Raises:
         DataError: a shard that is not there or cannot be used, or too little room.
@@ -105,7 +105,7 @@ def index_remote(urls: Sequence[str], choice: Choice, *, will_cut: bool) -> list
         for file, index, is_wanted in zip(files, valid, wanted, strict=True):
             shard = _fetch(file, index, choice) if is_wanted or index is None else _shard(file, index)
             if is_wanted and not keeps:
-                _look_at(shard, will_cut)
+                _look_at(shard, to_train)
             found.append(shard)
             advance(is_wanted)
     return found
@@ -169,11 +169,11 @@ def _shard(file: RemoteFile, index: ShardIndex) -> IndexedShard:
     return IndexedShard(RemoteShard(file, index.size), index)
 
 
-def _look_at(shard: IndexedShard, will_cut: bool) -> None:
+def _look_at(shard: IndexedShard, to_train: bool) -> None:
     """Whatever will be asked of the images is found and remembered while their shard is here."""
     names = tuple(shard.index.names)
     images = Split(np.zeros(len(names), np.int64), names, shard_reader([shard], names))
-    if will_cut:
+    if to_train:
         collect_facts(images)
     else:
         collect_contents(images)

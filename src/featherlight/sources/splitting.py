@@ -16,6 +16,8 @@ from featherlight.sources.duplicates import components, equal_groups, find_dupli
 from featherlight.sources.facts import Facts, collect_facts
 
 _RANGE = 2**64
+_MIXER = np.uint64(0x9E3779B97F4A7C15)  # odd, so multiplying by it can be undone
+_UNMIXER = np.uint64(pow(int(_MIXER), -1, _RANGE))
 
 
 def cut_splits(
@@ -51,8 +53,8 @@ def choose_splits(
 ) -> dict[SplitName, NDArray[np.int64]]:
     """Gives each readable image to a split; copies, near duplicates and images of one group stay together.
 
-    An image that stands alone goes by the hash of its pixels, a group by the hash of its name; what hangs together
-    goes by the smallest hash among it. So an image only ever moves when something is added that it belongs to.
+    An image that stands alone goes by the hash of its pixels, a group by the hash of its name; of what hangs together
+    one member decides for all. So an image can only move when something is added that it hangs together with.
 
     Args:
         facts: of the images.
@@ -70,12 +72,20 @@ def choose_splits(
         keys[named] = [_name_hash(str(group)) for group in names[named]]
         members = [named[group] for group in equal_groups(keys[named])]
         links = np.concatenate([links, *(np.stack((group[:-1], group[1:]), axis=1) for group in members)])
-    roots = components(len(keys), links)
-    smallest = np.full(len(keys), _RANGE - 1, np.uint64)
-    np.minimum.at(smallest, roots, keys)
     readable = np.flatnonzero(facts.readable)
-    chosen = split_by_hash(smallest[roots][readable], fractions)
+    chosen = split_by_hash(_speakers(keys, components(len(keys), links))[readable], fractions)
     return {split: readable[indices] for split, indices in chosen.items()}
+
+
+def _speakers(keys: NDArray[np.uint64], roots: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """The key of the member that speaks for each image's component.
+
+    Which member speaks must not depend on how large its key is: the smallest would nearly always choose train.
+    """
+    mixed = keys * _MIXER
+    smallest = np.full(len(keys), _RANGE - 1, np.uint64)
+    np.minimum.at(smallest, roots, mixed)
+    return smallest[roots] * _UNMIXER
 
 
 def _name_hash(name: str) -> int:
@@ -107,7 +117,7 @@ def check_splits(name: str, classes: Sequence[str], labels: Mapping[SplitName, N
     Raises:
         DataError: a class has no training image, or validation has no image at all.
     """
-    own = "add more, or make train/ and val/ folders yourself"
+    own = "add more, or make train/ and val/ folders yourself (in a manifest, a split column)"
     total = sum(np.bincount(values, minlength=len(classes)) for values in labels.values())
     for class_name, in_train, in_all in zip(
         classes, np.bincount(labels["train"], minlength=len(classes)), np.atleast_1d(total), strict=True

@@ -53,17 +53,16 @@ def open_webdataset(
     if packed:
         raise DataError(f"{packed}: is compressed, so images in it cannot be found by their place; unpack it to a .tar")
     splits = _split_shards(name, places)
-    own_test = None not in splits and "val" in splits
-    shards = index_all(places, choice, will_cut=not (own_test or as_it_is))
+    shards = index_all(places, choice, to_train=not as_it_is)
     is_ordered = needs_order(shards)
     parts = {}
     for split in dict.fromkeys(splits):
         own = [shard for shard, its in zip(shards, splits, strict=True) if its == split]
         parts[split] = _make_part(own, group_by, is_ordered=is_ordered)
     reason = "no image in this sample"
-    empty = [(f"{_shown(shard)}/{key}", reason) for shard in shards for key in shard.index.without_image]
+    empty = [(f"{_shown(shard.shard.place)}/{key}", reason) for shard in shards for key in shard.index.without_image]
     names = find_class_names(_folders_of_names(data, places))
-    root = os.path.commonpath([os.path.dirname(place) for place in places])
+    root = os.path.commonpath([os.path.dirname(_shown(place)) for place in places])
     return labelled_source(
         f"{name}{choice}", parts, names, root=root, unreadable=empty, strict=strict, as_it_is=as_it_is
     )
@@ -152,11 +151,11 @@ def _folders_of_names(data: str, places: Sequence[str]) -> list[str]:
 
 
 def _make_part(shards: Sequence[IndexedShard], group_by: str | None, *, is_ordered: bool) -> Part:
-    paths = tuple(f"{_shown(shard)}/{name}" for shard in shards for name in shard.index.names)
+    paths = tuple(f"{_shown(shard.shard.place)}/{name}" for shard in shards for name in shard.index.names)
     reader = shard_reader(shards, paths)
     groups = None
     if group_by is not None:
-        places = [os.path.basename(_shown(shard)) for shard in shards for _ in shard.index.names]
+        places = [os.path.basename(_shown(shard.shard.place)) for shard in shards for _ in shard.index.names]
         names = [name for shard in shards for name in shard.index.names]
         groups = group_names([f"{place}/{name}" for place, name in zip(places, names, strict=True)], group_by)
     return Part(
@@ -169,7 +168,6 @@ def _make_part(shards: Sequence[IndexedShard], group_by: str | None, *, is_order
     )
 
 
-def _shown(shard: IndexedShard) -> str:
-    """A shard's path or address, the latter without what may be a key to it."""
-    place = shard.shard.place
-    return place.partition("?")[0] if "://" in place else place
+def _shown(place: str) -> str:
+    """A shard's path, or of its address host and path: images in it are at hand, and what follows ? may be secret."""
+    return place.partition("://")[2].partition("?")[0] if "://" in place else place

@@ -38,6 +38,10 @@ class Recipe:
         in_channels: 3 for colour, 1 for grey.
         stem: ``cifar`` keeps small inputs large, ``imagenet`` is as published.
         dropout: before the classifier; absent: the network's own.
+        pretrained: whose ImageNet weights the run starts from, for example ``torchvision``; ``none``: fresh weights;
+            ``auto``, before a run begins: the best there are, if they can be had.
+        body_rate: with pretrained weights, the learning rate of all layers but the classifier, as a part of the
+            classifier's.
         resize: how an image of another shape becomes a square.
         crop_fraction: part of the shorter side that evaluation keeps.
         epochs: passes over the training images; 0 when ``time_s`` rules.
@@ -50,6 +54,7 @@ class Recipe:
         schedule: of the learning rate over the run.
         warmup: part of the run in which the rate rises.
         step_at: parts of the run at which ``step`` divides the rate by ten.
+        balance: of classes of different size: ``weights`` in the loss, ``sampler`` shows each equally often, or none.
         clip_norm: gradients longer than this are shortened; 0 is off.
         label_smoothing: share of the target that is spread over all classes.
         ema_decay: of the running mean of the weights, which becomes the model; 0 is off.
@@ -65,6 +70,9 @@ class Recipe:
         workers: processes that read images when they do not fit in memory.
         checkpoint_every_s: seconds between checkpoints within an epoch; each epoch ends with one.
         strict: an unreadable image is an error.
+        group_by: images of one group stay on one side of our splits: a regular expression searched in paths, or the
+            name of a manifest's column; absent: no groups.
+        allow_leaks: train although images to measure with are also in train.
     """
 
     data: str
@@ -73,6 +81,8 @@ class Recipe:
     in_channels: int = 3
     stem: Literal["cifar", "imagenet"] = "imagenet"
     dropout: float | None = None
+    pretrained: str = "none"
+    body_rate: float = 0.1
     resize: Literal["crop", "pad", "stretch"] = "crop"
     crop_fraction: float = 0.875
     epochs: int = 30
@@ -85,6 +95,7 @@ class Recipe:
     schedule: Literal["one-cycle", "cosine", "step"] = "one-cycle"
     warmup: float = 0.2
     step_at: tuple[float, ...] = (0.5, 0.75)
+    balance: Literal["none", "weights", "sampler"] = "none"
     clip_norm: float = 0.0
     label_smoothing: float = 0.1
     ema_decay: float = 0.99
@@ -100,6 +111,8 @@ class Recipe:
     workers: int = 2
     checkpoint_every_s: float = 60.0
     strict: bool = False
+    group_by: str | None = None
+    allow_leaks: bool = False
 
     def __post_init__(self) -> None:
         problem = _find_problem(self)
@@ -199,6 +212,7 @@ def _find_problem(recipe: Recipe) -> str | None:
         "learning_rate": (0, 1000), "momentum": (0, 0.9999), "weight_decay": (0, 10), "warmup": (0, 1),
         "label_smoothing": (0, 0.9999), "ema_decay": (0, 0.99999), "mixup": (0, 100), "cutmix": (0, 100),
         "workers": (0, 256), "checkpoint_every_s": (0, math.inf), "clip_norm": (0, math.inf), "seed": (0, 2**63 - 1),
+        "body_rate": (0, 1),
     }  # fmt: skip
     for name, (low, high) in ranges.items():
         value = getattr(recipe, name)

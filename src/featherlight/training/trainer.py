@@ -21,9 +21,10 @@ from featherlight.images import Preprocessing
 from featherlight.loading.augment import Augmentation, mix_batch, random_seed_for
 from featherlight.loading.batches import Batch, TrainBatches
 from featherlight.models.engine import normalized
+from featherlight.training.balance import weigh
 from featherlight.training.checkpoint import CHECKPOINT_FILE, load_checkpoint, save_checkpoint
 from featherlight.training.clock import Clock
-from featherlight.training.optimiser import build_average, build_optimizer
+from featherlight.training.optimiser import build_average, build_optimizer, set_rate
 from featherlight.training.recipe import Recipe
 from featherlight.training.schedule import rate_factor
 from featherlight.training.signals import StopRequest
@@ -50,10 +51,12 @@ class Validation:
     Attributes:
         loss: mean cross-entropy.
         top1: accuracy, a fraction.
+        macro_f1: mean F1 over the classes.
     """
 
     loss: float
     top1: float
+    macro_f1: float
 
 
 class Validator(Protocol):
@@ -81,6 +84,7 @@ class Trainer:
         run: the run directory.
         fingerprint: of the data.
         observer: is told how it goes.
+        class_weights: how much each class counts in the loss, float32 (K,); None: all alike.
     """
 
     def __init__(
@@ -94,11 +98,13 @@ class Trainer:
         run: Path,
         fingerprint: str,
         observer: Observer,
+        class_weights: Tensor | None = None,
     ) -> None:
         self.model, self.recipe, self.batches, self.validate = model, recipe, batches, validate
         self.preprocessing, self.augmentation = preprocessing, augmentation
         self.run, self.fingerprint, self.observer = run, fingerprint, observer
         self.device = next(model.parameters()).device
+        self.class_weights = None if class_weights is None else class_weights.to(self.device)
         self.optimizer = build_optimizer(model, recipe)
         self.average = build_average(model, recipe)
         self.progress, self.best = load_checkpoint(run, self._modules, self.optimizer, fingerprint)
@@ -150,21 +156,20 @@ class Trainer:
     def _train_step(self, batch: Batch) -> None:
         # Everything random in a step follows from the seed and the step's number, so nothing of it needs saving.
         torch.manual_seed(random_seed_for(self.recipe.seed, self.progress.step))
-        factor = rate_factor(self.recipe, self.clock.part_done)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.recipe.learning_rate * factor
+        set_rate(self.optimizer, self.recipe.learning_rate * rate_factor(self.recipe, self.clock.part_done))
         labels = batch.labels.to(self.device, non_blocking=True)
         images = normalized(batch.images.to(self.device, non_blocking=True), self.preprocessing)
         images, targets = mix_batch(images, labels, self.augmentation)
         if self.recipe.speed == "plain":
             images = images.contiguous()
-        loss, logits = self._optimize(images, targets)
+        loss, logits = self._optimize(images, targets, batch.weights)
         self._count(batch, loss, int((logits.argmax(1) == labels).sum()))
 
-    def _optimize(self, images: Tensor, targets: Tensor) -> tuple[float, Tensor]:
+    def _optimize(self, images: Tensor, targets: Tensor, weights: Tensor | None) -> tuple[float, Tensor]:
         self.model.train()
         logits: Tensor = self.model(images)
-        loss = F.cross_entropy(logits, targets, label_smoothing=self.recipe.label_smoothing)
+        losses = F.cross_entropy(logits, targets, label_smoothing=self.recipe.label_smoothing, reduction="none")
+        loss = weigh(losses, targets, self.class_weights, None if weights is None else weights.to(self.device))
         value = loss.item()
         if not math.isfinite(value):
             raise TrainingStoppedError(self._explain_divergence(value))
@@ -211,6 +216,7 @@ class Trainer:
             "train_loss": p.loss_sum / p.epoch_images,
             "val_loss": validation.loss,
             "val_top1": validation.top1,
+            "val_macro_f1": validation.macro_f1,
         }
 
     def _save(self) -> None:

@@ -13,7 +13,7 @@ from torch import nn
 from featherlight.errors import DataError
 from featherlight.images import Preprocessing
 from featherlight.loading.batches import fits_in_memory, note_unreadable
-from featherlight.metrics import cross_entropy
+from featherlight.metrics import cross_entropy, macro_scores
 from featherlight.models.engine import infer, normalized
 from featherlight.sources.base import Split, Unreadable
 from featherlight.sources.reading import prepared_batches, read_prepared
@@ -48,9 +48,11 @@ class ValidationSet:
         return len(self._split)
 
     def __call__(self, model: nn.Module) -> Validation:
-        """Loss (mean cross-entropy) and top-1 accuracy."""
+        """Loss (mean cross-entropy), top-1 accuracy and macro F1."""
         logits, labels = self.logits(model)
-        return Validation(cross_entropy(logits, labels), float((logits.argmax(1) == labels).mean()))
+        predicted = logits.argmax(1)
+        macro_f1 = macro_scores(labels, predicted, logits.shape[1])["macro_f1"]
+        return Validation(cross_entropy(logits, labels), float((predicted == labels).mean()), macro_f1)
 
     def logits(self, model: nn.Module) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Logits (N, num_classes) and labels (N,) of every image that can be read.

@@ -52,5 +52,6 @@ class Observer:
         self._log.append(row)
         self._shown.line(
             f"epoch {row['epoch']:>3}  train loss {row['train_loss']:.3f}  val loss {row['val_loss']:.3f}  "
-            f"val accuracy {row['val_top1']:.2%}  {row['images_per_s']:.0f} images/s  {duration(row['seconds'])}"
+            f"val accuracy {row['val_top1']:.2%}  macro F1 {row['val_macro_f1']:.3f}  "
+            f"{row['images_per_s']:.0f} images/s  {duration(row['seconds'])}"
         )

@@ -28,20 +28,23 @@ from featherlight.loading.batches import (
 )
 from featherlight.metrics import Evaluation, fit_temperature
 from featherlight.model_file import MODEL_FILE_NAME
-from featherlight.models.registry import create_model
 from featherlight.models.weights import save_model
 from featherlight.report import write_curves
 from featherlight.sources import open_source
 from featherlight.sources.base import Source, Split, Unreadable, sample
 from featherlight.sources.reading import find_unreadable, read_prepared
+from featherlight.training.balance import class_weights, describe_weights
+from featherlight.training.checkpoint import CHECKPOINT_FILE
 from featherlight.training.defaults import DataFacts, default_recipe
 from featherlight.training.metrics_log import read_metrics
 from featherlight.training.recipe import RECIPE_FILE_NAME, Recipe, read_duration, read_field, read_recipe, write_recipe
 from featherlight.training.trainer import Row, Trainer
 from featherlight.training.validation import ValidationSet
 from featherlight.workflows.evaluate import choose_split, evaluate_split, report_unreadable, write_evaluation
+from featherlight.workflows.leaks import refuse_leaks
 from featherlight.workflows.observer import Observer, show_plan
 from featherlight.workflows.run_directory import check_place, new_run_directory, refuse_taken
+from featherlight.workflows.starting_weights import build_network, settle_pretrained
 
 SIZES_SAMPLED = 64
 
@@ -54,7 +57,7 @@ class Run:
         path: the run directory.
         model_path: the model file in it.
         metrics: the last row of ``metrics.jsonl``, and of the evaluation ``split``, ``num_images``, ``top1``, ``top5``,
-            ``loss``, ``macro_f1``.
+            ``loss``, ``macro_precision``, ``macro_recall``, ``macro_f1``.
     """
 
     path: Path
@@ -82,6 +85,7 @@ def train(
     Raises:
         UsageError: an unknown field, an unfit value, or ``out`` is not empty.
         DataError: no usable images.
+        DownloadError: pretrained weights were asked for by name and cannot be fetched.
         TrainingStoppedError: interrupted or diverged; what was reached is saved.
     """
     settings = {name: value for name, value in settings.items() if value is not None}
@@ -89,12 +93,17 @@ def train(
         settings["model"] = model
     if time is not None:
         settings["time_s"] = read_duration(time)
+    if isinstance(settings.get("pretrained"), bool):  # as create_model takes it
+        settings["pretrained"] = "auto" if settings["pretrained"] else "none"
     refuse_taken(out)
-    source = open_source(data, strict=read_field("strict", settings.get("strict", False)))
+    strict, allow_leaks = (read_field(name, settings.get(name, False)) for name in ("strict", "allow_leaks"))
+    source = open_source(data, strict=strict, group_by=settings.get("group_by"))
     check_place(out, source)
+    refuse_leaks(source, allow=allow_leaks)
     recipe = default_recipe(facts_of(source), settings)
-    _build_model(recipe, len(source.classes))  # a wrong name or width fails before anything is written
+    build_network(recipe, len(source.classes), pretrained=False)  # a wrong name fails before anything is written
     select_device(recipe.device)
+    recipe = settle_pretrained(recipe)
     with new_run_directory(out, str(data), str(settings.get("model", ""))) as run, _interrupt_explained(run):
         return _run_recipe(run, recipe, source)
 
@@ -110,7 +119,8 @@ def resume(run: str | Path) -> Run:
     path = Path(run)
     recipe = read_recipe(path)
     with _interrupt_explained(path):
-        return _run_recipe(path, recipe, open_source(recipe.data, strict=recipe.strict))
+        source = open_source(recipe.data, strict=recipe.strict, group_by=recipe.group_by)
+        return _run_recipe(path, recipe, source)
 
 
 def _run_recipe(run: Path, recipe: Recipe, source: Source) -> Run:
@@ -120,7 +130,8 @@ def _run_recipe(run: Path, recipe: Recipe, source: Source) -> Run:
     preprocessing = preprocessing_of(recipe)
     augmentation = _augmentation(recipe, len(source.classes))
     with _advice(recipe):
-        network = _build_model(recipe, len(source.classes)).to(device)
+        is_new = not (run / CHECKPOINT_FILE).exists()
+        network = build_network(recipe, len(source.classes), pretrained=is_new).to(device)
         if recipe.speed == "auto":
             network = network.to(memory_format=torch.channels_last)
         batches = _load_training_images(source.splits["train"], preprocessing, augmentation, recipe)
@@ -131,8 +142,9 @@ def _run_recipe(run: Path, recipe: Recipe, source: Source) -> Run:
         write_recipe(run, recipe)  # not before the images are known to be usable
         with bar("training") as shown, Observer(run, shown) as observer:
             trainer = Trainer(
-                network, recipe, batches, validation, preprocessing, augmentation, run, source.fingerprint, observer
-            )
+                network, recipe, batches, validation, preprocessing, augmentation, run, source.fingerprint, observer,
+                _class_weights(recipe, source),
+            )  # fmt: skip
             observer.open_log(trainer.progress.epoch)
             kept = trainer.fit()
     note(f"trained in {duration(trainer.progress.seconds)}")
@@ -185,7 +197,8 @@ def _count_unreadable(unreadable: set[Unreadable]) -> None:
 
 
 def _headline(evaluation: Evaluation) -> dict[str, Any]:
-    return {name: getattr(evaluation, name) for name in ("split", "top1", "top5", "loss", "macro_f1", "num_images")}
+    names = ("split", "top1", "top5", "loss", "macro_precision", "macro_recall", "macro_f1", "num_images")
+    return {name: getattr(evaluation, name) for name in names}
 
 
 def preprocessing_of(recipe: Recipe) -> Preprocessing:
@@ -225,16 +238,12 @@ def facts_of(source: Source) -> DataFacts:
     return DataFacts(source.name, len(split), int(np.median(sides)) if sides else 224, source.flip_safe)
 
 
-def _build_model(recipe: Recipe, num_classes: int) -> nn.Module:
-    torch.manual_seed(recipe.seed)
-    return create_model(
-        recipe.model,
-        num_classes,
-        in_channels=recipe.in_channels,
-        input_size=recipe.input_size,
-        stem=recipe.stem,
-        dropout=recipe.dropout,
-    )
+def _class_weights(recipe: Recipe, source: Source) -> torch.Tensor | None:
+    if recipe.balance != "weights":
+        return None
+    weights = class_weights(source.splits["train"].labels, len(source.classes))
+    note(f"class weights: {describe_weights(weights, source.classes)}")
+    return torch.from_numpy(weights)
 
 
 def _augmentation(recipe: Recipe, num_classes: int) -> Augmentation:
