@@ -39,6 +39,7 @@ class Answer:
 def _clean_surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FEATHERLIGHT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("HF_HOME", str(tmp_path_factory.mktemp("hf")))
         patch.delenv("FEATHERLIGHT_DATA", raising=False)
         patch.delenv("FEATHERLIGHT_DEBUG", raising=False)
         patch.setenv("FEATHERLIGHT_OFFLINE", "1")  # tests that need a network start a server and ask for file_server

@@ -3,8 +3,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
 from featherlight.errors import UnreadableImageError
@@ -14,28 +12,11 @@ from featherlight.loading.batches import (
     MemoryBatches,
     StreamedBatches,
     fits_in_memory,
-    plan_epoch,
     storage_preprocessing,
 )
 from featherlight.sources import open_source
 
 AUGMENTATION = Augmentation(32, "pad", True, False, 0.0, 0.0, 2)
-
-
-@given(count=st.integers(1, 3000), batch_size=st.integers(1, 256), epoch=st.integers(0, 50))
-def test_every_image_is_dealt_exactly_once_into_even_batches(count, batch_size, epoch):
-    plan = plan_epoch(count, batch_size, 0, epoch)
-    sizes = [len(members) for members in plan]
-    assert sorted(np.concatenate(plan).tolist()) == list(range(count))
-    assert max(sizes) - min(sizes) <= 1
-    assert max(sizes) < 2 * batch_size
-    assert count == 1 or min(sizes) >= min(count, batch_size) / 2
-
-
-def test_epochs_are_dealt_differently_and_repeatably():
-    first, again, second = (np.concatenate(plan_epoch(100, 10, 0, epoch)) for epoch in (0, 0, 1))
-    assert np.array_equal(first, again)
-    assert not np.array_equal(first, second)
 
 
 def memory_batches(count: int = 50, batch_size: int = 8) -> MemoryBatches:

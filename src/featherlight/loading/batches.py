@@ -11,14 +11,19 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from featherlight.console import note
-from featherlight.errors import UnreadableImageError
+from featherlight.errors import FeatherlightError, UnreadableImageError
 from featherlight.images import Preprocessing, resize_image
+from featherlight.loading.ahead import FetchAhead
 from featherlight.loading.augment import Augmentation, crop_batch, finish_images, random_seed_for, resized_crop
+from featherlight.loading.plan import place_among_processes, plan_epoch
 from featherlight.sources.base import Split, Unreadable
+
+_Rows = tuple[Tensor | None, Tensor, list[Unreadable]]
 
 STORE_MARGIN = 8 / 7  # stored images are this much larger than the input, so that random regions have room
 
@@ -52,16 +57,6 @@ class TrainBatches(Protocol):
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Batches ``start``, ``start + 1``, ... of an epoch."""
         ...
-
-
-def plan_epoch(count: int, batch_size: int, *seeds: int) -> list[np.ndarray[Any, np.dtype[np.int64]]]:
-    """Deals ``count`` images into batches of nearly equal size; every image exactly once.
-
-    No short last batch: a batch of one or two would spoil the statistics of batch norm.
-    """
-    generator = torch.Generator().manual_seed(random_seed_for(*seeds))
-    order = torch.randperm(count, generator=generator).numpy()
-    return np.array_split(order, max(1, round(count / batch_size)))
 
 
 def storage_preprocessing(preprocessing: Preprocessing, augmentation: Augmentation) -> Preprocessing:
@@ -108,10 +103,11 @@ class MemoryBatches:
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """See :class:`TrainBatches`."""
-        plan = plan_epoch(len(self.labels), self.batch_size, self.seed, epoch)
+        rank, world = place_among_processes()
+        plan = plan_epoch(len(self.labels), self.batch_size, self.seed, epoch, rank, world)
         for number, members in enumerate(plan[start:], start):
             chosen = torch.from_numpy(members)
-            with seeded(self.seed, epoch, number):
+            with seeded(self.seed, epoch, number * world + rank):
                 images = finish_images(crop_batch(self.images[chosen], self.augmentation), self.augmentation)
             yield Batch(number, images, self.labels[chosen])
 
@@ -139,12 +135,14 @@ class _StreamedImages(Dataset[Any]):
     augmentation: Augmentation
     seed: int
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int] | Unreadable:
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int] | Unreadable | FeatherlightError:
         epoch, index = key
         try:
             image = self.split.read(index)
         except UnreadableImageError as error:
             return self.split.paths[index], error.reason
+        except FeatherlightError as error:  # raised here, it would come with this process's traceback
+            return error
         with seeded(self.seed, epoch, index):
             return self._cropped(image), int(self.split.labels[index])
 
@@ -180,18 +178,29 @@ class StreamedBatches:
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """See :class:`TrainBatches`."""
-        source, augmentation = self._images, self._images.augmentation
-        plan = plan_epoch(len(source.split), self._batch_size, source.seed, epoch)[start:]
-        keys = [[(epoch, int(index)) for index in members] for members in plan]
-        loader = DataLoader(source, batch_sampler=keys, num_workers=self._workers, collate_fn=_collate)
+        source, augmentation, split = self._images, self._images.augmentation, self._images.split
+        rank, world = place_among_processes()
+        plan = plan_epoch(len(split), self._batch_size, source.seed, epoch, rank, world, split.shards)[start:]
         rest = replace(augmentation, crop="none") if augmentation.crop == "resized" else augmentation
-        for number, (images, labels, unreadable) in enumerate(loader, start):
+        for number, (images, labels, unreadable) in enumerate(self._read(epoch, plan), start):
             note_unreadable(unreadable, self.unreadable, strict=self._strict)
             if images is None:
                 continue
-            with seeded(source.seed, epoch, number):
+            with seeded(source.seed, epoch, number * world + rank):
                 augmented = finish_images(crop_batch(images, rest), augmentation)
             yield Batch(number, augmented, labels)
+
+    def _read(self, epoch: int, plan: Sequence[NDArray[np.int64]]) -> Iterator[_Rows]:
+        """The batches of a plan in order; worker processes take whole ones in turn."""
+        keys = [[(epoch, int(index)) for index in members] for members in plan]
+        rows = iter(DataLoader(self._images, batch_sampler=keys, num_workers=self._workers, collate_fn=_collate))
+        with FetchAhead(self._images.split, plan) as ahead:
+            for number in range(len(plan)):
+                ahead.reached(number)
+                found = next(rows)
+                if isinstance(found, FeatherlightError):
+                    raise found
+                yield found
 
 
 def note_unreadable(found: Iterable[Unreadable], known: list[Unreadable], *, strict: bool) -> None:
@@ -208,7 +217,10 @@ def note_unreadable(found: Iterable[Unreadable], known: list[Unreadable], *, str
             note(f"skipped {path}: {reason}")
 
 
-def _collate(rows: Sequence[Any]) -> tuple[Tensor | None, Tensor, list[Unreadable]]:
+def _collate(rows: Sequence[Any]) -> _Rows | FeatherlightError:
+    failed = next((row for row in rows if isinstance(row, FeatherlightError)), None)
+    if failed is not None:
+        return failed
     good = [row for row in rows if isinstance(row[0], Tensor)]
     bad = [row for row in rows if not isinstance(row[0], Tensor)]
     images = torch.stack([image for image, _ in good]) if good else None

@@ -10,9 +10,12 @@ from pathlib import Path
 
 from featherlight.errors import DataError, UsageError
 from featherlight.sources.base import Reader, RGBImage, Source, Split, SplitName
+from featherlight.sources.choice import split_choice
 from featherlight.sources.cifar import ARCHIVES, open_cifar_archive, open_cifar_folder, open_known
 from featherlight.sources.digits import open_digits
 from featherlight.sources.folder import is_image_name, list_images, open_folder, open_folder_as_it_is
+from featherlight.sources.hugging_face import open_hugging_face
+from featherlight.sources.kinds import kind_of_data
 from featherlight.sources.manifest import (
     find_manifests,
     find_table,
@@ -20,6 +23,7 @@ from featherlight.sources.manifest import (
     open_folder_of_lists,
     open_manifest,
 )
+from featherlight.sources.webdataset import open_webdataset
 
 __all__ = ["KNOWN_NAMES", "RGBImage", "Reader", "Source", "Split", "SplitName", "open_images", "open_source"]
 
@@ -37,9 +41,11 @@ def open_source(
     """Opens labelled images.
 
     Args:
-        data: an existing path (a folder of images, a manifest or a folder of those, a CIFAR folder or ``.tar.gz``),
-            else one of ``KNOWN_NAMES``.
-        as_it_is: a folder of images is not split and need not be fit for training: all of it is to be measured on.
+        data: an existing path (a folder of images, a manifest or a folder of those, a CIFAR folder or ``.tar.gz``,
+            WebDataset shards, a Hugging Face folder), a pattern or address of shards, ``hf://owner/name``, else one of
+            ``KNOWN_NAMES``. Behind ``#`` may stand what of shards or tables is meant, see
+            :class:`featherlight.sources.choice.Choice`.
+        as_it_is: nothing is split, and the images need not be fit for training: all of them are to be measured on.
         strict: an image that cannot be read while splitting is an error, not left out.
         group_by: images of one group stay on one side when splits are cut: a regular expression searched in paths, or
             the name of a manifest's column.
@@ -48,7 +54,13 @@ def open_source(
         DataError: neither a path nor a known name, or what is there cannot be used; the message says why.
         MissingExtraError: a known name needs a package that is not installed.
     """
-    path = os.path.expanduser(data)
+    path, choice = split_choice(os.path.expanduser(data))
+    kind = kind_of_data(path)
+    if kind is not None:
+        opener = open_webdataset if kind == "shards" else open_hugging_face
+        return opener(path, choice, strict=strict, as_it_is=as_it_is, group_by=group_by)
+    if str(choice):
+        raise UsageError(f"{data}: only of WebDataset shards and Hugging Face data sets can be chosen what to use")
     if os.path.isdir(path):
         return _open_folder(Path(path), strict=strict, as_it_is=as_it_is, group_by=group_by)
     if os.path.isfile(path) and is_manifest_name(path):

@@ -31,7 +31,7 @@ from featherlight.model_file import MODEL_FILE_NAME
 from featherlight.models.weights import save_model
 from featherlight.report import write_curves
 from featherlight.sources import open_source
-from featherlight.sources.base import Source, Split, Unreadable
+from featherlight.sources.base import Source, Split, Unreadable, sample
 from featherlight.sources.reading import find_unreadable, read_prepared
 from featherlight.training.balance import class_weights, describe_weights
 from featherlight.training.checkpoint import CHECKPOINT_FILE
@@ -231,9 +231,8 @@ def _differences(wanted: dict[str, Any], usual: dict[str, Any]) -> dict[str, Any
 def facts_of(source: Source) -> DataFacts:
     """What the default recipe depends on."""
     split = source.splits["train"]
-    chosen = np.linspace(0, len(split) - 1, min(len(split), SIZES_SAMPLED)).astype(int)
     sides = []
-    for index in dict.fromkeys(chosen.tolist()):
+    for index in sample(split, SIZES_SAMPLED):
         with contextlib.suppress(UnreadableImageError):  # it is reported when all images are read
             sides.append(min(split.read(index).shape[:2]))
     return DataFacts(source.name, len(split), int(np.median(sides)) if sides else 224, source.flip_safe)
