@@ -68,7 +68,7 @@ def test_names_that_looks_confirm_win(shots, found: Found) -> None:
     shots(names)
     (finding,) = found("group")
     assert finding.severity == "warning"
-    assert "a camera's counter" in finding.message
+    assert "the numbers of a camera" in finding.message
 
 
 UNGROUPED = {

@@ -74,7 +74,7 @@ def _proposals(checked: Checked, used: NDArray[np.int64], labels: NDArray[np.int
     for what, pattern in _IN_NAMES:
         yield from _if_groups(what, pattern, paths, labels)
     for pattern in _COUNTERS:
-        for proposal in _if_groups("a camera's counter, as IMG_1118,", pattern, paths, labels):
+        for proposal in _if_groups("the numbers of a camera, as IMG_1118,", pattern, paths, labels):
             if proposal.groups.max() + 1 >= LEAST_COUNTER_GROUPS:
                 yield _Proposal(proposal.what, pattern, proposal.groups, is_counter=True)
 
