@@ -66,6 +66,7 @@ class MissingExtraError(FeatherlightError):
 
 
 EXTRA_OF_MODULE = {
+    "cleanlab": "labels",
     "datasets": "huggingface",
     "h5py": "convert",
     "matplotlib": "train",

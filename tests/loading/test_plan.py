@@ -89,3 +89,40 @@ def test_more_processes_than_images_in_a_batch_are_refused() -> None:
 def test_a_process_that_trains_alone_has_all_images() -> None:
     assert not torch.distributed.is_initialized()
     assert place_among_processes() == (0, 1)
+
+
+LABELS = st.lists(st.integers(0, 6), min_size=1, max_size=80).map(lambda values: np.array(values, np.int64))
+
+
+@given(LABELS, st.integers(0, 9))
+def test_every_class_is_drawn_equally_often_and_evenly_within(labels: np.ndarray, seed: int) -> None:
+    order = np.concatenate(plan_epoch(len(labels), 8, seed, 0, balance=labels))
+    assert len(order) == len(labels)
+    drawn = np.bincount(order, minlength=len(labels))
+    per_class = [drawn[labels == label] for label in np.unique(labels)]
+    totals = [int(counts.sum()) for counts in per_class]
+    assert max(totals) - min(totals) <= 1
+    assert all(counts.max() - counts.min() <= 1 for counts in per_class)
+
+
+def test_a_balanced_order_follows_from_seed_and_epoch_alone() -> None:
+    labels = np.arange(50) % 3
+    first, again, other = (np.concatenate(plan_epoch(50, 8, 0, epoch, balance=labels)) for epoch in (4, 4, 5))
+    assert again.tolist() == first.tolist() != other.tolist()
+
+
+def test_large_classes_show_other_images_in_other_epochs() -> None:
+    labels = np.array([0] * 90 + [1] * 10)
+    seen = {int(i) for epoch in range(12) for i in np.concatenate(plan_epoch(100, 10, 0, epoch, balance=labels))}
+    assert len(seen) > 95
+
+
+@given(LABELS, st.integers(1, 4))
+def test_processes_share_balanced_batches_too(labels: np.ndarray, world: int) -> None:
+    size = 4 * world
+    alone = plan_epoch(len(labels), size, 1, 2, balance=labels)
+    if len(alone[-1]) < world:
+        return
+    shares = [plan_epoch(len(labels), size, 1, 2, rank, world, balance=labels) for rank in range(world)]
+    for number, batch in enumerate(alone):
+        assert sorted(np.concatenate([share[number] for share in shares]).tolist()) == sorted(batch.tolist())

@@ -23,8 +23,9 @@ def plan_epoch(
     rank: int = 0,
     world: int = 1,
     shards: NDArray[np.int64] | None = None,
+    balance: NDArray[np.int64] | None = None,
 ) -> list[NDArray[np.int64]]:
-    """Deals ``count`` images into batches of nearly equal size; every image exactly once.
+    """Deals ``count`` images into batches of nearly equal size; every image exactly once, unless classes are balanced.
 
     Args:
         count: images.
@@ -35,6 +36,8 @@ def plan_epoch(
         world: likewise.
         shards: which shard holds each image, where reading along shards is cheap; then at most ``SHARDS_AT_ONCE``
             shards are in use at any time, and each is in use once.
+        balance: labels (count,), to show every class equally often: see :func:`balanced_order`. Shards then play no
+            part.
 
     Returns:
         The positions of this process's images, an array a batch.
@@ -43,7 +46,8 @@ def plan_epoch(
         UsageError: see :func:`deal`.
     """
     generator = torch.Generator().manual_seed(random_seed_for(seed, epoch))
-    return deal(_order(count, generator, shards), batch_size, rank, world)
+    order = _order(count, generator, shards) if balance is None else balanced_order(balance, generator)
+    return deal(order, batch_size, rank, world)
 
 
 def deal(order: NDArray[np.int64], batch_size: int, rank: int = 0, world: int = 1) -> list[NDArray[np.int64]]:
@@ -78,6 +82,37 @@ def _order(count: int, generator: torch.Generator, shards: NDArray[np.int64] | N
     begins = torch.randperm(len(names), generator=generator).numpy()
     spread = SHARDS_AT_ONCE * torch.rand(count, generator=generator, dtype=torch.float64).numpy()
     return np.argsort(begins[members] + spread, kind="stable")
+
+
+def balanced_order(labels: NDArray[np.int64], generator: torch.Generator) -> NDArray[np.int64]:
+    """N positions in which every class occurs equally often, give or take one.
+
+    Large classes show another part of their images in each epoch, small ones repeat theirs: within a class no image
+    is repeated before all have been seen.
+
+    Args:
+        labels: of the training images, (N,).
+        generator: all that is random comes from it.
+
+    Returns:
+        int64 (N,), shuffled.
+    """
+    present = np.unique(labels)
+    shares = np.full(len(present), len(labels) // len(present))
+    extra = torch.randperm(len(present), generator=generator)[: len(labels) % len(present)].numpy()
+    shares[extra] += 1
+    parts = [
+        _draw(np.flatnonzero(labels == label), int(share), generator)
+        for label, share in zip(present, shares, strict=True)
+    ]
+    drawn = np.concatenate(parts)
+    return np.asarray(drawn[torch.randperm(len(drawn), generator=generator).numpy()])
+
+
+def _draw(members: NDArray[np.int64], count: int, generator: torch.Generator) -> NDArray[np.int64]:
+    rounds = -(-count // len(members))
+    orders = [members[torch.randperm(len(members), generator=generator).numpy()] for _ in range(rounds)]
+    return np.concatenate(orders)[:count]
 
 
 def place_among_processes() -> tuple[int, int]:

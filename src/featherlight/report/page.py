@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,16 +10,14 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from numpy.typing import NDArray
-from PIL import Image
 
-from featherlight.files import write_text
+from featherlight.console import counted
 from featherlight.metrics import TOP_K, Evaluation
 from featherlight.report.curves import History, curves_svg
+from featherlight.report.rendering import load_template, thumbnail, write_page
 from featherlight.sources.base import RGBImage
 
-THUMBNAIL_SIZE = 96
 MAX_MISTAKES = 36
 MAX_UNREADABLE = 100
 MAX_MATRIX_CLASSES = 100  # a table grows with the square
@@ -68,7 +63,7 @@ def write_report(
         recipe: field -> value, as the run used them.
         reproduce: the command that makes this run again.
     """
-    page = _template().render(
+    page = load_template("report.html").render(
         evaluation=evaluation,
         right=_right(evaluation),
         top_k=TOP_K,
@@ -82,33 +77,7 @@ def write_report(
         recipe={key: _value(value) for key, value in recipe.items()},
         reproduce=reproduce,
     )
-    # file names that are no UTF-8 reach us as lone surrogates, which UTF-8 cannot hold
-    write_text(path, page.encode("utf-8", "replace").decode("utf-8"))
-
-
-def _template() -> Any:
-    loader = FileSystemLoader(Path(__file__).parent / "templates")
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters.update(percent=_percent, count=_count, tail=_tail)
-    return environment.get_template("report.html")
-
-
-def _percent(fraction: float) -> str:
-    text = f"{fraction:.1%}"
-    return f"{math.floor(fraction * 1e4) / 100:.2f}%" if text == "100.0%" and fraction < 1 else text
-
-
-def _count(number: int, noun: str) -> str:
-    """``1 image``, ``2,000 images``, ``3 classes``."""
-    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
-    return f"{number:,} {noun if number == 1 else plural}"
-
-
-def _tail(path: str) -> str:
-    """The folder and the name of a file: the part that tells it from its neighbours."""
-    return "/".join(path.replace("\\", "/").split("/")[-2:])
+    write_page(path, page)
 
 
 def _right(evaluation: Evaluation) -> int:
@@ -120,7 +89,7 @@ def _training_facts(history: History) -> str:
     if not history:
         return ""
     last = history[-1]
-    facts = [_count(len(history), "epoch")]
+    facts = [counted(len(history), "epoch")]
     if last.get("seconds"):
         facts.append(_duration(last["seconds"]))
     if last.get("images_per_s"):
@@ -190,16 +159,7 @@ def _pairs(evaluation: Evaluation) -> list[tuple[str, str, int, float]]:
 
 def _worst(mistakes: Sequence[Mistake]) -> list[tuple[Mistake, str]]:
     worst = sorted(mistakes, key=lambda mistake: -mistake.probability)[:MAX_MISTAKES]
-    return [(mistake, _thumbnail(mistake.image)) for mistake in worst]
-
-
-def _thumbnail(image: RGBImage) -> str:
-    """A JPEG of at most 96 px as a data URL; small images keep their size."""
-    picture = Image.fromarray(image)
-    picture.thumbnail((THUMBNAIL_SIZE, THUMBNAIL_SIZE))
-    file = io.BytesIO()
-    picture.save(file, format="JPEG", quality=85)
-    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii")
+    return [(mistake, thumbnail(mistake.image)) for mistake in worst]
 
 
 def _value(value: object) -> str:
