@@ -92,6 +92,14 @@ def test_streaming_taken_up_in_the_middle_of_an_epoch_ends_in_the_same_bits(
     assert all((one[name] == other[name]).all() for name in one)
 
 
+@pytest.mark.parametrize("kind", ["shards", "table", "web"])
+def test_images_can_be_checked(data: dict[str, str], tmp_path: Path, cli: Callable[..., Any], kind: str) -> None:
+    answer = cli("check", data[kind], "--json", "--out", tmp_path / "checked")
+    assert answer.code in (0, 1), answer.err
+    found = json.loads(answer.out)
+    assert (found["num_images"], sorted(found["classes"])) == (66, sorted(NAMES))
+
+
 def test_model_is_evaluated_on_other_shards_whole(
     data: dict[str, str], tmp_path: Path, cli: Callable[..., Any]
 ) -> None:
