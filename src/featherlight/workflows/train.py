@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from featherlight.console import bar, counting, duration, note
@@ -26,13 +27,15 @@ from featherlight.loading.batches import (
     fits_in_memory,
     storage_preprocessing,
 )
+from featherlight.loading.decoding import Decoder
+from featherlight.loading.loaded import load_images
 from featherlight.metrics import Evaluation, fit_temperature
 from featherlight.model_file import MODEL_FILE_NAME
 from featherlight.models.weights import save_model
 from featherlight.report import write_curves
 from featherlight.sources import open_source
 from featherlight.sources.base import Source, Split, Unreadable, sample
-from featherlight.sources.reading import find_unreadable, read_prepared
+from featherlight.sources.reading import find_unreadable
 from featherlight.training.balance import class_weights, describe_weights
 from featherlight.training.checkpoint import CHECKPOINT_FILE
 from featherlight.training.defaults import DataFacts, default_recipe
@@ -256,19 +259,32 @@ def _load_training_images(
     split: Split, preprocessing: Preprocessing, augmentation: Augmentation, recipe: Recipe
 ) -> TrainBatches:
     stored = storage_preprocessing(preprocessing, augmentation)
+    device, balanced = select_device(recipe.device), recipe.balance == "sampler"
     if not fits_in_memory(len(split), stored):
         note(f"{len(split):,} images do not fit in memory; {recipe.workers} processes read them while training")
         return StreamedBatches(
-            split, preprocessing, augmentation, recipe.batch_size, recipe.seed, recipe.workers, recipe.strict
-        )
+            split, preprocessing, augmentation, recipe.batch_size, recipe.seed, recipe.workers, recipe.strict, device,
+            balanced=balanced, weights=_image_weights(split, np.arange(len(split))),
+        )  # fmt: skip
     with counting("reading images", len(split)) as advance:
-        images, labels, unreadable = read_prepared(split, stored, advance)
-    if not len(labels):
+        images = load_images(Decoder(split, stored, scaled=True), advance)
+    unreadable = images.unreadable(split)
+    if not len(images.positions):
         path, reason = unreadable[0]
         raise DataError(f"not one training image can be read; the first: {path}: {reason}")
+    labels = torch.from_numpy(split.labels[images.positions])
+    weights = _image_weights(split, images.positions)
     return MemoryBatches(
-        torch.from_numpy(images), torch.from_numpy(labels), augmentation, recipe.batch_size, recipe.seed, unreadable
+        images, labels, augmentation, recipe.batch_size, recipe.seed, unreadable, device, balanced, weights
     )
+
+
+def _image_weights(split: Split, positions: NDArray[np.int64]) -> torch.Tensor | None:
+    """How much each image counts, on average 1, so that the learning rate keeps its meaning."""
+    if split.weights is None:
+        return None
+    weights = split.weights[positions]
+    return torch.from_numpy(weights / weights.mean())
 
 
 @contextlib.contextmanager
