@@ -19,6 +19,8 @@ from featherlight.errors import TrainingStoppedError
 from featherlight.images import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from featherlight.loading.augment import Augmentation
 from featherlight.loading.batches import MemoryBatches, fits_in_memory
+from featherlight.loading.decoding import Decoder
+from featherlight.loading.loaded import load_images
 from featherlight.metrics import cross_entropy, fit_temperature, macro_scores, softmax
 from featherlight.models.engine import infer, normalized
 from featherlight.models.registry import create_model
@@ -26,7 +28,6 @@ from featherlight.sources.base import take
 from featherlight.sources.findings import Checked, Finding, Suggestion
 from featherlight.sources.findings.checked import NOWHERE
 from featherlight.sources.folds import deal_folds
-from featherlight.sources.reading import read_prepared
 from featherlight.training.defaults import DataFacts, default_recipe
 from featherlight.training.recipe import Recipe
 from featherlight.training.trainer import Row, Trainer, Validation
@@ -158,10 +159,10 @@ def _preprocessing(size: int) -> Preprocessing:
 def _read(checked: Checked, positions: NDArray[np.int64], size: int) -> _Images:
     chosen = take(checked.survey.images, positions)
     with counting("reading images", len(positions)) as advance:
-        pixels, labels, unreadable = read_prepared(chosen, _preprocessing(size), advance)
-    gone = {path for path, _ in unreadable}  # since they were looked at
-    positions = positions[[path not in gone for path in chosen.paths]]
-    classes, numbered = np.unique(labels, return_inverse=True)
+        stored = load_images(Decoder(chosen, _preprocessing(size), scaled=True), advance)
+    pixels = np.stack(list(stored[np.arange(len(stored.positions))]))
+    positions = positions[stored.positions]  # some may have gone since they were looked at
+    classes, numbered = np.unique(chosen.labels[stored.positions], return_inverse=True)
     return _Images(torch.from_numpy(pixels), numbered, classes, positions, checked.roots()[positions])
 
 
