@@ -20,7 +20,6 @@ from featherlight.sources.facts import Facts, Progress, collect_facts, take_fact
 from featherlight.sources.findings.base import Finding
 from featherlight.sources.findings.checked import NOWHERE, SPLITS, Survey
 from featherlight.sources.findings.folder_survey import survey_folder
-from featherlight.sources.kinds import kind_of_data
 from featherlight.sources.splitting import choose_splits
 
 
@@ -36,11 +35,13 @@ def survey_data(data: str | Path, group_by: str | None = None) -> Survey:
         UsageError: ``group_by`` does not fit the data.
     """
     path = os.path.expanduser(data)
-    open_to_train = partial(open_source, data, group_by=group_by)
-    if not os.path.isdir(path) or kind_of_data(path) is not None:
-        return survey_source(str(data), open_source(data, as_it_is=True, group_by=group_by), open_to_train)
-    source = open_other_folder(Path(path), strict=False, as_it_is=True, group_by=group_by)
-    return survey_folder(path, group_by) if source is None else survey_source(str(data), source, open_to_train)
+    if os.path.isdir(path):
+        source = open_other_folder(Path(path), strict=False, as_it_is=True, group_by=group_by)
+        if source is None:
+            return survey_folder(path, group_by)
+    else:
+        source = open_source(data, as_it_is=True, group_by=group_by)
+    return survey_source(str(data), source, partial(open_source, data, group_by=group_by))
 
 
 def survey_source(name: str, source: Source, open_to_train: Callable[[], Source]) -> Survey:
