@@ -6,15 +6,21 @@ import os
 # slow each other down many times over, and tests run in parallel.
 os.environ["OMP_NUM_THREADS"] = "1"
 
+import hashlib
+import io
 import resource
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from file_server import FileServer, serve_files
 
 COLOURS = {"blue": (40, 60, 200), "green": (50, 180, 60), "red": (210, 40, 50)}
 IMAGES_PER_CLASS = {"train": 12, "val": 4, "test": 4}
@@ -33,8 +39,10 @@ class Answer:
 def _clean_surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FEATHERLIGHT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("HF_HOME", str(tmp_path_factory.mktemp("hf")))
         patch.delenv("FEATHERLIGHT_DATA", raising=False)
         patch.delenv("FEATHERLIGHT_DEBUG", raising=False)
+        patch.setenv("FEATHERLIGHT_OFFLINE", "1")  # tests that need a network start a server and ask for file_server
         yield
 
 
@@ -89,6 +97,46 @@ def disk_with_room_for() -> Callable[[int], AbstractContextManager[None]]:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
     return limit
+
+
+@pytest.fixture
+def file_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
+    """An HTTP server on this machine; the only one that downloads in this test can reach by name or proxy."""
+    monkeypatch.delenv("FEATHERLIGHT_OFFLINE")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    files, server = serve_files()
+    yield files
+    files.done.set()
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def publish(file_server: FileServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]:
+    """Puts ImageNet weights on that server in place of the real ones; only their checksum is changed for it."""
+    from featherlight.models import published
+
+    monkeypatch.setenv("FEATHERLIGHT_MIRROR", file_server.url)
+    monkeypatch.setenv("FEATHERLIGHT_CACHE", str(tmp_path / "cache"))
+
+    def put(name: str, state: dict[str, Any], source: str | None = None, *, zipped: bool | None = None) -> None:
+        import torch
+
+        weights, stream = published.find_published(name, source), io.BytesIO()
+        torch.save(state, stream)
+        content = stream.getvalue()
+        if zipped if zipped is not None else bool(weights.sha1_inside):
+            weights = replace(weights, sha256="", sha1_inside=hashlib.sha1(content).hexdigest())
+            outer = io.BytesIO()
+            with zipfile.ZipFile(outer, "w") as archive:
+                archive.writestr("weights.pth", content)
+            content = outer.getvalue()
+        else:
+            weights = replace(weights, sha256=hashlib.sha256(content).hexdigest())
+        file_server.files[f"/{weights.file_name}"] = content
+        monkeypatch.setattr(published, "PUBLISHED", (weights,))
+
+    return put
 
 
 @pytest.fixture

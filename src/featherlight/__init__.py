@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from featherlight.models.registry import create_model
     from featherlight.models.weights import load_model, save_model
     from featherlight.predictor import Prediction, Predictor
+    from featherlight.sources.findings import Finding, Findings
+    from featherlight.workflows.check import check
     from featherlight.workflows.evaluate import evaluate
     from featherlight.workflows.profile import profile
     from featherlight.workflows.train import Run, resume, train
@@ -26,11 +28,14 @@ __all__ = [
     "Cost",
     "Evaluation",
     "FeatherlightError",
+    "Finding",
+    "Findings",
     "Prediction",
     "Predictor",
     "Preprocessing",
     "Run",
     "__version__",
+    "check",
     "create_model",
     "evaluate",
     "list_models",
@@ -46,10 +51,13 @@ _HOME = {
     "Cost": "cost.result",
     "Evaluation": "metrics",
     "FeatherlightError": "errors",
+    "Finding": "sources.findings",
+    "Findings": "sources.findings",
     "Prediction": "predictor",
     "Predictor": "predictor",
     "Preprocessing": "images",
     "Run": "workflows.train",
+    "check": "workflows.check",
     "create_model": "models.registry",
     "evaluate": "workflows.evaluate",
     "list_models": "models.catalogue",

@@ -6,11 +6,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 PLAIN_INTERVAL_S = 30.0
+
+_SILENT = ContextVar("silent", default=False)
 
 
 class _Notes(Console):
@@ -26,7 +29,18 @@ def notes() -> Console:
 
 def note(text: str) -> None:
     """Tells the person something, on standard error."""
-    notes().print(text)
+    if not _SILENT.get():
+        notes().print(text)
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """Inside, this thread shows nothing: for a step of something larger that shows how it goes itself."""
+    token = _SILENT.set(True)
+    try:
+        yield
+    finally:
+        _SILENT.reset(token)
 
 
 class Bar:
@@ -56,7 +70,7 @@ class Bar:
 def bar(title: str) -> Iterator[Bar]:
     """Opens a progress bar on standard error."""
     console = notes()
-    if not console.is_terminal:
+    if _SILENT.get() or not console.is_terminal:
         yield Bar(None, None)
         return
     columns = (
@@ -70,17 +84,23 @@ def bar(title: str) -> Iterator[Bar]:
 
 
 @contextmanager
-def counting(title: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Opens a bar that counts images: call the result with how many more are done."""
+def counting(title: str, total: int, what: str = "images") -> Iterator[Callable[[int], None]]:
+    """Opens a bar that counts images or something else: call the result with how many more are done."""
     done = 0
     with bar(title) as shown:
 
         def advance(count: int) -> None:
             nonlocal done
             done += count
-            shown.update(done / max(1, total), f"{done:,} of {total:,} images")
+            shown.update(done / max(1, total), f"{done:,} of {total:,} {what}")
 
         yield advance
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 image``, ``2,000 images``, ``3 classes``."""
+    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else plural}"
 
 
 def duration(seconds: float) -> str:

@@ -1,12 +1,11 @@
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
 from featherlight.errors import UnreadableImageError
@@ -17,31 +16,14 @@ from featherlight.loading.batches import (
     MemoryBatches,
     StreamedBatches,
     fits_in_memory,
-    plan_epoch,
     storage_preprocessing,
 )
 from featherlight.loading.decoding import Decoder
 from featherlight.loading.loaded import load_images
 from featherlight.sources import open_source
-from featherlight.sources.base import Split
+from featherlight.sources.base import Split, take
 
 AUGMENTATION = Augmentation(32, "pad", True, False, 0.0, 0.0, 2)
-
-
-@given(count=st.integers(1, 3000), batch_size=st.integers(1, 256), epoch=st.integers(0, 50))
-def test_every_image_is_dealt_exactly_once_into_even_batches(count, batch_size, epoch):
-    plan = plan_epoch(count, batch_size, 0, epoch)
-    sizes = [len(members) for members in plan]
-    assert sorted(np.concatenate(plan).tolist()) == list(range(count))
-    assert max(sizes) - min(sizes) <= 1
-    assert max(sizes) < 2 * batch_size
-    assert count == 1 or min(sizes) >= min(count, batch_size) / 2
-
-
-def test_epochs_are_dealt_differently_and_repeatably():
-    first, again, second = (np.concatenate(plan_epoch(100, 10, 0, epoch)) for epoch in (0, 0, 1))
-    assert np.array_equal(first, again)
-    assert not np.array_equal(first, second)
 
 
 def memory_batches(count: int = 50, batch_size: int = 8) -> MemoryBatches:
@@ -185,3 +167,39 @@ def test_stored_images_have_room_for_regions_only_where_regions_are_cut():
 def test_a_hundred_million_photos_do_not_fit_in_memory():
     assert fits_in_memory(1000, Preprocessing(32))
     assert not fits_in_memory(100_000_000, Preprocessing(224))
+
+
+def test_weights_come_with_their_images():
+    batches = memory_batches()
+    batches.weights = torch.arange(50, dtype=torch.float32) / 7
+    for batch in batches.epoch(1):
+        assert batch.weights is not None
+        assert torch.equal(batch.weights, batch.labels / 7)  # labels number the images there
+
+
+def test_weights_come_with_streamed_and_with_kept_images_too(photos, own_cache):
+    weights = torch.rand(len(photos), generator=torch.Generator().manual_seed(0))
+    labelled = dataclasses.replace(photos, labels=np.arange(len(photos)))
+    for name in ("streamed", "kept"):
+        batches = streamed(labelled)
+        batches._weights = weights
+        shown = list(batches.epoch(0))
+        assert shown, name
+        for batch in shown:
+            assert torch.equal(batch.weights, weights[batch.labels]), name
+
+
+@pytest.mark.parametrize("kind", ["memory", "streamed"])
+def test_balanced_batches_show_every_class_equally_often(photos, kind):
+    photos = take(photos, np.array([k for k, path in enumerate(photos.paths) if "broken" not in path]))
+    labels = np.array([0] * (len(photos) - 2) + [1, 1], np.int64)
+    if kind == "memory":
+        batches = memory_batches(len(labels))
+        batches.labels, batches.balanced = torch.from_numpy(labels), True
+    else:
+        batches = streamed(dataclasses.replace(photos, labels=labels))
+        batches._balance = labels
+    for epoch in range(2):
+        counts = np.bincount(torch.cat([batch.labels for batch in batches.epoch(epoch)]).numpy(), minlength=2)
+        assert counts.sum() == len(labels)
+        assert abs(counts[0] - counts[1]) <= 1

@@ -30,6 +30,11 @@ def test_photos_get_the_published_stem_and_random_regions():
     assert (recipe.stem, recipe.crop, recipe.crop_fraction) == ("imagenet", "resized", 0.875)
 
 
+@pytest.mark.parametrize(("side", "pretrained"), [(32, "none"), (64, "none"), (100, "auto"), (500, "auto")])
+def test_images_of_96_px_and_more_start_from_imagenet_weights(side, pretrained):
+    assert default_recipe(facts(typical_side=side), {}).pretrained == pretrained
+
+
 def test_defaults_follow_what_is_set():
     recipe = default_recipe(facts(typical_side=500), {"input_size": "48", "optimizer": "adamw"})
     assert (recipe.stem, recipe.crop, recipe.learning_rate) == ("cifar", "pad", 2e-3)

@@ -12,14 +12,16 @@ EXAMPLES = """\b
 Examples:
   featherlight convert shufflenetv2_x0.5-f707e7126e.pth --model shufflenet_v2_x0_5 --out model.safetensors
   featherlight convert 1.0x.pth.tar --model shufflenet_v1_g3_x1_0.megvii --preprocessing bgr255 --out model.safetensors
+  featherlight convert shufflenet.keras --model shufflenet_v2_x1_0.keras --out model.safetensors
+  featherlight convert shufflenet.ckpt --model shufflenet_v1_g3_x2_0.mindspore --out model.safetensors
   featherlight convert ckpt.pth --model shufflenet_v1_g2_x1_0.kuangliu --class-names names.txt --out model.safetensors
 
 \b
 The layout (whose names the weights have) is recognised; --from tells it where
 names do not: torchvision, timm, ascend, jaxony, megvii, mmpretrain, kuangliu,
-pytorchcv, pytorchcv_b, or featherlight for a state dict of ours. A network that
-computes something else than its family's own has a tag:
-`featherlight models "*.*"` lists them.
+pytorchcv, pytorchcv_b, keras, mindspore, mindcv, or featherlight for a state
+dict of ours. A network that computes something else than its family's own has a
+tag: `featherlight models "*.*"` lists them.
 
 FILE of class names: a name a line, or JSON as imagenet_class_index.json.
 """
@@ -51,7 +53,7 @@ def command(
     preprocessing: str | None,
     out: str,
 ) -> None:
-    """Make a model file of WEIGHTS that another implementation wrote (PyTorch or safetensors)."""
+    """Make a model file of WEIGHTS that another implementation wrote (PyTorch, MindSpore, Keras or safetensors)."""
     from featherlight.workflows.convert import convert
 
     result = convert(

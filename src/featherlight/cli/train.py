@@ -41,6 +41,11 @@ diverged, what was reached is saved; 2 could not run.
 )
 @device_option
 @click.option(
+    "--pretrained",
+    metavar="NAME",
+    help="ImageNet weights to start from: auto, none, or whose, such as torchvision.  [default: auto from 96 px on]",
+)
+@click.option(
     "--speed", type=click.Choice(["auto", "plain"]), help="plain: PyTorch's default memory layout.  [default: auto]"
 )
 @click.option(

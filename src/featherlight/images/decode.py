@@ -156,6 +156,20 @@ def open_file(path: str | os.PathLike[str]) -> BinaryIO:
     return open(path, "rb")
 
 
+def is_image_file(path: str | os.PathLike[str]) -> bool:
+    """Whether a file begins like an image of a format that is read, whatever its name; False if it cannot be read."""
+    try:
+        with open_file(path) as file:
+            head = file.read(16)
+    except (OSError, ValueError, UnreadableImageError):
+        return False
+    if head.startswith(b"RIFF"):
+        return head[8:12] == b"WEBP"
+    if head.startswith(b"BM"):  # as many a text does
+        return head[6:10] == bytes(4)
+    return head.startswith(_SIGNATURES)
+
+
 def _from_array(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     channels = image.shape[2] if image.ndim == 3 else 1
     if image.dtype != np.uint8 or image.ndim not in (2, 3) or channels not in (1, 3, 4):
@@ -177,6 +191,10 @@ def _from_stream(stream: BinaryIO, at_least: int) -> NDArray[np.uint8]:
         known = head.startswith(_SIGNATURES)
         reason = "truncated or damaged" if known else "not an image (PNG, JPEG, WebP, BMP, GIF, TIFF or PPM)"
         raise _RefusedError(reason) from None
+    except OSError:
+        if head.startswith(b"RIFF") and int.from_bytes(head[4:8], "little") + 8 > stream.seek(0, os.SEEK_END):
+            raise _RefusedError("truncated") from None  # libwebp does not say why it will not
+        raise
     with opened:
         if at_least:
             _check_size(*opened.size)  # of the whole image: whether it is read does not depend on who asks

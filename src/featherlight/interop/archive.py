@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zipfile
+import zlib
 from pathlib import Path
 from typing import BinaryIO
 
@@ -34,6 +35,18 @@ def open_archive(path: Path, file: BinaryIO) -> zipfile.ZipFile | None:
     if unpacked > MAX_UNPACKED_BYTES:
         raise ModelFileError(f"{path}: would unpack to {unpacked:,} bytes; at most {MAX_UNPACKED_BYTES:,} are accepted")
     return archive
+
+
+def read_member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    """Unpacks one file of an archive, in memory.
+
+    Raises:
+        ModelFileError: it is damaged, encrypted, or compressed in a way that is not known here; ``path`` is named.
+    """
+    try:
+        return archive.read(member)
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError, ValueError) as error:
+        raise ModelFileError(f"{path}: damaged archive ({str(error)[:200]!a})") from error
 
 
 def _directory_size(file: BinaryIO) -> int | None:

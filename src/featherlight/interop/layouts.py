@@ -12,8 +12,10 @@ from featherlight.interop import (
     ascend,
     featherlight,
     jaxony,
+    keras,
     kuangliu,
     megvii,
+    mindspore,
     mmpretrain,
     pytorchcv,
     timm,
@@ -70,6 +72,10 @@ LAYOUTS = (
     Layout("pytorchcv", "shufflenet_v2", pytorchcv.recognise_v2, by_names(pytorchcv.names_v2)),
     Layout("pytorchcv_b", "shufflenet_v2", pytorchcv.recognise_v2b, by_names(pytorchcv.names_v2b)),
     Layout("pytorchcv", "mobilenet_v1", pytorchcv.recognise_mobilenet, by_names(pytorchcv.names_mobilenet)),
+    Layout("keras", "shufflenet_v2", keras.recognise, keras.translate),
+    Layout("mindspore", "shufflenet_v1", mindspore.recognise_tutorial, mindspore.translate_v1, mindspore.reorder_v1),
+    Layout("mindcv", "shufflenet_v1", mindspore.recognise_mindcv_v1, mindspore.translate_v1, mindspore.reorder_v1),
+    Layout("mindcv", "mobilenet_v1", mindspore.recognise_mindcv_mobilenet, mindspore.translate_mobilenet),
 )
 
 

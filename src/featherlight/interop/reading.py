@@ -6,8 +6,6 @@ import io
 import os
 import pickle
 import warnings
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +17,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from featherlight.errors import ModelFileError
-from featherlight.interop.archive import open_archive
+from featherlight.interop import keras_file, mindspore_file
+from featherlight.interop.archive import open_archive, read_member
 from featherlight.interop.weights import Weights
 from featherlight.model_file import MAX_TENSORS, read_shapes
 
@@ -95,10 +94,7 @@ def _unzipped(path: Path, file: BinaryIO) -> BinaryIO:
     archive = open_archive(path, file)
     entries = archive.infolist() if archive else []
     if archive and len(entries) == 1 and entries[0].filename.endswith((".pth", ".pt")):
-        try:
-            file = io.BytesIO(archive.read(entries[0]))
-        except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError) as error:
-            raise ModelFileError(f"{path}: damaged archive ({str(error)[:200]!a})") from error
+        file = io.BytesIO(read_member(path, archive, entries[0]))
         open_archive(path, file)
     file.seek(0)
     return file
@@ -144,5 +140,7 @@ def _strip_prefixes(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 READERS = (
     Reader("safetensors", _is_safetensors, _read_safetensors),
+    Reader("Keras", keras_file.is_keras, keras_file.read_weights),  # before PyTorch: both use zip files
     Reader("PyTorch", _is_torch, _read_torch),
+    Reader("MindSpore", mindspore_file.is_mindspore, mindspore_file.read_weights),
 )

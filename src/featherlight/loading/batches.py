@@ -17,12 +17,14 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from featherlight.console import note
-from featherlight.errors import UnreadableImageError
+from featherlight.errors import FeatherlightError, UnreadableImageError
 from featherlight.images import Preprocessing
+from featherlight.loading.ahead import FetchAhead
 from featherlight.loading.augment import Augmentation, augment_batch, random_seed_for
 from featherlight.loading.crops import Images
 from featherlight.loading.decoding import Decoded, Decoder, Kept, Target, keep, run_workers, stack
 from featherlight.loading.loaded import StreamCache
+from featherlight.loading.plan import place_among_processes, plan_epoch
 from featherlight.loading.prefetch import prefetch
 from featherlight.loading.stored import Failed, StoredImages
 from featherlight.sources.base import Split, Unreadable
@@ -61,16 +63,6 @@ class TrainBatches(Protocol):
     def epoch(self, epoch: int, start: int = 0) -> Generator[Batch, None, None]:
         """Batches ``start``, ``start + 1``, ... of an epoch."""
         ...
-
-
-def plan_epoch(count: int, batch_size: int, *seeds: int) -> list[np.ndarray[Any, np.dtype[np.int64]]]:
-    """Deals ``count`` images into batches of nearly equal size; every image exactly once.
-
-    No short last batch: a batch of one or two would spoil the statistics of batch norm.
-    """
-    generator = torch.Generator().manual_seed(random_seed_for(*seeds))
-    order = torch.randperm(count, generator=generator).numpy()
-    return np.array_split(order, max(1, round(count / batch_size)))
 
 
 def storage_preprocessing(preprocessing: Preprocessing, augmentation: Augmentation) -> Preprocessing:
@@ -112,6 +104,8 @@ class MemoryBatches:
         images: N images, uint8 (R, R, 3).
         labels: int64 (N,).
         device: where batches are augmented.
+        balanced: every class is shown equally often.
+        weights: how much each image counts, float32 (N,); None: all alike.
     """
 
     images: ImagesByNumber
@@ -121,22 +115,36 @@ class MemoryBatches:
     seed: int
     unreadable: list[Unreadable]
     device: torch.device = CPU
+    balanced: bool = False
+    weights: Tensor | None = None
 
     def __len__(self) -> int:
         return max(1, round(len(self.labels) / self.batch_size))
 
     def epoch(self, epoch: int, start: int = 0) -> Generator[Batch, None, None]:
         """See :class:`TrainBatches`."""
-        plan = plan_epoch(len(self.labels), self.batch_size, self.seed, epoch)
+        rank, world = place_among_processes()
+        balance = self.labels.numpy() if self.balanced else None
+        plan = plan_epoch(len(self.labels), self.batch_size, self.seed, epoch, rank, world, balance=balance)
         prepare = partial(self._prepare, epoch)
         return prefetch(list(enumerate(plan))[start:], prepare, count_cores())
 
     def _prepare(self, epoch: int, job: tuple[int, NDArray[np.int64]]) -> Batch:
         number, members = job
-        rng = np.random.default_rng(random_seed_for(self.seed, epoch, number))
         images = self.images[members]
         images = images.numpy() if isinstance(images, Tensor) else images
-        return Batch(number, augment_batch(images, self.augmentation, rng, self.device), self.labels[members])
+        augmented = augment_batch(images, self.augmentation, _random_of(self.seed, epoch, number), self.device)
+        return Batch(number, augmented, self.labels[members], _pick(self.weights, members))
+
+
+def _random_of(seed: int, epoch: int, number: int) -> np.random.Generator:
+    """What is random in this process's share of a batch."""
+    rank, world = place_among_processes()
+    return np.random.default_rng(random_seed_for(seed, epoch, number * world + rank))
+
+
+def _pick(weights: Tensor | None, members: NDArray[np.int64]) -> Tensor | None:
+    return None if weights is None else weights[members]
 
 
 @dataclass(frozen=True)
@@ -146,8 +154,11 @@ class _DecodeForBatch(Dataset[Any]):
     decoder: Decoder
     target: Target | None
 
-    def __getitem__(self, positions: NDArray[np.int64]) -> tuple[Decoded, Kept | None]:
-        rows = list(self.decoder.each(positions))
+    def __getitem__(self, positions: NDArray[np.int64]) -> tuple[Decoded, Kept | None] | FeatherlightError:
+        try:
+            rows = list(self.decoder.each(positions))
+        except FeatherlightError as error:  # raised here, it would come with this process's traceback
+            return error
         kept = None if self.target is None else keep(rows, self.target)
         return stack(rows, self.decoder.stored.input_size), kept
 
@@ -167,6 +178,8 @@ class StreamedBatches:
         workers: processes that decode.
         strict: an unreadable image is an error.
         device: where batches are augmented.
+        balanced: every class is shown equally often.
+        weights: how much each image counts, float32 (N,); None: all alike.
     """
 
     def __init__(
@@ -179,7 +192,11 @@ class StreamedBatches:
         workers: int,
         strict: bool,
         device: torch.device = CPU,
+        *,
+        balanced: bool = False,
+        weights: Tensor | None = None,
     ) -> None:
+        self._balance, self._weights = split.labels if balanced else None, weights
         self._split, self._augmentation, self._device = split, augmentation, device
         self._decoder = Decoder(split, storage_preprocessing(preprocessing, augmentation), scaled=True)
         self._batch_size, self._seed, self._workers, self._strict = batch_size, seed, workers, strict
@@ -191,7 +208,10 @@ class StreamedBatches:
 
     def epoch(self, epoch: int, start: int = 0) -> Generator[Batch, None, None]:
         """See :class:`TrainBatches`."""
-        plan = list(enumerate(plan_epoch(len(self._split), self._batch_size, self._seed, epoch)))[start:]
+        rank, world = place_among_processes()
+        split = self._split
+        batches = plan_epoch(len(split), self._batch_size, self._seed, epoch, rank, world, split.shards, self._balance)
+        plan = list(enumerate(batches))[start:]
         stored = self._disk.open()
         if stored is None:
             yield from prefetch(self._decode(plan), partial(self._finish, epoch), threads=1)
@@ -202,13 +222,20 @@ class StreamedBatches:
 
     def _decode(self, plan: list[tuple[int, NDArray[np.int64]]]) -> Iterator[tuple[int, Decoded]]:
         work = _DecodeForBatch(self._decoder, self._disk.target)
-        results = run_workers(work, [members for _, members in plan], self._workers)
-        for (number, _), (decoded, kept) in zip(plan, results, strict=True):
-            if kept is not None:
-                self._disk.add(kept)
-            self._note(decoded.failed)
-            if len(decoded.positions):
-                yield number, decoded
+        members = [positions for _, positions in plan]
+        results = run_workers(work, members, self._workers)
+        with FetchAhead(self._split, members) as ahead:
+            for place, (number, _) in enumerate(plan):
+                ahead.reached(place)
+                found = next(results)
+                if isinstance(found, FeatherlightError):
+                    raise found
+                decoded, kept = found
+                if kept is not None:
+                    self._disk.add(kept)
+                self._note(decoded.failed)
+                if len(decoded.positions):
+                    yield number, decoded
 
     def _take(self, epoch: int, stored: StoredImages, job: tuple[int, NDArray[np.int64]]) -> Batch:
         number, members = job
@@ -219,9 +246,9 @@ class StreamedBatches:
         return self._augment(epoch, number, decoded.positions, decoded.images)
 
     def _augment(self, epoch: int, number: int, positions: NDArray[np.int64], images: Images) -> Batch:
-        rng = np.random.default_rng(random_seed_for(self._seed, epoch, number))
-        augmented = augment_batch(images, self._augmentation, rng, self._device)
-        return Batch(number, augmented, torch.from_numpy(self._split.labels[positions]))
+        augmented = augment_batch(images, self._augmentation, _random_of(self._seed, epoch, number), self._device)
+        labels = torch.from_numpy(self._split.labels[positions])
+        return Batch(number, augmented, labels, _pick(self._weights, positions))
 
     def _note(self, failed: Iterable[Failed]) -> None:
         found = [(self._split.paths[position], reason) for position, reason in failed]

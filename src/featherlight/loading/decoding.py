@@ -207,7 +207,7 @@ def can_fork() -> bool:
 
 
 def run_workers(work: Dataset[Any], keys: Iterable[Any], workers: int, *, fork: bool = False) -> Iterator[Any]:
-    """``work[key]`` for each key, in order, computed by worker processes.
+    """``work[key]`` for each key, in order, computed by worker processes. They start at once.
 
     Raises:
         FeatherlightError: a process was killed.
@@ -217,10 +217,14 @@ def run_workers(work: Dataset[Any], keys: Iterable[Any], workers: int, *, fork: 
         work, batch_size=None, sampler=list(keys), num_workers=workers, collate_fn=_as_it_is,
         multiprocessing_context=context,
     )  # fmt: skip
+    with warnings.catch_warnings():  # Python 3.12 warns of forking beside threads; the workers use none of them
+        warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
+        results = iter(loader)
+    return _killed_explained(results)
+
+
+def _killed_explained(results: Iterator[Any]) -> Iterator[Any]:
     try:
-        with warnings.catch_warnings():  # Python 3.12 warns of forking beside threads; the workers use none of them
-            warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
-            results = iter(loader)
         yield from results
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):

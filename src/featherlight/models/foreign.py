@@ -29,7 +29,8 @@ def load_weights(model: nn.Module, path: str | Path, layout: str | None = None) 
 
     Args:
         model: made by ``create_model``; filled in place, and left as it was if anything is wrong.
-        path: a PyTorch file, which is read without executing anything in it, or a safetensors file.
+        path: a file of PyTorch, MindSpore (``.ckpt``), Keras (``.h5``, ``.weights.h5``, ``.keras``) or safetensors;
+            nothing in it is executed.
         layout: whose names the file has, for example "torchvision"; None reads it off the names.
 
     Returns:

@@ -54,19 +54,21 @@ def create_model(
             and V3, which have no pooling, stride 1 in the first stride-2 block. None: the variant's own if it has
             one, else "cifar" up to 64 px. timm's networks have only "imagenet".
         dropout: probability before the classifier, 0 <= p < 1. None: the network's own.
-        pretrained: no weights are available yet, so only False or None.
+        pretrained: published ImageNet weights to fill the network with; True takes the best there are, a name such as
+            "torchvision" those. They are downloaded once, verified and kept in the cache folder. With other than 1000
+            classes the classifier stays fresh. False or None: fresh weights.
         options: fields of the family's options (``featherlight.models.options``) that differ from the network's own,
             for implementations that no tag stands for.
 
     Raises:
-        UsageError: an unknown name or an argument that does not fit.
+        UsageError: an unknown name, an argument that does not fit, or there are no such weights.
+        DownloadError: the weights cannot be fetched.
         MissingExtraError: the network is torchvision's or timm's, which is not installed.
     """
     info = model_info(name)
     _check_whole("num_classes", num_classes, 1)
     _check_whole("in_channels", in_channels, 1)
     _check_whole("input_size", input_size, _MIN_INPUT_SIZE)
-    _check_pretrained(pretrained, name)
     stem = _choose_stem(stem, input_size, info)
     dropout = _choose_dropout(dropout, info)
     network = _builder(info.family, input_size)(
@@ -87,6 +89,10 @@ def create_model(
     }
     # A plain attribute: no tensor, no module.
     network.featherlight_arguments = arguments | ({"options": dict(options)} if options else {})  # type: ignore[assignment]
+    if pretrained:
+        from featherlight.models.pretrained import fill_pretrained
+
+        fill_pretrained(network, pretrained)
     return network
 
 
@@ -131,11 +137,3 @@ def _choose_options(options: Mapping[str, Any] | None, info: ModelInfo) -> dict[
 def _check_whole(argument: str, value: int, minimum: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
         raise UsageError(f"{argument} is {value!r}; give a whole number of at least {minimum}")
-
-
-def _check_pretrained(pretrained: str | bool | None, name: str) -> None:
-    if pretrained not in (False, None):
-        raise UsageError(
-            f"no pretrained weights are available yet, so not for {name} (pretrained={pretrained!r}); "
-            "leave pretrained out to train from scratch"
-        )

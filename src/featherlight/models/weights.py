@@ -84,6 +84,8 @@ def load_model(path: str | Path) -> nn.Module:
 
 def _build_empty(file: Path, card: ModelCard) -> nn.Module:
     """Builds the network without memory for weights: a hostile size costs nothing before it is compared."""
+    if "pretrained" in card.arguments:  # reading a file never leads to the network
+        raise ModelFileError(f"{file}: a model file has its own weights, but this one asks for pretrained ones")
     try:
         with torch.device("meta"):
             return create_model(card.model, **card.arguments)

@@ -11,6 +11,7 @@ from featherlight.models.catalogue import model_info
 from featherlight.training.recipe import DEFAULT_MODEL, Recipe, read_field
 
 CIFAR_STEM_UP_TO = 64  # pixels; above, the published stem's early shrinking pays
+TRANSFER_FROM = 96  # pixels; what networks learnt on 224 px ImageNet carries over to images of this size and more
 
 IMAGES_TO_SEE = 40_000
 STEPS_WANTED = 40
@@ -43,7 +44,7 @@ def default_recipe(facts: DataFacts, settings: Mapping[str, Any]) -> Recipe:
         UsageError: an unknown field or an unfit value.
     """
     given = {name: read_field(name, value) for name, value in settings.items()}
-    size = given.get("input_size", _default_size(facts.typical_side))
+    size = given.get("input_size", default_input_size(facts.typical_side))
     small = size <= CIFAR_STEM_UP_TO
     batch_size = max(1, given.get("batch_size", _default_batch(facts.num_train)))  # the recipe refuses less
     adamw = given.get("optimizer", "sgd") == "adamw"
@@ -56,6 +57,7 @@ def default_recipe(facts: DataFacts, settings: Mapping[str, Any]) -> Recipe:
         "dropout": info.dropout,
         "input_size": size,
         "stem": info.stem or ("cifar" if small else "imagenet"),
+        "pretrained": "auto" if size >= TRANSFER_FROM else "none",
         "crop_fraction": 1.0 if small else 0.875,
         "batch_size": batch_size,
         "learning_rate": 2e-3 if adamw else _default_rate(batch_size),
@@ -69,7 +71,7 @@ def default_recipe(facts: DataFacts, settings: Mapping[str, Any]) -> Recipe:
     return Recipe(**chosen)
 
 
-def _default_size(typical_side: int) -> int:
+def default_input_size(typical_side: int) -> int:
     """Images up to 64 px keep their size (in steps of 8, at least 32); larger ones come to 96, 128, 160 or 224."""
     if typical_side <= CIFAR_STEM_UP_TO:
         return max(32, math.ceil(typical_side / 8) * 8)

@@ -26,7 +26,7 @@ from featherlight.models.engine import Normalizer
 from featherlight.training.balance import weigh
 from featherlight.training.checkpoint import CHECKPOINT_FILE, load_checkpoint, save_checkpoint
 from featherlight.training.clock import Clock
-from featherlight.training.optimiser import build_average, build_optimizer
+from featherlight.training.optimiser import build_average, build_optimizer, set_rate
 from featherlight.training.recipe import Recipe
 from featherlight.training.schedule import rate_factor
 from featherlight.training.signals import StopRequest
@@ -162,9 +162,7 @@ class Trainer:
     def _train_step(self, batch: Batch) -> None:
         # Everything random in a step follows from the seed and the step's number, so nothing of it needs saving.
         torch.manual_seed(random_seed_for(self.recipe.seed, self.progress.step))
-        factor = rate_factor(self.recipe, self.clock.part_done)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.recipe.learning_rate * factor
+        set_rate(self.optimizer, self.recipe.learning_rate * rate_factor(self.recipe, self.clock.part_done))
         labels = batch.labels.to(self.device, non_blocking=True)
         images = self.normalize(batch.images.to(self.device, non_blocking=True))
         images, targets = mix_batch(images, labels, self.augmentation)
