@@ -66,7 +66,8 @@ def normalized(images: torch.Tensor, preprocessing: Preprocessing, out: torch.Te
 class Normalizer:
     """:func:`normalized` into the same memory each time.
 
-    On the CPU, pages that the operating system gives anew cost several times what the arithmetic does.
+    On the CPU, pages that the operating system gives anew cost several times what the arithmetic does. NumPy asks for
+    large pages, PyTorch does not.
     """
 
     def __init__(self, preprocessing: Preprocessing) -> None:
@@ -77,7 +78,7 @@ class Normalizer:
         """uint8 (N, S, S, 3) -> float32 (N, C, S, S), which is good until the next call."""
         shape = (*images.shape[:3], self._preprocessing.in_channels)
         if self._memory.numel() < math.prod(shape) or self._memory.device != images.device:
-            self._memory = torch.empty(math.prod(shape), device=images.device)
+            self._memory = torch.from_numpy(np.empty(math.prod(shape), np.float32)).to(images.device)
         return normalized(images, self._preprocessing, self._memory[: math.prod(shape)].view(shape))
 
 
