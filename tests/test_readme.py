@@ -163,6 +163,13 @@ def test_every_block_that_runs_shows_output() -> None:
     assert [block.commands for block in shown if not block.output] == []
 
 
+def test_readmes_count_the_networks() -> None:
+    names = featherlight.list_models()
+    variants = sum("." in name for name in names)
+    assert f"{len(names) - variants} networks and {variants} published variants" in README.read_text(encoding="utf-8")
+    assert f"{len(names) - variants} 个网络和 {variants} 个公开变体" in CHINESE.read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("path", [README, CHINESE], ids=lambda path: path.name)
 def test_readme_tree_names_every_source_file(path: Path) -> None:
     package = ROOT / "src" / "featherlight"
