@@ -78,7 +78,7 @@ def test_where_results_are_is_said(cli: Cli, faulty: Path, tmp_path: Path, monke
     [
         (["none"], "no data at 'none': the path does not exist, and the known names are digits, cifar10, cifar100"),
         (["empty"], "EMPTY: no images; expected one folder a class"),
-        (["DATA", "--fix", "taken"], "taken exists and is not empty; choose another"),
+        (["DATA", "--fix", "taken"], "taken exists and is not empty; choose another --fix"),
         (["DATA", "--out", "DATA/x"], "DATA/x would lie within the data, DATA; choose another folder"),
         (["DATA", "--group-by", "("], "--group-by '(' is no regular expression: "),
         (["DATA", "--group-by", "person"], "--group-by 'person' is found in none of 46 names"),

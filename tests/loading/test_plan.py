@@ -42,12 +42,16 @@ def test_processes_share_each_batch_evenly(
         assert 0 < max(sizes) <= min(sizes) + 1
 
 
-@given(counts=PER_SHARD, seed=st.integers(0, 1000))
-def test_reading_goes_along_shards(counts: list[int], seed: int) -> None:
+@given(counts=PER_SHARD, seed=st.integers(0, 1000), is_balanced=st.booleans())
+def test_reading_goes_along_shards(counts: list[int], seed: int, is_balanced: bool) -> None:
     shards = np.repeat(np.arange(len(counts)) * 7, counts)
-    order = np.concatenate(plan_epoch(len(shards), 16, seed, 0, shards=shards))
-    assert sorted(order.tolist()) == list(range(len(shards)))
-    places = {shard: np.flatnonzero(shards[order] == shard) for shard in np.unique(shards)}
+    labels = np.arange(len(shards)) % 7 // 3  # two classes of three in seven, one of one
+    balance = labels if is_balanced else None
+    order = np.concatenate(plan_epoch(len(shards), 16, seed, 0, shards=shards, balance=balance))
+    unordered = np.concatenate(plan_epoch(len(shards), 16, seed, 0, balance=balance))
+    assert sorted(order.tolist()) == sorted(unordered.tolist())
+    assert is_balanced or sorted(order.tolist()) == list(range(len(shards)))
+    places = {shard: np.flatnonzero(shards[order] == shard) for shard in np.unique(shards[order])}
     first, last = (np.array([edge(found) for found in places.values()]) for edge in (min, max))
     in_use = [int(((first <= place) & (place <= last)).sum()) for place in range(len(order))]
     assert max(in_use) <= SHARDS_AT_ONCE

@@ -234,6 +234,7 @@ def test_data_larger_than_memory_is_read_along_its_shards(shards: Path, monkeypa
     split = open_source(shards).splits["train"]
     assert split.shards is not None
     assert split.shards.tolist() == [0] * 10 + [1] * 10 + [2] * 5
+    assert split.bring is None  # nothing to be fetched
 
 
 @pytest.mark.parametrize("is_sorted", [False, True])

@@ -78,18 +78,26 @@ def train_until_interrupted(data: str, out: Path, monkeypatch: pytest.MonkeyPatc
             train(data, out=out, **settings)
 
 
-@pytest.mark.parametrize("kind", ["shards", "table", "web"])
+@pytest.mark.parametrize("kind", ["shards", "table", pytest.param("web", marks=pytest.mark.slow)])
 def test_streaming_taken_up_in_the_middle_of_an_epoch_ends_in_the_same_bits(
     data: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     monkeypatch.setattr(workflow, "fits_in_memory", lambda *_: False)  # as if the images were a hundred thousand
-    settings = {**SETTINGS, "epochs": 3, "workers": 2}
+    settings = {**SETTINGS, "epochs": 2, "workers": 2}
     whole = train(data[kind], out=tmp_path / "whole", **settings)
     train_until_interrupted(data[kind], tmp_path / "cut", monkeypatch, **settings)
     again = resume(tmp_path / "cut")
     one, other = read_tensors(whole.model_path), read_tensors(again.model_path)
     assert one.keys() == other.keys()
     assert all((one[name] == other[name]).all() for name in one)
+
+
+@pytest.mark.parametrize("kind", ["shards", "table", "web"])
+def test_images_can_be_checked(data: dict[str, str], tmp_path: Path, cli: Callable[..., Any], kind: str) -> None:
+    answer = cli("check", data[kind], "--json", "--out", tmp_path / "checked")
+    assert answer.code in (0, 1), answer.err
+    found = json.loads(answer.out)
+    assert (found["num_images"], sorted(found["classes"])) == (66, sorted(NAMES))
 
 
 def test_model_is_evaluated_on_other_shards_whole(
@@ -107,7 +115,7 @@ def test_changed_shards_are_told_when_evaluating_and_refused_when_resuming(
     tmp_path: Path, cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shards = write_splits(tmp_path / "shards", COUNTS, per_shard=20)
-    train_until_interrupted(str(shards), tmp_path / "cut", monkeypatch, epochs=3, **SETTINGS)
+    train_until_interrupted(str(shards), tmp_path / "cut", monkeypatch, epochs=2, **SETTINGS)
     run = train(str(shards), out=tmp_path / "run", epochs=1, **SETTINGS)
     write_shards(shards / "test-%04d.tar", samples(9, 700), 20)
     assert "has changed since this model was trained" in cli("evaluate", run.path).err
@@ -126,6 +134,7 @@ def test_only_what_was_held_out_counts_though_the_server_has_other_images_now(
         assert json.loads(cli("evaluate", run.path, data, "--json").out)["num_images"] == COUNTS["test"]
 
 
+@pytest.mark.slow
 def test_training_beyond_the_room_fetches_each_shard_once_an_epoch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,6 +7,7 @@ from featherlight.images.decode import (
     is_image_file,
     load_image,
     open_file,
+    quiet_pillow,
     reason_unreadable,
 )
 from featherlight.images.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, normalize, resize_image
@@ -22,6 +23,7 @@ __all__ = [
     "load_image",
     "normalize",
     "open_file",
+    "quiet_pillow",
     "reason_unreadable",
     "resize_image",
 ]

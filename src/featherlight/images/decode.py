@@ -94,6 +94,11 @@ class _QuietPillow(AbstractContextManager[None]):
 _QUIET_PILLOW = _QuietPillow()
 
 
+def quiet_pillow() -> AbstractContextManager[None]:
+    """Keeps Pillow's warnings to itself; around many images it saves each of them the change of filters."""
+    return _QUIET_PILLOW
+
+
 class _RefusedError(Exception):
     """Not decoded; the message is the reason, as a person reads it."""
 

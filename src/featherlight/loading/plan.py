@@ -36,8 +36,7 @@ def plan_epoch(
         world: likewise.
         shards: which shard holds each image, where reading along shards is cheap; then at most ``SHARDS_AT_ONCE``
             shards are in use at any time, and each is in use once.
-        balance: labels (count,), to show every class equally often: see :func:`balanced_order`. Shards then play no
-            part.
+        balance: labels (count,), to show every class equally often: see :func:`balanced_order`.
 
     Returns:
         The positions of this process's images, an array a batch.
@@ -46,7 +45,12 @@ def plan_epoch(
         UsageError: see :func:`deal`.
     """
     generator = torch.Generator().manual_seed(random_seed_for(seed, epoch))
-    order = _order(count, generator, shards) if balance is None else balanced_order(balance, generator)
+    if balance is None:
+        order = torch.randperm(count, generator=generator).numpy()
+    else:
+        order = balanced_order(balance, generator)
+    if shards is not None:
+        order = _along_shards(order, shards, generator)
     return deal(order, batch_size, rank, world)
 
 
@@ -74,14 +78,14 @@ def deal(order: NDArray[np.int64], batch_size: int, rank: int = 0, world: int = 
     return [np.array_split(batch, world)[(rank + number) % world] for number, batch in enumerate(batches)]
 
 
-def _order(count: int, generator: torch.Generator, shards: NDArray[np.int64] | None) -> NDArray[np.int64]:
-    """A permutation. Along shards, each begins one shard's time after the other and is spread over several."""
-    names, members = np.unique([] if shards is None else shards, return_inverse=True)
+def _along_shards(order: NDArray[np.int64], shards: NDArray[np.int64], generator: torch.Generator) -> NDArray[np.int64]:
+    """The same positions, so that each shard begins one shard's time after the other and is spread over several."""
+    names, members = np.unique(shards[order], return_inverse=True)
     if len(names) <= SHARDS_AT_ONCE:
-        return torch.randperm(count, generator=generator).numpy()
+        return order
     begins = torch.randperm(len(names), generator=generator).numpy()
-    spread = SHARDS_AT_ONCE * torch.rand(count, generator=generator, dtype=torch.float64).numpy()
-    return np.argsort(begins[members] + spread, kind="stable")
+    spread = SHARDS_AT_ONCE * torch.rand(len(order), generator=generator, dtype=torch.float64).numpy()
+    return order[np.argsort(begins[members] + spread, kind="stable")]
 
 
 def balanced_order(labels: NDArray[np.int64], generator: torch.Generator) -> NDArray[np.int64]:

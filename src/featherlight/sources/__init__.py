@@ -10,7 +10,7 @@ from pathlib import Path
 
 from featherlight.errors import DataError, UsageError
 from featherlight.sources.base import Reader, RGBImage, Source, Split, SplitName
-from featherlight.sources.choice import split_choice
+from featherlight.sources.choice import Choice, split_choice
 from featherlight.sources.cifar import ARCHIVES, open_cifar_archive, open_cifar_folder, open_known
 from featherlight.sources.digits import open_digits
 from featherlight.sources.folder import is_image_name, list_images, open_folder, open_folder_as_it_is
@@ -55,10 +55,10 @@ def open_source(
         MissingExtraError: a known name needs a package that is not installed.
     """
     path, choice = split_choice(os.path.expanduser(data))
-    kind = kind_of_data(path)
-    if kind is not None:
-        opener = open_webdataset if kind == "shards" else open_hugging_face
-        return opener(path, choice, strict=strict, as_it_is=as_it_is, group_by=group_by)
+    if str(choice) or not os.path.isdir(path):
+        stored = _open_stored(path, choice, strict=strict, as_it_is=as_it_is, group_by=group_by)
+        if stored is not None:
+            return stored
     if str(choice):
         raise UsageError(f"{data}: only of WebDataset shards and Hugging Face data sets can be chosen what to use")
     if os.path.isdir(path):
@@ -108,6 +108,9 @@ def open_other_folder(path: Path, *, strict: bool, as_it_is: bool, group_by: str
     Raises:
         DataError: it does, and that cannot be used.
     """
+    stored = _open_stored(str(path), Choice(), strict=strict, as_it_is=as_it_is, group_by=group_by)
+    if stored is not None:
+        return stored
     cifar = open_cifar_folder(path)
     if cifar is not None:
         return _without_groups(cifar, group_by)
@@ -115,6 +118,15 @@ def open_other_folder(path: Path, *, strict: bool, as_it_is: bool, group_by: str
     if manifests:
         return open_folder_of_lists(path, manifests, strict=strict, as_it_is=as_it_is, group_by=group_by)
     return None
+
+
+def _open_stored(path: str, choice: Choice, *, strict: bool, as_it_is: bool, group_by: str | None) -> Source | None:
+    """Opens shards or a Hugging Face data set; None for all else."""
+    kind = kind_of_data(path)
+    if kind is None:
+        return None
+    opener = open_webdataset if kind == "shards" else open_hugging_face
+    return opener(path, choice, strict=strict, as_it_is=as_it_is, group_by=group_by)
 
 
 def _without_groups(source: Source, group_by: str | None) -> Source:

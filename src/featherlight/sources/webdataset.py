@@ -164,7 +164,7 @@ def _make_part(shards: Sequence[IndexedShard], group_by: str | None, *, is_order
         reader,
         groups=groups,
         shards=reader.numbers if is_ordered else None,
-        bring=reader.bring if is_ordered else None,
+        bring=reader.bring if is_ordered and "://" in shards[0].shard.place else None,
     )
 
 

@@ -63,7 +63,7 @@ def check(
     """
     if input_size is not None and input_size not in INPUT_SIZES:
         raise UsageError(f"--input-size {input_size}: {INPUT_SIZES[0]} to {INPUT_SIZES[-1]} is expected")
-    refuse_taken(fix)
+    refuse_taken(fix, "--fix")
     budget_s = read_duration(labels_time)
     find_label_errors = _load_label_finder() if labels else None
     survey = survey_data(data, group_by)

@@ -19,6 +19,8 @@ from featherlight.errors import TrainingStoppedError
 from featherlight.images import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from featherlight.loading.augment import Augmentation
 from featherlight.loading.batches import MemoryBatches, fits_in_memory
+from featherlight.loading.decoding import Decoder
+from featherlight.loading.loaded import load_images
 from featherlight.metrics import cross_entropy, fit_temperature, macro_scores, softmax
 from featherlight.models.engine import infer, normalized
 from featherlight.models.registry import create_model
@@ -26,7 +28,6 @@ from featherlight.sources.base import take
 from featherlight.sources.findings import Checked, Finding, Suggestion
 from featherlight.sources.findings.checked import NOWHERE
 from featherlight.sources.folds import deal_folds
-from featherlight.sources.reading import read_prepared
 from featherlight.training.defaults import DataFacts, default_recipe
 from featherlight.training.recipe import Recipe
 from featherlight.training.trainer import Row, Trainer, Validation
@@ -35,7 +36,7 @@ from featherlight.training.validation import BATCH_SIZE as VALIDATION_BATCH
 FOLDS = 4
 LEAST_IN_CLASS = 10  # of fewer images nothing can be learned about
 LEAST_AGREEMENT = 0.5  # of networks with labels; doubts of networks that know less are worth nothing
-ENLARGED = 1.3  # images beyond this brings nothing
+ENLARGED = 1.3  # times at most: beyond, a larger input shows nothing more
 _WATCHED = 256  # held-out images whose accuracy is shown on the way
 _TRIED_STEPS = 4  # to measure the speed
 
@@ -95,13 +96,22 @@ def find_label_errors(checked: Checked, budget_s: float, device: str = "auto") -
         return []
     recipe = _choose_recipe(checked, positions, budget_s / FOLDS, device)
     images = _read(checked, positions, recipe.input_size)
-    probabilities = _judge(images, deal_folds(images.labels, images.roots, FOLDS), recipe)
+    folds = deal_folds(images.labels, images.roots, FOLDS)
+    probabilities = _judge(images, folds, recipe)
     agreement = float((probabilities.argmax(axis=1) == images.labels).mean())
     note(f"labels: networks that had not seen an image agree with its label for {agreement:.1%} of {len(positions):,}")
     if agreement < LEAST_AGREEMENT:
         note("they know too little to doubt labels, so none is listed; give more time: --labels-time 30m")
         return []
-    return _tell(checked, images, probabilities)
+    return _tell(checked, images, probabilities, _is_learned(images.labels, folds))
+
+
+def _is_learned(labels: NDArray[np.int64], folds: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether the network that judges an image has seen enough of its class; not if all that hangs together."""
+    held_out = np.zeros((int(labels.max()) + 1, FOLDS), np.int64)
+    np.add.at(held_out, (labels, folds), 1)
+    enough: NDArray[np.bool_] = held_out.sum(axis=1, keepdims=True) - held_out >= LEAST_IN_CLASS // 2
+    return enough[labels, folds]
 
 
 def _usable(checked: Checked) -> NDArray[np.int64]:
@@ -149,10 +159,10 @@ def _preprocessing(size: int) -> Preprocessing:
 def _read(checked: Checked, positions: NDArray[np.int64], size: int) -> _Images:
     chosen = take(checked.survey.images, positions)
     with counting("reading images", len(positions)) as advance:
-        pixels, labels, unreadable = read_prepared(chosen, _preprocessing(size), advance)
-    gone = {path for path, _ in unreadable}  # since they were looked at
-    positions = positions[[path not in gone for path in chosen.paths]]
-    classes, numbered = np.unique(labels, return_inverse=True)
+        stored = load_images(Decoder(chosen, _preprocessing(size), scaled=True), advance)
+    pixels = np.stack(list(stored[np.arange(len(stored.positions))]))
+    positions = positions[stored.positions]  # some may have gone since they were looked at
+    classes, numbered = np.unique(chosen.labels[stored.positions], return_inverse=True)
     return _Images(torch.from_numpy(pixels), numbered, classes, positions, checked.roots()[positions])
 
 
@@ -189,13 +199,10 @@ def _network(recipe: Recipe, num_classes: int) -> nn.Module:
     return network.to(select_device(recipe.device)).to(memory_format=torch.channels_last)
 
 
-def _augmentation(recipe: Recipe, num_classes: int) -> Augmentation:
-    return Augmentation(recipe.input_size, recipe.crop, recipe.flip, False, 0.0, 0.0, num_classes)
-
-
 def _batches(recipe: Recipe, images: _Images, chosen: NDArray[np.int64]) -> MemoryBatches:
     pixels, labels = images.pixels[chosen], torch.from_numpy(images.labels[chosen])
-    return MemoryBatches(pixels, labels, _augmentation(recipe, len(images.classes)), recipe.batch_size, recipe.seed, [])
+    augmentation = Augmentation(recipe.input_size, recipe.crop, recipe.flip, False, 0.0, 0.0, len(images.classes))
+    return MemoryBatches(pixels, labels, augmentation, recipe.batch_size, recipe.seed, [])
 
 
 def _train_without(
@@ -213,7 +220,8 @@ def _train_without(
         try:
             kept = trainer.fit()
         except TrainingStoppedError as error:  # its advice is about runs that can be resumed
-            raise TrainingStoppedError(f"looking for wrong labels: {str(error).split(';')[0]}") from error
+            reason = str(error).split(";")[0].split(". ")[0]
+            raise TrainingStoppedError(f"looking for wrong labels: {reason}") from error
     return _HeldOut(images, held_out, recipe).logits(kept)
 
 
@@ -258,12 +266,14 @@ class _Progress:
         """Nothing to tell."""
 
 
-def _tell(checked: Checked, images: _Images, probabilities: NDArray[np.float64]) -> list[Finding]:
+def _tell(
+    checked: Checked, images: _Images, probabilities: NDArray[np.float64], is_learned: NDArray[np.bool_]
+) -> list[Finding]:
     """What cleanlab doubts, the least believed label first."""
     from cleanlab.filter import find_label_issues
 
     doubted = find_label_issues(images.labels, probabilities, return_indices_ranked_by="self_confidence", n_jobs=1)
-    return [_finding(checked, images, probabilities, int(place)) for place in doubted]
+    return [_finding(checked, images, probabilities, int(place)) for place in doubted if is_learned[place]]
 
 
 def _finding(checked: Checked, images: _Images, probabilities: NDArray[np.float64], place: int) -> Finding:

@@ -13,27 +13,18 @@ import numpy as np
 import torch
 from torch import nn
 
-from featherlight.console import bar, counting, duration, note
+from featherlight.console import bar, duration, note
 from featherlight.devices import select_device
 from featherlight.engines import open_engine
-from featherlight.errors import DataError, FeatherlightError, TrainingStoppedError, UnreadableImageError, UsageError
+from featherlight.errors import FeatherlightError, TrainingStoppedError, UnreadableImageError, UsageError
 from featherlight.images import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
-from featherlight.loading.augment import Augmentation
-from featherlight.loading.batches import (
-    MemoryBatches,
-    StreamedBatches,
-    TrainBatches,
-    fits_in_memory,
-    storage_preprocessing,
-)
 from featherlight.metrics import Evaluation, fit_temperature
 from featherlight.model_file import MODEL_FILE_NAME
 from featherlight.models.weights import save_model
 from featherlight.report import write_curves
 from featherlight.sources import open_source
-from featherlight.sources.base import Source, Split, Unreadable, sample
-from featherlight.sources.reading import find_unreadable, read_prepared
-from featherlight.training.balance import class_weights, describe_weights
+from featherlight.sources.base import Source, Unreadable, sample
+from featherlight.sources.reading import find_unreadable
 from featherlight.training.checkpoint import CHECKPOINT_FILE
 from featherlight.training.defaults import DataFacts, default_recipe
 from featherlight.training.metrics_log import read_metrics
@@ -45,6 +36,7 @@ from featherlight.workflows.leaks import refuse_leaks
 from featherlight.workflows.observer import Observer, show_plan
 from featherlight.workflows.run_directory import check_place, new_run_directory, refuse_taken
 from featherlight.workflows.starting_weights import build_network, settle_pretrained
+from featherlight.workflows.training_images import augmentation_of, load_training_images, weigh_classes
 
 SIZES_SAMPLED = 64
 
@@ -128,13 +120,13 @@ def _run_recipe(run: Path, recipe: Recipe, source: Source) -> Run:
     show_plan(run, recipe, source)
     device = select_device(recipe.device)
     preprocessing = preprocessing_of(recipe)
-    augmentation = _augmentation(recipe, len(source.classes))
+    augmentation = augmentation_of(recipe, len(source.classes))
     with _advice(recipe):
         is_new = not (run / CHECKPOINT_FILE).exists()
         network = build_network(recipe, len(source.classes), pretrained=is_new).to(device)
         if recipe.speed == "auto":
             network = network.to(memory_format=torch.channels_last)
-        batches = _load_training_images(source.splits["train"], preprocessing, augmentation, recipe)
+        batches = load_training_images(source.splits["train"], preprocessing, augmentation, recipe)
         validation = ValidationSet(source.splits["val"], preprocessing, device, strict=recipe.strict)
         report_unreadable([*batches.unreadable, *validation.unreadable], strict=recipe.strict)
         if recipe.strict and "test" in source.splits:  # found after training it would be found too late
@@ -143,7 +135,7 @@ def _run_recipe(run: Path, recipe: Recipe, source: Source) -> Run:
         with bar("training") as shown, Observer(run, shown) as observer:
             trainer = Trainer(
                 network, recipe, batches, validation, preprocessing, augmentation, run, source.fingerprint, observer,
-                _class_weights(recipe, source),
+                weigh_classes(recipe, source),
             )  # fmt: skip
             observer.open_log(trainer.progress.epoch)
             kept = trainer.fit()
@@ -236,39 +228,6 @@ def facts_of(source: Source) -> DataFacts:
         with contextlib.suppress(UnreadableImageError):  # it is reported when all images are read
             sides.append(min(split.read(index).shape[:2]))
     return DataFacts(source.name, len(split), int(np.median(sides)) if sides else 224, source.flip_safe)
-
-
-def _class_weights(recipe: Recipe, source: Source) -> torch.Tensor | None:
-    if recipe.balance != "weights":
-        return None
-    weights = class_weights(source.splits["train"].labels, len(source.classes))
-    note(f"class weights: {describe_weights(weights, source.classes)}")
-    return torch.from_numpy(weights)
-
-
-def _augmentation(recipe: Recipe, num_classes: int) -> Augmentation:
-    return Augmentation(
-        recipe.input_size, recipe.crop, recipe.flip, recipe.trivial_augment, recipe.mixup, recipe.cutmix, num_classes
-    )
-
-
-def _load_training_images(
-    split: Split, preprocessing: Preprocessing, augmentation: Augmentation, recipe: Recipe
-) -> TrainBatches:
-    stored = storage_preprocessing(preprocessing, augmentation)
-    if not fits_in_memory(len(split), stored):
-        note(f"{len(split):,} images do not fit in memory; {recipe.workers} processes read them while training")
-        return StreamedBatches(
-            split, preprocessing, augmentation, recipe.batch_size, recipe.seed, recipe.workers, recipe.strict
-        )
-    with counting("reading images", len(split)) as advance:
-        images, labels, unreadable = read_prepared(split, stored, advance)
-    if not len(labels):
-        path, reason = unreadable[0]
-        raise DataError(f"not one training image can be read; the first: {path}: {reason}")
-    return MemoryBatches(
-        torch.from_numpy(images), torch.from_numpy(labels), augmentation, recipe.batch_size, recipe.seed, unreadable
-    )
 
 
 @contextlib.contextmanager
