@@ -11,7 +11,16 @@ import torch
 import featherlight
 from featherlight.sources.findings import Checked
 from featherlight.sources.findings.survey import look_at, survey_data
-from featherlight.workflows.label_errors import _choose_recipe, _fitting, _Images, _read, _tell, _usable
+from featherlight.workflows.label_errors import (
+    FOLDS,
+    _choose_recipe,
+    _fitting,
+    _Images,
+    _is_learned,
+    _read,
+    _tell,
+    _usable,
+)
 
 pytest.importorskip("cleanlab")
 Paint = Callable[[Path, str, int], Path]
@@ -55,10 +64,10 @@ def test_doubts_become_findings_the_least_believed_label_first(colours: Callable
     labels = checked.survey.images.labels
     believed = np.full((40, 2), 0.05)
     believed[np.arange(40), labels] = 0.95
-    for place, doubt in ((3, 0.99), (7, 0.97), (25, 0.98)):
+    for place, doubt in ((3, 0.99), (7, 0.97), (25, 0.98), (30, 0.98)):  # the last was judged without having learned
         believed[place, labels[place]], believed[place, 1 - labels[place]] = 1 - doubt, doubt
     images = _Images(torch.zeros(0), labels, np.arange(2), np.arange(40), np.arange(40))
-    told = _tell(checked, images, believed)
+    told = _tell(checked, images, believed, np.arange(40) != 30)
     names = ["blue/03.png", "green/05.png", "blue/07.png"]
     assert [f.paths for f in told] == [(str(Path(checked.survey.name) / name),) for name in names]
     assert [f.suggestion.suggested for f in told] == ["green", "blue", "green"]
@@ -85,6 +94,12 @@ def test_copies_are_judged_by_networks_that_saw_neither(colours: Callable[..., P
     paths = [Path(checked.survey.images.paths[k]).name for k in images.positions]
     assert images.roots[paths.index("00.png")] == images.roots[paths.index("copy.png")]
     assert len(set(images.roots.tolist())) == 24
+
+
+def test_class_that_hangs_together_is_not_doubted_as_a_whole() -> None:
+    labels = np.repeat([0, 1, 2], 12)
+    folds = np.where(labels == 2, 3, np.arange(36) % FOLDS)
+    assert _is_learned(labels, folds).tolist() == [True] * 24 + [False] * 12
 
 
 def test_one_large_class_is_not_enough(colours: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:

@@ -143,8 +143,9 @@ def _read_picture(checked: Checked, position: int) -> str:
 
 def _picture(checked: Checked, position: int, source: str) -> _Picture:
     path = checked.survey.images.paths[position]
-    split, label = int(checked.splits[position]), checked.class_of(position)
-    where = [label, "" if split == NOWHERE else SPLITS[split]]
+    label = checked.class_of(position)
+    splits = checked.survey.sides if checked.survey.sides.any() else checked.splits  # those that were given, if any
+    where = [label, "" if splits[position] == NOWHERE else SPLITS[splits[position]]]
     name = tail(path).removeprefix(f"{label}/")
     return _Picture(source, _cut(path), _cut(name), " · ".join(_cut(word) for word in where if word))
 

@@ -36,7 +36,7 @@ from featherlight.training.validation import BATCH_SIZE as VALIDATION_BATCH
 FOLDS = 4
 LEAST_IN_CLASS = 10  # of fewer images nothing can be learned about
 LEAST_AGREEMENT = 0.5  # of networks with labels; doubts of networks that know less are worth nothing
-ENLARGED = 1.3  # images beyond this brings nothing
+ENLARGED = 1.3  # times at most: beyond, a larger input shows nothing more
 _WATCHED = 256  # held-out images whose accuracy is shown on the way
 _TRIED_STEPS = 4  # to measure the speed
 
@@ -96,13 +96,22 @@ def find_label_errors(checked: Checked, budget_s: float, device: str = "auto") -
         return []
     recipe = _choose_recipe(checked, positions, budget_s / FOLDS, device)
     images = _read(checked, positions, recipe.input_size)
-    probabilities = _judge(images, deal_folds(images.labels, images.roots, FOLDS), recipe)
+    folds = deal_folds(images.labels, images.roots, FOLDS)
+    probabilities = _judge(images, folds, recipe)
     agreement = float((probabilities.argmax(axis=1) == images.labels).mean())
     note(f"labels: networks that had not seen an image agree with its label for {agreement:.1%} of {len(positions):,}")
     if agreement < LEAST_AGREEMENT:
         note("they know too little to doubt labels, so none is listed; give more time: --labels-time 30m")
         return []
-    return _tell(checked, images, probabilities)
+    return _tell(checked, images, probabilities, _is_learned(images.labels, folds))
+
+
+def _is_learned(labels: NDArray[np.int64], folds: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether the network that judges an image has seen enough of its class; not if all that hangs together."""
+    held_out = np.zeros((int(labels.max()) + 1, FOLDS), np.int64)
+    np.add.at(held_out, (labels, folds), 1)
+    enough: NDArray[np.bool_] = held_out.sum(axis=1, keepdims=True) - held_out >= LEAST_IN_CLASS // 2
+    return enough[labels, folds]
 
 
 def _usable(checked: Checked) -> NDArray[np.int64]:
@@ -190,13 +199,10 @@ def _network(recipe: Recipe, num_classes: int) -> nn.Module:
     return network.to(select_device(recipe.device)).to(memory_format=torch.channels_last)
 
 
-def _augmentation(recipe: Recipe, num_classes: int) -> Augmentation:
-    return Augmentation(recipe.input_size, recipe.crop, recipe.flip, False, 0.0, 0.0, num_classes)
-
-
 def _batches(recipe: Recipe, images: _Images, chosen: NDArray[np.int64]) -> MemoryBatches:
     pixels, labels = images.pixels[chosen], torch.from_numpy(images.labels[chosen])
-    return MemoryBatches(pixels, labels, _augmentation(recipe, len(images.classes)), recipe.batch_size, recipe.seed, [])
+    augmentation = Augmentation(recipe.input_size, recipe.crop, recipe.flip, False, 0.0, 0.0, len(images.classes))
+    return MemoryBatches(pixels, labels, augmentation, recipe.batch_size, recipe.seed, [])
 
 
 def _train_without(
@@ -214,7 +220,8 @@ def _train_without(
         try:
             kept = trainer.fit()
         except TrainingStoppedError as error:  # its advice is about runs that can be resumed
-            raise TrainingStoppedError(f"looking for wrong labels: {str(error).split(';')[0]}") from error
+            reason = str(error).split(";")[0].split(". ")[0]
+            raise TrainingStoppedError(f"looking for wrong labels: {reason}") from error
     return _HeldOut(images, held_out, recipe).logits(kept)
 
 
@@ -259,12 +266,14 @@ class _Progress:
         """Nothing to tell."""
 
 
-def _tell(checked: Checked, images: _Images, probabilities: NDArray[np.float64]) -> list[Finding]:
+def _tell(
+    checked: Checked, images: _Images, probabilities: NDArray[np.float64], is_learned: NDArray[np.bool_]
+) -> list[Finding]:
     """What cleanlab doubts, the least believed label first."""
     from cleanlab.filter import find_label_issues
 
     doubted = find_label_issues(images.labels, probabilities, return_indices_ranked_by="self_confidence", n_jobs=1)
-    return [_finding(checked, images, probabilities, int(place)) for place in doubted]
+    return [_finding(checked, images, probabilities, int(place)) for place in doubted if is_learned[place]]
 
 
 def _finding(checked: Checked, images: _Images, probabilities: NDArray[np.float64], place: int) -> Finding:

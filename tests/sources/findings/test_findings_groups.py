@@ -63,6 +63,14 @@ def test_counter_of_a_camera_is_pointed_out_where_neighbours_look_alike(shots, f
     assert "suggest 40 groups" in finding.message
 
 
+def test_names_that_looks_confirm_win(shots, found: Found) -> None:
+    names = [(f"{k % 4}/{'uvwxyzst'[k % 8]}{k % 3}_IMG{1000 + k}.png", k // 10) for k in range(400)]
+    shots(names)
+    (finding,) = found("group")
+    assert finding.severity == "warning"
+    assert "the numbers of a camera" in finding.message
+
+
 UNGROUPED = {
     "counters": lambda k: f"{k % 4}/IMG_{1000 + k}.png",
     "counters a class": lambda k: f"{k % 4}/{k // 4:04}.png",
