@@ -1,13 +1,14 @@
 """Any image file becomes an RGB array as a person sees it; the one definition of resize, crop and normalisation."""
 
 from featherlight.images.decode import (
-    MAX_PIXELS,
     ImageInput,
     describe_image,
     load_image,
     open_file,
+    read_file,
     reason_unreadable,
 )
+from featherlight.images.limits import MAX_PIXELS
 from featherlight.images.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, normalize, resize_image
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "load_image",
     "normalize",
     "open_file",
+    "read_file",
     "reason_unreadable",
     "resize_image",
 ]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import os
 import stat
-import threading
 import warnings
 from contextlib import AbstractContextManager
 from types import TracebackType
@@ -16,10 +14,17 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from featherlight.errors import UnreadableImageError
+from featherlight.images.limits import (
+    MAX_PIXELS,
+    ForkSafeLock,
+    RefusedError,
+    as_file,
+    check_picture,
+    check_size,
+    memory_for,
+)
 
-MAX_PIXELS = 100_000_000  # an image beyond this is a mistake or an attack: decoded it takes 300 MB
 MAX_FILE_BYTES = 2**30
-MAX_SIDE = 2**24  # Pillow's resize holds coordinates in float32, exact up to here
 
 ImageInput: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO | Image.Image | NDArray[np.uint8]
 
@@ -70,7 +75,7 @@ class _QuietPillow(AbstractContextManager[None]):
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
         self._inside = 0
         self._saved = warnings.catch_warnings()
 
@@ -94,10 +99,6 @@ class _QuietPillow(AbstractContextManager[None]):
 _QUIET_PILLOW = _QuietPillow()
 
 
-class _RefusedError(Exception):
-    """Not decoded; the message is the reason, as a person reads it."""
-
-
 def _name_of(image: ImageInput) -> str:
     if isinstance(image, (str, os.PathLike)):
         return os.fspath(image)
@@ -115,7 +116,7 @@ def describe_image(encoded: bytes) -> tuple[str, str, bool]:
         Pillow's mode (``RGB``, ``L``, ``P``, ``CMYK``, ...), its format (``JPEG``, ``PNG``, ...) and whether there is
         more than one frame.
     """
-    with _QUIET_PILLOW, Image.open(io.BytesIO(encoded), formats=_FORMATS) as image:
+    with _QUIET_PILLOW, Image.open(as_file(encoded), formats=_FORMATS) as image:
         try:
             is_animated = bool(getattr(image, "is_animated", False))
         except Exception:  # frames behind the first may be damaged in any way
@@ -128,12 +129,17 @@ def _decode(image: ImageInput, at_least: int) -> NDArray[np.uint8]:
         return _from_array(image)
     if isinstance(image, Image.Image):
         return _to_rgb(image)
+    return _from_bytes(_read(image), at_least)
+
+
+def _read(image: str | os.PathLike[str] | bytes | BinaryIO) -> bytes:
     if isinstance(image, bytes):
-        return _from_stream(io.BytesIO(image), at_least)
+        return image
     if isinstance(image, (str, os.PathLike)):
-        with open_file(image) as file:
-            return _from_stream(file, at_least)
-    return _from_stream(image if image.seekable() else io.BytesIO(image.read()), at_least)
+        return read_file(image)
+    if image.seekable():
+        image.seek(0)
+    return image.read()
 
 
 def open_file(path: str | os.PathLike[str]) -> BinaryIO:
@@ -143,45 +149,69 @@ def open_file(path: str | os.PathLike[str]) -> BinaryIO:
         OSError: it cannot be opened.
         UnreadableImageError: it is no regular file, or larger than ``MAX_FILE_BYTES``.
     """
-    status = os.stat(path)
+    _check_kind(path, os.stat(path))  # before it is opened, which some devices take as an order
+    return open(path, "rb", opener=_open_at_once)
+
+
+def read_file(path: str | os.PathLike[str]) -> bytes:
+    """The bytes of a file as many as it has now; errors as :func:`open_file`.
+
+    Decoders get these, not the file: libtiff maps files into memory, and the process dies when one gets shorter.
+    """
+    with open_file(path) as file:
+        return file.read(os.fstat(file.fileno()).st_size)  # not to its end: it may be growing
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # a pipe would wait for its writer
+    try:
+        _check_kind(path, os.fstat(descriptor))  # it may have been replaced since
+    except UnreadableImageError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _check_kind(path: str | os.PathLike[str], status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):  # folders have their own message
         raise UnreadableImageError(os.fspath(path), "a pipe or a device, not a file")
     if status.st_size > MAX_FILE_BYTES:
         raise UnreadableImageError(os.fspath(path), f"too large: files up to {MAX_FILE_BYTES // 2**20} MiB are read")
-    return open(path, "rb")
 
 
 def _from_array(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     channels = image.shape[2] if image.ndim == 3 else 1
     if image.dtype != np.uint8 or image.ndim not in (2, 3) or channels not in (1, 3, 4):
-        raise _RefusedError(f"an array of {image.dtype} with shape {image.shape}, not uint8 (H, W), (H, W, 1|3|4)")
-    _check_size(image.shape[1], image.shape[0])
+        raise RefusedError(f"an array of {image.dtype} with shape {image.shape}, not uint8 (H, W), (H, W, 1|3|4)")
+    check_size(image.shape[1], image.shape[0])
     if channels == 3:
         return np.ascontiguousarray(image)
     return _to_rgb(Image.fromarray(image[:, :, 0] if image.ndim == 3 and channels == 1 else image))
 
 
-def _from_stream(stream: BinaryIO, at_least: int) -> NDArray[np.uint8]:
-    stream.seek(0)
-    head = stream.read(16)
-    if not head:
-        raise _RefusedError("empty file")
+def _from_bytes(data: bytes, at_least: int) -> NDArray[np.uint8]:
+    if not data:
+        raise RefusedError("empty file")
+    file = as_file(data)
     try:
-        opened = Image.open(stream, formats=_FORMATS)
+        opened = Image.open(file, formats=_FORMATS)
     except UnidentifiedImageError:
-        known = head.startswith(_SIGNATURES)
+        known = data.startswith(_SIGNATURES)
         reason = "truncated or damaged" if known else "not an image (PNG, JPEG, WebP, BMP, GIF, TIFF or PPM)"
-        raise _RefusedError(reason) from None
+        raise RefusedError(reason) from None
     with opened:
-        if at_least:
-            _check_size(*opened.size)  # of the whole image: whether it is read does not depend on who asks
-            opened.draft(None, (at_least, at_least))
-        return _to_rgb(opened)
+        check_picture(opened, file)  # the whole of it: whether an image is read does not depend on who asks
+        with memory_for(*opened.size):
+            if at_least:
+                opened.draft(None, (at_least, at_least))
+            return _to_rgb(opened)
 
 
 def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
-    _check_size(*image.size)
+    check_size(*image.size)
     image.load()
+    if image.mode == "P" and image.palette is None:
+        raise RefusedError("damaged: its palette is missing")
     if image.mode[0] in "IF":
         rgb = Image.fromarray(_to_eight_bits(image)).convert("RGB")
     elif image.has_transparency_data:
@@ -196,13 +226,6 @@ def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
 
 def _convert(image: Image.Image, mode: str) -> Image.Image:
     return image if image.mode == mode else image.convert(mode)  # Pillow would copy
-
-
-def _check_size(width: int, height: int) -> None:
-    if width < 1 or height < 1:
-        raise _RefusedError("has no pixels")
-    if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
-        raise _RefusedError(f"too large: {width} x {height} pixels, at most {MAX_PIXELS // 10**6} million are read")
 
 
 def _orientation(image: Image.Image) -> int:
@@ -246,7 +269,7 @@ def _infer_range(image: Image.Image, low: float, high: float) -> tuple[float, fl
 
 def reason_unreadable(error: Exception) -> str:
     """Why an image cannot be read, in a few words."""
-    if isinstance(error, _RefusedError):
+    if isinstance(error, RefusedError):
         return str(error)
     if isinstance(error, UnreadableImageError):
         return error.reason
