@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from file_server import FileServer, serve_files
+
 COLOURS = {"blue": (40, 60, 200), "green": (50, 180, 60), "red": (210, 40, 50)}
 IMAGES_PER_CLASS = {"train": 12, "val": 4, "test": 4}
 
@@ -35,6 +37,7 @@ def _clean_surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
         patch.setenv("FEATHERLIGHT_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.delenv("FEATHERLIGHT_DATA", raising=False)
         patch.delenv("FEATHERLIGHT_DEBUG", raising=False)
+        patch.setenv("FEATHERLIGHT_OFFLINE", "1")  # tests that need a network start a server and ask for file_server
         yield
 
 
@@ -89,6 +92,18 @@ def disk_with_room_for() -> Callable[[int], AbstractContextManager[None]]:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
     return limit
+
+
+@pytest.fixture
+def file_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
+    """An HTTP server on this machine; the only one that downloads in this test can reach by name or proxy."""
+    monkeypatch.delenv("FEATHERLIGHT_OFFLINE")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    files, server = serve_files()
+    yield files
+    files.done.set()
+    server.shutdown()
+    server.server_close()
 
 
 @pytest.fixture

@@ -11,8 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as sklearn_metrics
 
+from featherlight import metrics
 from featherlight.errors import DataError, FeatherlightError
-from featherlight.metrics import Evaluation, cross_entropy, evaluate_logits, fit_temperature, macro_scores, softmax
+from featherlight.metrics import (
+    Evaluation,
+    cross_entropy,
+    evaluate_logits,
+    fit_temperature,
+    macro_scores,
+    most_likely,
+    softmax,
+)
 
 CONTRACT_KEYS = [
     "model", "data", "split", "engine", "num_images", "classes", "top1", "top5", "loss", "macro_precision",
@@ -196,3 +205,59 @@ def test_macro_scores_are_those_of_scikit_learn(pairs: list[tuple[int, int]]) ->
     scores = macro_scores(labels, predicted, 5)
     assert list(scores.values()) == pytest.approx([precision, recall, f1], abs=1e-12)
     assert list(scores) == ["macro_precision", "macro_recall", "macro_f1"]
+
+
+# ---- very many classes
+
+
+@given(logits_and_labels())
+def test_confusions_are_where_the_matrix_is_not_zero(sample: tuple[np.ndarray, np.ndarray]) -> None:
+    result = evaluate(*sample)
+    matrix = np.zeros_like(np.array(result.confusion_matrix))
+    true, predicted, count = result.confusions()
+    matrix[true, predicted] = count
+    assert matrix.tolist() == result.confusion_matrix
+    assert count.min() > 0
+
+
+def test_matrix_of_more_than_a_thousand_classes_holds_what_is_not_zero() -> None:
+    labels = np.array([0, 0, 5, 1000, 1000, 1000])
+    result = evaluate(logits_that_say([0, 7, 5, 1000, 3, 3], 1001), labels)
+    assert result.confusion_matrix == {
+        "shape": [1001, 1001], "true": [0, 0, 5, 1000, 1000], "predicted": [0, 7, 5, 3, 1000], "count": [1, 1, 1, 2, 1],
+    }  # fmt: skip
+    assert [column.tolist() for column in result.confusions()] == list(result.confusion_matrix.values())[1:]
+    assert result.most_confused == [["class 1000", "class 3", 2], ["class 0", "class 7", 1]]
+    assert isinstance(evaluate(logits_that_say([0], 1000), [0]).confusion_matrix, list)
+    assert Evaluation.from_json(result.to_json()) == result
+
+
+def test_ten_thousand_classes_make_a_small_file() -> None:
+    labels = np.random.default_rng(0).integers(0, 10_000, 300)
+    text = evaluate(logits_that_say(list(np.roll(labels, 1)), 10_000), labels).to_json()
+    assert len(text) < 2_000_000
+
+
+@given(logits_and_labels(), st.integers(1, 30))
+def test_images_measured_a_few_at_a_time_measure_the_same(sample: tuple[np.ndarray, np.ndarray], size: int) -> None:
+    logits, labels = sample
+    whole, likely = evaluate(logits, labels, temperature=1.3), most_likely(logits, 1.3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(metrics, "_AT_A_TIME", size)
+        assert evaluate(logits, labels, temperature=1.3) == whole
+        np.testing.assert_array_equal(most_likely(logits, 1.3), likely)
+
+
+def test_most_likely_is_the_maximum_of_softmax() -> None:
+    logits = np.random.default_rng(0).normal(0, 5, (50, 7))
+    predicted, probability = most_likely(logits, 1.7)
+    np.testing.assert_array_equal(predicted, softmax(logits, 1.7).argmax(axis=1))
+    np.testing.assert_array_equal(probability, softmax(logits, 1.7).max(axis=1))
+
+
+def test_temperature_of_very_many_logits_is_fitted_on_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    logits, labels = rng.normal(0, 5, (200, 7)), rng.integers(0, 7, 200)
+    expected = fit_temperature(logits, labels)
+    monkeypatch.setattr(metrics, "_FITTED_ON", 200 * 7)
+    assert fit_temperature(np.repeat(logits, 2, axis=0), np.repeat(labels, 2)) == expected  # one of each pair

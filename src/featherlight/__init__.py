@@ -16,17 +16,22 @@ if TYPE_CHECKING:
     from featherlight.models.registry import create_model
     from featherlight.models.weights import load_model, save_model
     from featherlight.predictor import Prediction, Predictor
+    from featherlight.sources.findings import Finding, Findings
+    from featherlight.workflows.check import check
     from featherlight.workflows.evaluate import evaluate
     from featherlight.workflows.train import Run, resume, train
 
 __all__ = [
     "Evaluation",
     "FeatherlightError",
+    "Finding",
+    "Findings",
     "Prediction",
     "Predictor",
     "Preprocessing",
     "Run",
     "__version__",
+    "check",
     "create_model",
     "evaluate",
     "list_models",
@@ -39,10 +44,13 @@ __all__ = [
 _HOME = {
     "Evaluation": "metrics",
     "FeatherlightError": "errors",
+    "Finding": "sources.findings",
+    "Findings": "sources.findings",
     "Prediction": "predictor",
     "Predictor": "predictor",
     "Preprocessing": "images",
     "Run": "workflows.train",
+    "check": "workflows.check",
     "create_model": "models.registry",
     "evaluate": "workflows.evaluate",
     "list_models": "models.catalogue",

@@ -6,11 +6,24 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 PLAIN_INTERVAL_S = 30.0
+
+_IS_QUIET = ContextVar("is_quiet", default=False)  # of this thread
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Inside, in this thread, nothing is shown: for work of which there are thousands of pieces."""
+    token = _IS_QUIET.set(True)
+    try:
+        yield
+    finally:
+        _IS_QUIET.reset(token)
 
 
 class _Notes(Console):
@@ -21,7 +34,7 @@ class _Notes(Console):
 
 def notes() -> Console:
     """The console for progress and notes; results for machines have standard output to themselves."""
-    return _Notes(file=sys.stderr, highlight=False, soft_wrap=True, markup=False, emoji=False)
+    return _Notes(file=sys.stderr, quiet=_IS_QUIET.get(), highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
 def note(text: str) -> None:
@@ -56,7 +69,7 @@ class Bar:
 def bar(title: str) -> Iterator[Bar]:
     """Opens a progress bar on standard error."""
     console = notes()
-    if not console.is_terminal:
+    if console.quiet or not console.is_terminal:
         yield Bar(None, None)
         return
     columns = (
@@ -81,6 +94,12 @@ def counting(title: str, total: int) -> Iterator[Callable[[int], None]]:
             shown.update(done / max(1, total), f"{done:,} of {total:,} images")
 
         yield advance
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 image``, ``2,000 images``, ``3 classes``."""
+    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else plural}"
 
 
 def duration(seconds: float) -> str:

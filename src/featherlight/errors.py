@@ -46,6 +46,10 @@ class ModelFileError(FeatherlightError):
     """A model file that is damaged, foreign or does not fit its network."""
 
 
+class DownloadError(FeatherlightError):
+    """A file that could not be fetched: no network, a server that refuses or breaks off, or the wrong content."""
+
+
 class TrainingStoppedError(FeatherlightError):
     """Training ended before its time; what was reached is saved and can be resumed."""
 
@@ -60,7 +64,9 @@ class MissingExtraError(FeatherlightError):
 
 
 EXTRA_OF_MODULE = {
+    "cleanlab": "labels",
     "matplotlib": "train",
+    "pyarrow": "data",
     "sklearn": "train",
     "tensorboard": "train",
     "torch": "train",

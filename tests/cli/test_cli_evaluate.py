@@ -47,6 +47,15 @@ def test_people_get_numbers_and_a_table(cli: Cli, tiny_run: Path, color_folder: 
     ]
 
 
+def test_of_very_many_classes_the_worst_are_shown(
+    cli: Cli, tiny_run: Path, color_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("featherlight.cli.evaluate.CLASSES_SHOWN", 2)
+    lines = cli("evaluate", tiny_run, color_folder, "--split", "val").out.splitlines()
+    assert lines[4] == "the 2 of 3 classes with the lowest F1; --json has all"
+    assert [line.split()[0] for line in lines[5:]] == ["class", "blue", "green"]
+
+
 def test_most_frequent_confusion_is_told(cli: Cli, tiny_run: Path, colors: Path) -> None:
     (colors / "test" / "red").rename(colors / "test" / "other")
     (colors / "test" / "blue").rename(colors / "test" / "red")

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from featherlight.report import curves_svg, write_curves
-from featherlight.report.curves import _ticks
+from featherlight.report.curves import round_ticks
 
 
 def epochs(count: int, **changes: Any) -> list[dict[str, Any]]:
@@ -91,7 +91,7 @@ def test_flat_curve_is_drawn_inside_the_picture(other: float) -> None:
 def test_ticks_enclose_the_values_in_few_steps(one: float, other: float) -> None:
     assume(one == other or not math.isclose(one, other, rel_tol=1e-6))
     low, high = min(one, other), max(one, other)
-    ticks = _ticks(low, high)
+    ticks = round_ticks(low, high)
     slack = 1e-8 * (ticks[1] - ticks[0])
     assert ticks[0] <= low + slack
     assert high - slack <= ticks[-1]

@@ -165,6 +165,20 @@ def test_more_classes_than_fit_show_the_confused_ones(tmp_path: Path) -> None:
     assert [attrs["title"] for attrs in page.attributes("th") if "title" in attrs][98:100] == ["class 148", "class 149"]
 
 
+def test_ten_thousand_classes_stay_a_small_page(tmp_path: Path) -> None:
+    labels = np.arange(0, 10_000, 5)
+    wrong = labels % 2 == 1
+    names = [f"class {i}" for i in range(10_000)]
+    where = {"model": "m", "data": "d", "split": "test", "engine": "torch"}
+    logits = np.zeros((len(labels), 10_000), np.float32)
+    logits[np.arange(len(labels)), np.where(wrong, labels + 2, labels)] = 1
+    page, text = render(tmp_path, evaluate_logits(logits, labels, names, **where))
+    assert "Only the 100 classes in most confusions are shown." in text
+    assert "The 1,000 classes with the lowest F1 are listed; evaluation.json has all." in text
+    assert len(page.texts("th", scope="row")) == 100 + 10 + 1000
+    assert (tmp_path / "report.html").stat().st_size < 1_000_000
+
+
 def test_large_evaluation_stays_a_small_page(tmp_path: Path) -> None:
     result = evaluation([f"a rather long class name, number {i}" for i in range(100)], num_images=10_000, spread=3.0)
     rng = np.random.default_rng(0)

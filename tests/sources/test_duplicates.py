@@ -21,6 +21,7 @@ def facts_of(pixels: list[int], looks: list[int], scenes: list[int]) -> Facts:
         modes=("RGB",) * count,
         formats=("PNG",) * count,
         animated=np.zeros(count, bool),
+        tones=np.zeros((count, 4), np.float32),
         reasons={},
     )
 

@@ -18,7 +18,7 @@ from featherlight.sources.base import Split
 from featherlight.sources.facts import collect_contents, collect_facts, pixel_hash
 from featherlight.sources.files import FileReader
 
-FACTS = "facts-1.sqlite"
+FACTS = "facts-2.sqlite"
 
 
 def files_split(*paths: Path) -> Split:
@@ -79,6 +79,16 @@ def test_modes_and_animation_are_seen(tmp_path: Path) -> None:
     assert facts.animated.tolist() == [True, False, False]
 
 
+def test_tones_are_those_of_the_grey_levels(tmp_path: Path) -> None:
+    pixels = np.full((10, 20), 200, np.uint8)
+    pixels[:, :5] = 40
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    Image.new("RGB", (3, 3), "white").save(tmp_path / "b.png")
+    facts = collect_facts(files_split(tmp_path / "a.png", tmp_path / "b.png", tmp_path / "none.png"))
+    np.testing.assert_allclose(facts.tones[0], [pixels.mean(), pixels.std(), 40, 200], rtol=1e-6)
+    assert facts.tones[1:].tolist() == [[255, 0, 255, 255], [0, 0, 0, 0]]
+
+
 def test_what_cannot_be_read_has_a_reason_and_is_not_remembered(photo: Callable[..., Path], tmp_path: Path) -> None:
     good = photo("a.png")
     (tmp_path / "empty.png").touch()
@@ -111,7 +121,7 @@ def test_large_hashes_survive_the_memory(photo: Callable[..., Path]) -> None:
     split = files_split(*paths)
     first, second = collect_facts(split), collect_facts(split)
     assert first.pixels.max() > 2**63  # SQLite's integers end there
-    for name in ("content", "pixels", "looks", "thumbs", "sizes", "animated", "readable"):
+    for name in ("content", "pixels", "looks", "thumbs", "sizes", "animated", "tones", "readable"):
         np.testing.assert_array_equal(getattr(first, name), getattr(second, name), err_msg=name)
     assert (first.modes, first.formats) == (second.modes, second.formats)
 
@@ -146,7 +156,7 @@ def test_damaged_memory_is_made_anew(photo: Callable[..., Path], damage: bytes) 
 
 
 @pytest.mark.parametrize(
-    ("column", "value"), [("pixels", "text"), ("thumb", b"short"), ("mode", 3), ("content", "x"), ("width", 1.5)]
+    ("column", "value"), [("pixels", "text"), ("thumb", b"short"), ("mode", 3), ("content", "x"), ("width", 1.5), ("mean", "dark")]
 )
 def test_rows_that_are_not_ours_do_not_count(photo: Callable[..., Path], column: str, value: object) -> None:
     split = files_split(photo("a.png"))

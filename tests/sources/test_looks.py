@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image, ImageEnhance
 
+from featherlight.sources.duplicates import components
 from featherlight.sources.looks import NEAR_BITS, THUMB_SIZE, _hash_pairs, near_pairs, perceptual_hash, tiny_picture
 
 
@@ -93,3 +94,20 @@ def test_pairs_are_those_that_comparing_all_with_all_finds(hashes, flips) -> Non
         if bin(int(values[i]) ^ int(values[j])).count("1") <= NEAR_BITS
     ]
     assert _hash_pairs(values).tolist() == expected
+
+
+def test_frames_of_a_still_camera_are_bounded_work_and_all_hang_together() -> None:
+    count, rng = 3000, np.random.default_rng(0)
+    hashes = np.full(count, 0x9234ABCD5678EF01, np.uint64)
+    hashes ^= np.uint64(1) << rng.integers(0, 64, count).astype(np.uint64)
+    pairs = near_pairs(hashes, np.repeat(rng.integers(0, 256, (1, THUMB_SIZE, THUMB_SIZE), np.uint8), count, axis=0))
+    assert len(pairs) <= 100 * count  # of four and a half million
+    assert len(set(components(count, pairs).tolist())) == 1
+    first, last = pairs[:, 0] < 2900, pairs[:, 1] >= 2900
+    assert set(pairs[first & last][:, 1].tolist()) == set(range(2900, 3000))  # whatever is held out has its like in train
+
+
+def test_blank_images_resemble_nothing() -> None:
+    blank = np.zeros((5000, THUMB_SIZE, THUMB_SIZE), np.uint8)
+    assert near_pairs(np.zeros(5000, np.uint64), blank).shape == (0, 2)
+    assert near_pairs(np.zeros(0, np.uint64), blank[:0]).shape == (0, 2)

@@ -95,6 +95,7 @@ def facts_of(pixels: list[int], looks: list[int] | None = None, scenes: list[int
         modes=("RGB",) * count,
         formats=("PNG",) * count,
         animated=np.zeros(count, bool),
+        tones=np.zeros((count, 4), np.float32),
         reasons={},
     )
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Any
 
 import click
 
 from featherlight.cli.options import device_option, engine_option, json_option, print_json, print_table
 
+CLASSES_SHOWN = 100
 EXAMPLES = """\b
 Examples:
   featherlight evaluate runs/a
@@ -57,7 +59,10 @@ def command(
         f"mean over classes: recall {result.macro_recall:.2%}   precision {result.macro_precision:.2%}   "
         f"F1 {result.macro_f1:.4f}\n"
     )
-    rows = [{"class": name, **scores} for name, scores in result.per_class.items()]
+    rows: list[dict[str, Any]] = [{"class": name, **scores} for name, scores in result.per_class.items()]
+    if len(rows) > CLASSES_SHOWN:
+        rows = sorted((row for row in rows if row["support"]), key=lambda row: row["f1"])[:CLASSES_SHOWN]
+        click.echo(f"the {len(rows)} of {len(result.classes):,} classes with the lowest F1; --json has all")
     print_table(["class", "precision", "recall", "f1", "support"], rows)
     if result.most_confused:
         true, predicted, count = result.most_confused[0]

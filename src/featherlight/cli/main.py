@@ -13,6 +13,7 @@ import click
 from featherlight.errors import FeatherlightError, explain_missing
 
 COMMANDS = {
+    "check": "Find what is wrong with images before training.",
     "train": "Train a light network on images.",
     "evaluate": "Measure a model on images it was not trained on.",
     "predict": "Name what is in images.",
@@ -40,6 +41,7 @@ class _LazyCommands(click.Group):
 EXAMPLES = """\b
 Examples:
   featherlight train                       train on built-in handwritten digits
+  featherlight check photos/               find what is wrong with a folder of images
   featherlight train photos/ --out runs/a  train on a folder with a folder a class
   featherlight evaluate runs/a             measure it on held-out images
   featherlight predict runs/a new.jpg      name what is in an image

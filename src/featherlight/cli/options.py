@@ -63,6 +63,11 @@ class Setting(click.ParamType[tuple[str, str]]):
         return name.strip(), text.strip()
 
 
+def printable(name: str) -> str:
+    """A name that neither ends the line nor commands the terminal, whatever bytes a file is called."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in name)
+
+
 def print_json(value: Any) -> None:
     """One JSON document on standard output."""
     sys.stdout.write(json.dumps(value, indent=2) + "\n")

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import click
 
-from featherlight.cli.options import device_option, engine_option
+from featherlight.cli.options import device_option, engine_option, printable
 from featherlight.errors import UsageError
 from featherlight.predictor import Prediction
 
@@ -59,10 +59,10 @@ def _json_row(prediction: Prediction) -> None:
 
 def _text_row(prediction: Prediction) -> None:
     if prediction.error is not None:
-        click.echo(f"{_printable(prediction.path)}: {prediction.error}", err=True)
+        click.echo(f"{printable(prediction.path)}: {prediction.error}", err=True)
         return
-    answers = ", ".join(f"{_printable(label)} {probability:.1%}" for label, probability in prediction.top)
-    click.echo(f"{_printable(prediction.path)}: {answers}")
+    answers = ", ".join(f"{printable(label)} {probability:.1%}" for label, probability in prediction.top)
+    click.echo(f"{printable(prediction.path)}: {answers}")
 
 
 def _csv_rows() -> Callable[[Prediction], None]:
@@ -86,7 +86,3 @@ def _csv_rows() -> Callable[[Prediction], None]:
 
 def _as_utf8(name: str) -> str:  # a file name may hold bytes that are no text
     return name.encode("utf-8", "backslashreplace").decode()
-
-
-def _printable(name: str) -> str:  # nor may it end the line or command the terminal
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in name)

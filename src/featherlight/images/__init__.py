@@ -3,6 +3,7 @@
 from featherlight.images.decode import (
     ImageInput,
     describe_image,
+    is_image_file,
     load_image,
     open_file,
     read_file,
@@ -18,6 +19,7 @@ __all__ = [
     "ImageInput",
     "Preprocessing",
     "describe_image",
+    "is_image_file",
     "load_image",
     "normalize",
     "open_file",

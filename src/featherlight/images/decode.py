@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import warnings
@@ -179,6 +180,20 @@ def _check_kind(path: str | os.PathLike[str], status: os.stat_result) -> None:
         raise UnreadableImageError(os.fspath(path), f"too large: files up to {MAX_FILE_BYTES // 2**20} MiB are read")
 
 
+def is_image_file(path: str | os.PathLike[str]) -> bool:
+    """Whether a file begins like an image of a format that is read, whatever its name; False if it cannot be read."""
+    try:
+        with open_file(path) as file:
+            head = file.read(16)
+    except (OSError, ValueError, UnreadableImageError):
+        return False
+    if head.startswith(b"RIFF"):
+        return head[8:12] == b"WEBP"
+    if head.startswith(b"BM"):  # as many a text does
+        return head[6:10] == bytes(4)
+    return head.startswith(_SIGNATURES)
+
+
 def _from_array(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     channels = image.shape[2] if image.ndim == 3 else 1
     if image.dtype != np.uint8 or image.ndim not in (2, 3) or channels not in (1, 3, 4):
@@ -193,18 +208,25 @@ def _from_bytes(data: bytes, at_least: int) -> NDArray[np.uint8]:
     if not data:
         raise RefusedError("empty file")
     file = as_file(data)
-    try:
-        opened = Image.open(file, formats=_FORMATS)
-    except UnidentifiedImageError:
-        known = data.startswith(_SIGNATURES)
-        reason = "truncated or damaged" if known else "not an image (PNG, JPEG, WebP, BMP, GIF, TIFF or PPM)"
-        raise RefusedError(reason) from None
-    with opened:
+    with _open(file, data) as opened:
         check_picture(opened, file)  # the whole of it: whether an image is read does not depend on who asks
         with memory_for(*opened.size):
             if at_least:
                 opened.draft(None, (at_least, at_least))
             return _to_rgb(opened)
+
+
+def _open(file: io.BytesIO, data: bytes) -> Image.Image:
+    try:
+        return Image.open(file, formats=_FORMATS)
+    except UnidentifiedImageError:
+        known = data.startswith(_SIGNATURES)
+        reason = "truncated or damaged" if known else "not an image (PNG, JPEG, WebP, BMP, GIF, TIFF or PPM)"
+        raise RefusedError(reason) from None
+    except OSError:
+        if data.startswith(b"RIFF") and int.from_bytes(data[4:8], "little") + 8 > len(data):
+            raise RefusedError("truncated") from None  # libwebp does not say why it will not
+        raise
 
 
 def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:

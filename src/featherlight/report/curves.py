@@ -112,10 +112,10 @@ def _chart_ticks(chart: _Chart, history: History) -> list[float]:
         return []
     low, high = min(known), max(known)
     flat = math.isclose(low, high, rel_tol=1e-6)
-    return _ticks(0.0 if chart.from_zero or flat else low, high)
+    return round_ticks(0.0 if chart.from_zero or flat else low, high)
 
 
-def _ticks(low: float, high: float) -> list[float]:
+def round_ticks(low: float, high: float) -> list[float]:
     """Two to six round numbers that enclose ``low`` and ``high``."""
     rough = max((high - low) or abs(high) or 1.0, 1e-300) / 4
     power = 10.0 ** math.floor(math.log10(rough))
@@ -149,7 +149,7 @@ def _grid(chart: _Chart, ticks: Sequence[float]) -> str:
 
 def _epochs(history: History) -> str:
     low, high = _epoch_range(history)
-    shown = [tick for tick in _ticks(low, high) if tick == int(tick) and history[0]["epoch"] <= tick <= high]
+    shown = [tick for tick in round_ticks(low, high) if tick == int(tick) and history[0]["epoch"] <= tick <= high]
     labels = [
         f'<text x="{_place(tick, low, high, _LEFT + 6, _RIGHT - 6):.1f}" y="{_BOTTOM + 16}" '
         f'text-anchor="middle">{tick:.0f}</text>'

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,18 +10,18 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from PIL import Image
+from numpy.typing import NDArray
 
-from featherlight.files import write_text
+from featherlight.console import counted
 from featherlight.metrics import TOP_K, Evaluation
 from featherlight.report.curves import History, curves_svg
+from featherlight.report.rendering import load_template, thumbnail, write_page
 from featherlight.sources.base import RGBImage
 
-THUMBNAIL_SIZE = 96
 MAX_MISTAKES = 36
 MAX_UNREADABLE = 100
 MAX_MATRIX_CLASSES = 100  # a table grows with the square
+MAX_LISTED_CLASSES = 1000
 MAX_NUMBERED_CLASSES = 30  # above, cells are too small for numbers and have tooltips only
 
 
@@ -66,7 +63,7 @@ def write_report(
         recipe: field -> value, as the run used them.
         reproduce: the command that makes this run again.
     """
-    page = _template().render(
+    page = load_template("report.html").render(
         evaluation=evaluation,
         right=_right(evaluation),
         top_k=TOP_K,
@@ -74,49 +71,25 @@ def write_report(
         curves=curves_svg(history),
         training=_training_facts(history),
         matrix=_matrix(evaluation),
+        listed=_listed_classes(evaluation),
         pairs=_pairs(evaluation),
         mistakes=_worst(mistakes),
         recipe={key: _value(value) for key, value in recipe.items()},
         reproduce=reproduce,
     )
-    # file names that are no UTF-8 reach us as lone surrogates, which UTF-8 cannot hold
-    write_text(path, page.encode("utf-8", "replace").decode("utf-8"))
-
-
-def _template() -> Any:
-    loader = FileSystemLoader(Path(__file__).parent / "templates")
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters.update(percent=_percent, count=_count, tail=_tail)
-    return environment.get_template("report.html")
-
-
-def _percent(fraction: float) -> str:
-    text = f"{fraction:.1%}"
-    return f"{math.floor(fraction * 1e4) / 100:.2f}%" if text == "100.0%" and fraction < 1 else text
-
-
-def _count(number: int, noun: str) -> str:
-    """``1 image``, ``2,000 images``, ``3 classes``."""
-    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
-    return f"{number:,} {noun if number == 1 else plural}"
-
-
-def _tail(path: str) -> str:
-    """The folder and the name of a file: the part that tells it from its neighbours."""
-    return "/".join(path.replace("\\", "/").split("/")[-2:])
+    write_page(path, page)
 
 
 def _right(evaluation: Evaluation) -> int:
-    return sum(row[i] for i, row in enumerate(evaluation.confusion_matrix))
+    true, predicted, count = evaluation.confusions()
+    return int(count[true == predicted].sum())
 
 
 def _training_facts(history: History) -> str:
     if not history:
         return ""
     last = history[-1]
-    facts = [_count(len(history), "epoch")]
+    facts = [counted(len(history), "epoch")]
     if last.get("seconds"):
         facts.append(_duration(last["seconds"]))
     if last.get("images_per_s"):
@@ -134,23 +107,45 @@ def _duration(seconds: float) -> str:
 
 def _matrix(evaluation: Evaluation) -> dict[str, Any]:
     """The classes shown and, per row, cells as (count, strength of colour, is it right)."""
-    counts = np.asarray(evaluation.confusion_matrix)
-    shown = _shown_classes(counts)
-    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    strength = np.where(np.eye(len(counts), dtype=bool), share, np.sqrt(share))  # the root keeps rare errors visible
+    shown = _shown_classes(evaluation)
+    support = np.array([evaluation.per_class[evaluation.classes[i]]["support"] for i in shown])
+    counts = _counts_among(evaluation, shown)
+    share = counts / np.maximum(support, 1)[:, None]
+    strength = np.where(np.eye(len(shown), dtype=bool), share, np.sqrt(share))  # the root keeps rare errors visible
     rows = [
-        (i, int(counts[i].sum()), [(int(counts[i, j]), f"{strength[i, j]:.2f}", i == j, j) for j in shown])
-        for i in shown
+        (i, int(support[k]), [(int(counts[k, n]), f"{strength[k, n]:.2f}", i == j, j) for n, j in enumerate(shown)])
+        for k, i in enumerate(shown)
     ]
     size = "compact" if len(shown) > MAX_NUMBERED_CLASSES else "roomy" if len(shown) <= 12 else "middle"
     upright = size != "compact" and max(len(evaluation.classes[i]) for i in shown) <= 3
     return {"shown": shown, "rows": rows, "size": size, "upright": upright}
 
 
-def _shown_classes(counts: np.ndarray[Any, np.dtype[np.int64]]) -> list[int]:
+def _shown_classes(evaluation: Evaluation) -> list[int]:
     """All classes, or those in most confusions when there are too many for a table; in class order."""
-    wrong = counts.sum(axis=0) + counts.sum(axis=1) - 2 * np.diag(counts)
-    return sorted(np.argsort(-wrong, kind="stable")[:MAX_MATRIX_CLASSES].tolist())
+    true, predicted, count = evaluation.confusions()
+    wrong = true != predicted
+    confusions = np.zeros(len(evaluation.classes), np.int64)
+    for side in (true, predicted):
+        np.add.at(confusions, side[wrong], count[wrong])
+    return sorted(np.argsort(-confusions, kind="stable")[:MAX_MATRIX_CLASSES].tolist())
+
+
+def _counts_among(evaluation: Evaluation, shown: Sequence[int]) -> NDArray[np.int64]:
+    """The confusion matrix of some classes alone, (S, S)."""
+    true, predicted, count = evaluation.confusions()
+    inside = np.isin(true, shown) & np.isin(predicted, shown)
+    counts = np.zeros((len(shown), len(shown)), np.int64)
+    counts[np.searchsorted(shown, true[inside]), np.searchsorted(shown, predicted[inside])] = count[inside]
+    return counts
+
+
+def _listed_classes(evaluation: Evaluation) -> list[tuple[str, dict[str, float]]]:
+    """All classes with their scores; when there are too many for a page, those with images and the lowest F1."""
+    rows = list(evaluation.per_class.items())
+    if len(rows) <= MAX_LISTED_CLASSES:
+        return rows
+    return sorted((row for row in rows if row[1]["support"]), key=lambda row: row[1]["f1"])[:MAX_LISTED_CLASSES]
 
 
 def _pairs(evaluation: Evaluation) -> list[tuple[str, str, int, float]]:
@@ -163,16 +158,7 @@ def _pairs(evaluation: Evaluation) -> list[tuple[str, str, int, float]]:
 
 def _worst(mistakes: Sequence[Mistake]) -> list[tuple[Mistake, str]]:
     worst = sorted(mistakes, key=lambda mistake: -mistake.probability)[:MAX_MISTAKES]
-    return [(mistake, _thumbnail(mistake.image)) for mistake in worst]
-
-
-def _thumbnail(image: RGBImage) -> str:
-    """A JPEG of at most 96 px as a data URL; small images keep their size."""
-    picture = Image.fromarray(image)
-    picture.thumbnail((THUMBNAIL_SIZE, THUMBNAIL_SIZE))
-    file = io.BytesIO()
-    picture.save(file, format="JPEG", quality=85)
-    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii")
+    return [(mistake, thumbnail(mistake.image)) for mistake in worst]
 
 
 def _value(value: object) -> str:

@@ -1,4 +1,4 @@
-"""Where images and labels come from: digits, CIFAR, folders; their splits and fingerprints."""
+"""Where images and labels come from: digits, CIFAR, folders, manifests; their splits and fingerprints."""
 
 from __future__ import annotations
 
@@ -12,7 +12,20 @@ from featherlight.errors import DataError, UsageError
 from featherlight.sources.base import Reader, RGBImage, Source, Split, SplitName
 from featherlight.sources.cifar import ARCHIVES, open_cifar_archive, open_cifar_folder, open_known
 from featherlight.sources.digits import open_digits
-from featherlight.sources.folder import is_image_name, list_images, open_folder, open_folder_as_it_is
+from featherlight.sources.folder import (
+    has_class_folders,
+    is_image_name,
+    list_images,
+    open_folder,
+    open_folder_as_it_is,
+)
+from featherlight.sources.manifest import (
+    find_lists,
+    find_tables,
+    is_manifest_name,
+    open_folder_of_lists,
+    open_manifest,
+)
 
 __all__ = ["KNOWN_NAMES", "RGBImage", "Reader", "Source", "Split", "SplitName", "open_images", "open_source"]
 
@@ -30,7 +43,8 @@ def open_source(
     """Opens labelled images.
 
     Args:
-        data: an existing path (a folder of images, a CIFAR folder or ``.tar.gz``), else one of ``KNOWN_NAMES``.
+        data: an existing path (a folder of images, a manifest or a folder of those, a CIFAR folder or ``.tar.gz``),
+            else one of ``KNOWN_NAMES``.
         as_it_is: a folder of images is not split and need not be fit for training: all of it is to be measured on.
         strict: an image that cannot be read while splitting is an error, not left out.
         group_by: images of one group stay on one side when splits are cut: a regular expression searched in paths, or
@@ -42,12 +56,9 @@ def open_source(
     """
     path = os.path.expanduser(data)
     if os.path.isdir(path):
-        cifar = open_cifar_folder(Path(path))
-        if cifar is None and as_it_is:
-            return open_folder_as_it_is(Path(path))
-        if cifar is None:
-            return open_folder(Path(path), strict=strict, group_by=group_by)
-        return _without_groups(cifar, group_by)
+        return _open_folder(Path(path), strict=strict, as_it_is=as_it_is, group_by=group_by)
+    if os.path.isfile(path) and is_manifest_name(path):
+        return open_manifest(Path(path), strict=strict, as_it_is=as_it_is, group_by=group_by)
     if os.path.isfile(path):
         return _without_groups(_open_file(Path(path)), group_by)
     if str(data) in _KNOWN:
@@ -70,6 +81,30 @@ def open_images(paths: Sequence[str | Path]) -> list[str]:
     return [image for path in paths for image in _find_images(os.fspath(path))]
 
 
+def _open_folder(path: Path, *, strict: bool, as_it_is: bool, group_by: str | None) -> Source:
+    source = open_other_folder(path, strict=strict, as_it_is=as_it_is, group_by=group_by)
+    if source is not None:
+        return source
+    if as_it_is:
+        return open_folder_as_it_is(path)
+    return open_folder(path, strict=strict, group_by=group_by)
+
+
+def open_other_folder(path: Path, *, strict: bool, as_it_is: bool, group_by: str | None) -> Source | None:
+    """Opens a folder that holds something else than images in class folders; None if it does not.
+
+    Raises:
+        DataError: it does, and that cannot be used.
+    """
+    cifar = open_cifar_folder(path)
+    if cifar is not None:
+        return _without_groups(cifar, group_by)
+    manifests = find_lists(path) or ({} if has_class_folders(path) else find_tables(path))
+    if manifests:
+        return open_folder_of_lists(path, manifests, strict=strict, as_it_is=as_it_is, group_by=group_by)
+    return None
+
+
 def _without_groups(source: Source, group_by: str | None) -> Source:
     if group_by is not None:
         raise UsageError(f"--group-by: the images of {source.name} have no names that tell groups; leave it out")
@@ -80,7 +115,8 @@ def _open_file(path: Path) -> Source:
     if path.name.lower().endswith(ARCHIVES):
         return open_cifar_archive(path)
     packed = path.suffix.lower() in (".zip", ".tar", ".7z", ".rar")
-    advice = "unpack it and give the folder" if packed else "give a folder of images, or a CIFAR .tar.gz"
+    others = "a folder of images, a manifest (.csv, .tsv, .parquet, .jsonl, .txt), or a CIFAR .tar.gz"
+    advice = "unpack it and give the folder" if packed else f"give {others}"
     raise DataError(f"{path}: is a file; {advice}")
 
 

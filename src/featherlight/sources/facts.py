@@ -13,7 +13,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any
 
@@ -25,14 +25,17 @@ from featherlight.errors import UnreadableImageError
 from featherlight.files import cache_folder
 from featherlight.images import describe_image, load_image
 from featherlight.sources.base import RGBImage, Split, Unreadable
-from featherlight.sources.looks import THUMB_SIZE, perceptual_hash, tiny_picture
+from featherlight.sources.looks import THUMB_SIZE, describe_looks
 
 Progress = Callable[[int], None]
 
 _TABLE = """CREATE TABLE IF NOT EXISTS facts (stamp BLOB PRIMARY KEY, content INTEGER NOT NULL, pixels INTEGER,
-    looks INTEGER, thumb BLOB, height INTEGER, width INTEGER, mode TEXT, format TEXT, animated INTEGER) WITHOUT ROWID"""
-_COLUMNS = "content, pixels, looks, thumb, height, width, mode, format, animated"
+    looks INTEGER, thumb BLOB, height INTEGER, width INTEGER, mode TEXT, format TEXT, animated INTEGER,
+    mean REAL, deviation REAL, low INTEGER, high INTEGER) WITHOUT ROWID"""
+_COLUMNS = "content, pixels, looks, thumb, height, width, mode, format, animated, mean, deviation, low, high"
+_NUM_COLUMNS = _COLUMNS.count(",") + 1
 _BLOCK = 512  # images between two looks at the memory
+_FETCHED_AT_A_TIME = 16  # images on the network are waited for, not computed
 _MAX_BYTES = 2 * 2**30  # of the memory; then it begins anew
 _Row = tuple[Any, ...]  # the columns above; pixels and all behind it are None while only the content is known
 _Key = bytes | None
@@ -52,6 +55,7 @@ class Facts:
         modes: how pixels are stored, Pillow's names: ``RGB``, ``L``, ``P``, ``CMYK``, ...
         formats: ``JPEG``, ``PNG``, ...; empty where only pixels are stored.
         animated: whether there is more than one frame.
+        tones: mean, standard deviation, 1st and 99th percentile of the grey levels 0 to 255, float32 (N, 4).
         reasons: position -> why the image cannot be read.
     """
 
@@ -64,11 +68,22 @@ class Facts:
     modes: tuple[str, ...]
     formats: tuple[str, ...]
     animated: NDArray[np.bool_]
+    tones: NDArray[np.float32]
     reasons: dict[int, str]
 
     def unreadable(self, split: Split) -> list[Unreadable]:
         """(path, reason) of what cannot be read."""
         return [(split.paths[position], reason) for position, reason in self.reasons.items()]
+
+
+def take_facts(facts: Facts, positions: NDArray[np.int64]) -> Facts:
+    """The facts of some of the images, in that order."""
+    picked: dict[str, Any] = {}
+    for name in (field.name for field in fields(facts) if field.name != "reasons"):
+        column = getattr(facts, name)
+        picked[name] = tuple(column[k] for k in positions) if isinstance(column, tuple) else column[positions]
+    known = enumerate(positions.tolist())
+    return Facts(**picked, reasons={new: facts.reasons[old] for new, old in known if old in facts.reasons})
 
 
 def pixel_hash(image: RGBImage) -> int:
@@ -94,6 +109,7 @@ def collect_facts(split: Split, progress: Progress = lambda _: None) -> Facts:
         modes=tuple(str(row[6]) if row else "" for row in rows),
         formats=tuple(str(row[7]) if row else "" for row in rows),
         animated=np.array([bool(row and row[8]) for row in rows], bool),
+        tones=np.array([row[9:13] if row else (0, 0, 0, 0) for row in rows], np.float32).reshape(-1, 4),
         reasons=reasons,
     )
 
@@ -110,7 +126,7 @@ def _collect(
     """The row of each image, remembered or found; None and a reason for those that cannot be read."""
     rows: list[_Row | None] = []
     reasons: dict[int, str] = {}
-    with _Memory() as memory, ThreadPoolExecutor(count_cores()) as pool:
+    with _Memory() as memory, ThreadPoolExecutor(_threads(split)) as pool:
         for block in _blocks(len(split)):
             keys = list(pool.map(partial(_key, split), block))
             known: dict[_Key, _Row] = {key: row for key, row in memory.recall(keys).items() if is_enough(row)}
@@ -144,7 +160,7 @@ def _find_safely(
 def _find_content(split: Split, position: int) -> _Row:
     encoded = split.read.encoded(position)
     content = pixel_hash(split.read(position)) if encoded is None else _hash64(encoded)
-    return (content, *[None] * 8)
+    return (content, *[None] * (_NUM_COLUMNS - 1))
 
 
 def _find_facts(split: Split, position: int) -> _Row:
@@ -155,7 +171,8 @@ def _find_facts(split: Split, position: int) -> _Row:
         image, kind = load_image(encoded, split.paths[position]), describe_image(encoded)
     pixels = pixel_hash(image)
     content = pixels if encoded is None else _hash64(encoded)
-    return (content, pixels, perceptual_hash(image), tiny_picture(image).tobytes(), *image.shape[:2], *kind)
+    looks, thumb, tones = describe_looks(image)
+    return (content, pixels, looks, thumb.tobytes(), *image.shape[:2], *kind, *tones)
 
 
 def _key(split: Split, position: int) -> _Key:
@@ -184,6 +201,11 @@ def _thumbs(rows: list[_Row | None]) -> NDArray[np.uint8]:
     )
 
 
+def _threads(split: Split) -> int:
+    on_network = any("://" in path for path in split.paths)
+    return max(_FETCHED_AT_A_TIME, count_cores()) if on_network else count_cores()
+
+
 def count_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -193,7 +215,7 @@ class _Memory:
     """Rows by stamp in one SQLite file, which several processes may use at once."""
 
     def __init__(self) -> None:
-        self._file = cache_folder() / "facts-1.sqlite"
+        self._file = cache_folder() / "facts-2.sqlite"
         self._connection: sqlite3.Connection | None = None
 
     def __enter__(self) -> _Memory:
@@ -221,7 +243,7 @@ class _Memory:
         """Keeps what was found."""
         if self._connection is None or not rows:
             return
-        marks = ",".join("?" * (_COLUMNS.count(",") + 2))
+        marks = ",".join("?" * (1 + _NUM_COLUMNS))
         try:
             with self._connection:
                 self._connection.executemany(
@@ -270,11 +292,12 @@ def _loaded(row: _Row) -> _Row:
 
 def _is_sound(row: _Row) -> bool:
     """Whether a row holds what this module writes; the file may be anybody's."""
-    content, pixels, looks, thumb, height, width, mode, kind, animated = row
+    content, pixels, looks, thumb, height, width, mode, kind, animated, mean, deviation, low, high = row
     if type(content) is not int:
         return False
     if pixels is None:
         return True
-    whole = all(type(value) is int for value in (pixels, looks, height, width, animated))
+    whole = all(type(value) is int for value in (pixels, looks, height, width, animated, low, high))
+    real = all(type(value) is float for value in (mean, deviation))
     texts = isinstance(mode, str) and isinstance(kind, str)
-    return whole and texts and isinstance(thumb, bytes) and len(thumb) == THUMB_SIZE**2
+    return whole and real and texts and isinstance(thumb, bytes) and len(thumb) == THUMB_SIZE**2

@@ -7,8 +7,9 @@ import os
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from featherlight.sources.base import Split, SplitName
+from featherlight.sources.base import Split, SplitName, take
 from featherlight.sources.facts import collect_contents
 
 READ_UP_TO = 100_000  # images; of larger data the sizes must do, since reading everything would delay each start
@@ -16,6 +17,8 @@ READ_UP_TO = 100_000  # images; of larger data the sizes must do, since reading 
 
 def fingerprint(classes: Sequence[str], splits: Mapping[SplitName, Split], root: str = "") -> str:
     """Changes when classes, labels, splits, weights, names or contents of images change.
+
+    Of images on the network only the addresses count: nothing is fetched for it.
 
     Args:
         classes: names in label order.
@@ -25,19 +28,38 @@ def fingerprint(classes: Sequence[str], splits: Mapping[SplitName, Split], root:
     Returns:
         16 hexadecimal digits.
     """
-    digest = hashlib.sha256("\0".join(classes).encode("utf-8", "surrogateescape"))
+    digest = hashlib.sha256(_encode(classes))
     read = sum(map(len, splits.values())) <= READ_UP_TO
     for name, split in sorted(splits.items()):
-        names = [os.path.relpath(path, root) if root else path for path in split.paths]
-        contents = collect_contents(split) if read else _sizes(split)
-        weights = np.ones(len(split), np.float32) if split.weights is None else split.weights
-        digest.update(f"\0\0{name}".encode())
-        for row in sorted(zip(names, split.labels.tolist(), contents.tolist(), weights.tolist(), strict=True)):
-            digest.update("\0".join(map(str, ("", *row))).encode("utf-8", "surrogateescape"))
+        digest.update(f"\0\0{name}\0{len(split)}\0".encode())
+        _add_rows(digest, split, os.path.join(root, "") if root else "", read=read)
     return digest.hexdigest()[:16]
 
 
-def _sizes(split: Split) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
+def _add_rows(digest: hashlib._Hash, split: Split, start: str, *, read: bool) -> None:
+    """Adds every image, in an order that does not depend on theirs; column by column, since there may be a million."""
+    names = [path.removeprefix(start) for path in split.paths]
+    weights = np.ones(len(split), np.float32) if split.weights is None else split.weights
+    contents = _contents(split) if read else _sizes(split)
+    rows = sorted(zip(names, split.labels.tolist(), contents.tolist(), weights.tolist(), strict=True))
+    digest.update(_encode([name for name, *_ in rows]))
+    for column, kind in enumerate(("<i8", "<u8", "<f4"), 1):
+        digest.update(np.array([row[column] for row in rows], kind).tobytes())
+
+
+def _encode(texts: Sequence[str]) -> bytes:
+    return "\0".join(texts).encode("utf-8", "surrogatepass")
+
+
+def _contents(split: Split) -> NDArray[np.uint64]:
+    """Hash of each image as stored; 0 for addresses."""
+    is_file = np.array(["://" not in path for path in split.paths], bool)
+    contents = np.zeros(len(split), np.uint64)
+    contents[is_file] = collect_contents(split if is_file.all() else take(split, np.flatnonzero(is_file)))
+    return contents
+
+
+def _sizes(split: Split) -> NDArray[np.uint64]:
     """Size of each image as stored, as far as it can be told without reading; 0 elsewhere."""
     stamps = (split.read.stamp(position) for position in range(len(split)))
     return np.array([int(stamp.rsplit("|", 2)[1]) if stamp else 0 for stamp in stamps], np.uint64)

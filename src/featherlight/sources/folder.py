@@ -9,27 +9,17 @@ from pathlib import Path
 import numpy as np
 
 from featherlight.errors import DataError
-from featherlight.sources.base import Source, Split, SplitName, Unreadable
+from featherlight.sources.base import Source, Split, SplitName
+from featherlight.sources.completing import SPLIT_WORDS, finish_source, missing_fractions
 from featherlight.sources.files import FileReader
-from featherlight.sources.fingerprint import fingerprint
 from featherlight.sources.grouping import group_names
-from featherlight.sources.splitting import cut_splits
 
 IMAGE_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"}
 )
 
-_SPLIT_FOLDERS: dict[str, SplitName] = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
 _NOT_DATA = frozenset({"__macosx", "thumbs.db"})
-_EXPECTED = (
+EXPECTED = (
     "expected one folder a class (cats/1.jpg, dogs/2.jpg), or train/ and val/ and perhaps test/ with those in each"
 )
 _Listing = dict[str, list[str]]  # class name -> paths relative to the root
@@ -57,12 +47,8 @@ def open_folder(root: Path, *, strict: bool = False, group_by: str | None = None
     listings = {split: _list_classes(root, folder) for split, folder in folders.items()}
     classes = _check_classes(root, folders, listings)
     splits = {split: _make_split(root, classes, _sort_items(listing), group_by) for split, listing in listings.items()}
-    fractions = _missing_fractions(folders)
-    unreadable: tuple[Unreadable, ...] = ()
-    if fractions:
-        cut, unreadable = cut_splits(str(root), classes, splits["train"], fractions, strict=strict)
-        splits = {**splits, **cut}
-    return _make_source(root, classes, splits, unreadable, tuple(fractions))
+    given = () if folders == {"train": ""} else tuple(folders)
+    return finish_source(str(root), root, classes, splits, missing_fractions(given), strict=strict)
 
 
 def open_folder_as_it_is(root: Path) -> Source:
@@ -80,24 +66,26 @@ def open_folder_as_it_is(root: Path) -> Source:
         listings = {"test": listings["train"]}
     classes = tuple(sorted({name for listing in listings.values() for name, paths in listing.items() if paths}))
     splits = {split: _make_split(root, classes, _sort_items(listing)) for split, listing in listings.items()}
-    return _make_source(root, classes, splits)
-
-
-def _make_source(
-    root: Path,
-    classes: tuple[str, ...],
-    splits: dict[SplitName, Split],
-    unreadable: tuple[Unreadable, ...] = (),
-    own_splits: tuple[SplitName, ...] = (),
-) -> Source:
-    print_of = fingerprint(classes, splits, str(root))
-    return Source(str(root), classes, splits, print_of, unreadable=unreadable, own_splits=own_splits)
+    return finish_source(str(root), root, classes, splits, {})
 
 
 def list_images(root: Path, below: str = "") -> list[str]:
     """Image files in ``root/below`` and its folders, as POSIX paths relative to ``root``, sorted.
 
-    Images are known by their extension. Hidden files are left out, links followed, each folder entered once.
+    Images are known by their extension; otherwise as :func:`list_files`.
+    """
+    return [path for path in list_files(root, below) if is_image_name(path)]
+
+
+def list_files(root: Path, below: str = "", unlisted: list[DataError] | None = None) -> list[str]:
+    """Files in ``root/below`` and its folders, as POSIX paths relative to ``root``, sorted.
+
+    Hidden files are left out, links followed, each folder entered once.
+
+    Args:
+        root: an existing folder.
+        below: a folder in it, relative; empty for ``root`` itself.
+        unlisted: takes up the error of each folder that cannot be listed; None: the first one is raised.
 
     Raises:
         DataError: a folder cannot be listed.
@@ -107,14 +95,12 @@ def list_images(root: Path, below: str = "") -> list[str]:
     pending = [below]
     while pending:
         folder = pending.pop()
-        if not _enter(root / folder, entered):
-            continue
-        for name in _list_names(root / folder):
+        for name in _names_to_enter(root / folder, entered, unlisted):
             relative = f"{folder}/{name}" if folder else name
             path = os.path.join(root, relative)
             if os.path.isdir(path):
                 pending.append(relative)
-            elif is_image_name(name) and (os.path.isfile(path) or os.path.islink(path)):
+            elif os.path.isfile(path) or os.path.islink(path):
                 found.append(relative)  # a broken link too: it is reported as unreadable, not passed over in silence
     return sorted(found)
 
@@ -124,7 +110,23 @@ def is_image_name(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
 
 
-def _list_names(folder: Path) -> list[str]:
+def _names_to_enter(folder: Path, entered: set[tuple[int, int]], unlisted: list[DataError] | None) -> list[str]:
+    """What to look at in a folder: nothing if it was seen before, or cannot be listed and that is no reason to stop."""
+    try:
+        return list_names(folder) if _enter(folder, entered) else []
+    except DataError as error:
+        if unlisted is None:
+            raise
+        unlisted.append(error)
+        return []
+
+
+def list_names(folder: Path) -> list[str]:
+    """What lies in ``folder`` and may be data, sorted.
+
+    Raises:
+        DataError: it cannot be listed.
+    """
     try:
         names = os.listdir(folder)
     except OSError as error:
@@ -141,39 +143,60 @@ def _enter(folder: Path, entered: set[tuple[int, int]]) -> bool:
     return is_new
 
 
-def _list_folders(folder: Path) -> list[str]:
-    return [name for name in _list_names(folder) if os.path.isdir(folder / name)]
+def list_folders(folder: Path) -> list[str]:
+    """The folders in ``folder``, sorted; errors as :func:`list_names`."""
+    return [name for name in list_names(folder) if os.path.isdir(folder / name)]
 
 
 def _find_split_folders(root: Path) -> dict[SplitName, str]:
     """Split -> its folder's name; ``{"train": ""}`` if the classes lie directly in ``root``."""
-    found: dict[SplitName, str] = {}
-    for name in _list_folders(root):
-        split = _SPLIT_FOLDERS.get(name.lower())
-        if split is None:
-            continue
-        if split in found:
-            raise DataError(f"{root}: '{found[split]}' and '{name}' are both the {split} folder; keep one")
-        found[split] = name
-    # A class may be called "train" (beside "bus" and "car"): then it holds images, not folders, and has no sibling.
-    is_split = any(_list_folders(root / name) for name in found.values()) or ("train" in found and len(found) > 1)
-    if not is_split:
+    found = find_split_folders(root)
+    if not found:
         return {"train": ""}
+    for split, names in found.items():
+        if len(names) > 1:
+            raise DataError(f"{root}: '{names[0]}' and '{names[1]}' are both the {split} folder; keep one")
     if "train" not in found:
-        raise DataError(f"{root}: has {', '.join(f'{name}/' for name in found.values())} but no train/: {_EXPECTED}")
-    return {split: found[split] for split in ("train", "val", "test") if split in found}
+        have = ", ".join(f"{name}/" for name in sorted(names[0] for names in found.values()))
+        raise DataError(f"{root}: has {have} but no train/: {EXPECTED}")
+    return {split: names[0] for split, names in found.items()}
+
+
+def find_split_folders(root: Path) -> dict[SplitName, list[str]]:
+    """Split -> its folders' names, of which there should be one; empty if the classes lie directly in ``root``."""
+    names = [name for name in list_folders(root) if name.lower() in SPLIT_WORDS]
+    found: dict[SplitName, list[str]] = {split: [] for split in ("train", "val", "test")}
+    for name in names:
+        found[SPLIT_WORDS[name.lower()]].append(name)
+    found = {split: folders for split, folders in found.items() if folders}
+    # A class may be called "train" (beside "bus" and "car"): then it holds images, not folders, and has no sibling.
+    is_split = any(_has_folders(root / name) for name in names) or ("train" in found and len(found) > 1)
+    return found if is_split else {}
+
+
+def _has_folders(folder: Path) -> bool:
+    try:
+        return bool(list_folders(folder))
+    except DataError:  # told when it is entered
+        return True
+
+
+def has_class_folders(root: Path) -> bool:
+    """Whether a folder holds several folders that may be classes, with or without split folders above them."""
+    folders = find_split_folders(root) or {"train": [""]}
+    return any(len(list_folders(root / name)) > 1 for names in folders.values() for name in names)
 
 
 def _list_classes(root: Path, folder: str) -> _Listing:
     where = root / folder
-    names = _list_folders(where)
+    names = list_folders(where)
     if not names:
-        loose = any(is_image_name(name) for name in _list_names(where))
+        loose = any(is_image_name(name) for name in list_names(where))
         problem = "images lie loose, without class folders" if loose else "no images"
-        raise DataError(f"{where}: {problem}; {_EXPECTED}")
+        raise DataError(f"{where}: {problem}; {EXPECTED}")
     listing = {name: list_images(root, f"{folder}/{name}" if folder else name) for name in names}
     if not any(listing.values()):
-        raise DataError(f"{where}: no images; {_EXPECTED}")
+        raise DataError(f"{where}: no images; {EXPECTED}")
     return listing
 
 
@@ -192,7 +215,7 @@ def _check_classes(
         raise DataError(f"{where}: class folders without images: {_quote(empty)}; add images or remove the folders")
     if len(classes) == 1:
         below = where / classes[0]
-        hint = f"; did you mean {below}?" if len(_list_folders(below)) > 1 else f"; {_EXPECTED}"
+        hint = f"; did you mean {below}?" if len(list_folders(below)) > 1 else f"; {EXPECTED}"
         raise DataError(f"{where}: only one class, {_quote(classes)}, so there is nothing to tell apart{hint}")
     return classes
 
@@ -203,13 +226,6 @@ def _quote(names: tuple[str, ...] | list[str]) -> str:
 
 def _sort_items(listing: _Listing) -> _Items:
     return sorted((path, name) for name, paths in listing.items() for path in paths)
-
-
-def _missing_fractions(folders: Mapping[SplitName, str]) -> dict[SplitName, float]:
-    """What a hash must split off train; nothing if the user has made val/."""
-    if folders["train"] == "":
-        return {"train": 0.8, "val": 0.1, "test": 0.1}
-    return {} if "val" in folders else {"train": 0.9, "val": 0.1}
 
 
 def _make_split(root: Path, classes: tuple[str, ...], items: _Items, group_by: str | None = None) -> Split:

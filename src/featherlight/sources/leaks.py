@@ -67,7 +67,7 @@ def _crossing(facts: Facts, in_train: np.ndarray[tuple[int], np.dtype[np.bool_]]
 def join_facts(parts: list[Facts]) -> Facts:
     """Facts of several splits one behind the other; without reasons."""
     first = parts[0]
-    arrays = ("readable", "content", "pixels", "looks", "thumbs", "sizes", "animated")
+    arrays = ("readable", "content", "pixels", "looks", "thumbs", "sizes", "animated", "tones")
     return replace(
         first,
         **{name: np.concatenate([getattr(part, name) for part in parts]) for name in arrays},

@@ -117,7 +117,7 @@ def check_splits(name: str, classes: Sequence[str], labels: Mapping[SplitName, N
     Raises:
         DataError: a class has no training image, or validation has no image at all.
     """
-    own = "add more, or make train/ and val/ folders yourself"
+    own = "add more, or make train/ and val/ folders yourself (in a manifest, a split column)"
     total = sum(np.bincount(values, minlength=len(classes)) for values in labels.values())
     for class_name, in_train, in_all in zip(
         classes, np.bincount(labels["train"], minlength=len(classes)), np.atleast_1d(total), strict=True

@@ -43,7 +43,7 @@ def default_recipe(facts: DataFacts, settings: Mapping[str, Any]) -> Recipe:
         UsageError: an unknown field or an unfit value.
     """
     given = {name: read_field(name, value) for name, value in settings.items()}
-    size = given.get("input_size", _default_size(facts.typical_side))
+    size = given.get("input_size", default_input_size(facts.typical_side))
     small = size <= CIFAR_STEM_UP_TO
     batch_size = max(1, given.get("batch_size", _default_batch(facts.num_train)))  # the recipe refuses less
     adamw = given.get("optimizer", "sgd") == "adamw"
@@ -68,7 +68,7 @@ def default_recipe(facts: DataFacts, settings: Mapping[str, Any]) -> Recipe:
     return Recipe(**chosen)
 
 
-def _default_size(typical_side: int) -> int:
+def default_input_size(typical_side: int) -> int:
     """Images up to 64 px keep their size (in steps of 8, at least 32); larger ones come to 96, 128, 160 or 224."""
     if typical_side <= CIFAR_STEM_UP_TO:
         return max(32, math.ceil(typical_side / 8) * 8)

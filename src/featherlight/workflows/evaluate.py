@@ -16,7 +16,7 @@ from featherlight.console import counting, note
 from featherlight.engines import Engine, open_engine
 from featherlight.errors import DataError, UnreadableImageError, UsageError
 from featherlight.files import write_text
-from featherlight.metrics import Evaluation, evaluate_logits, softmax
+from featherlight.metrics import Evaluation, evaluate_logits, most_likely
 from featherlight.report import Mistake, write_report
 from featherlight.sources import open_source
 from featherlight.sources.base import Source, Split, SplitName, Unreadable, join_splits
@@ -130,7 +130,8 @@ def evaluate_split(
         logits, labels, card.classes, model=model, data=source.name, split=split, engine=engine.name,
         temperature=card.temperature, unreadable=[*source.unreadable, *unreadable],
     )  # fmt: skip
-    return evaluation, _worst_mistakes(softmax(logits, card.temperature), labels, positions, images, card.classes)
+    predicted, confidence = most_likely(logits, card.temperature)
+    return evaluation, _worst_mistakes(predicted, confidence, labels, positions, images, card.classes)
 
 
 def write_evaluation(
@@ -183,29 +184,34 @@ def _align_classes(found: Sequence[str], known: Sequence[str]) -> NDArray[np.int
 
 
 def _run(engine: Engine, images: Split) -> tuple[NDArray[np.float32], NDArray[np.int64], list[Unreadable]]:
-    logits, positions, unreadable = [], [], list[Unreadable]()
+    logits, positions, unreadable = np.zeros((0, 0), np.float32), list[NDArray[np.int64]](), list[Unreadable]()
+    count = 0
     with counting("evaluating", len(images)) as advance:
         for batch in prepared_batches(images, engine.card.preprocessing):
             if len(batch.images):
-                logits.append(engine.logits(batch.images))
+                found = engine.logits(batch.images)
+                if not count:  # all at once, since two copies of very many classes might not fit
+                    logits = np.empty((len(images), found.shape[1]), np.float32)
+                logits[count : count + len(found)] = found
+                count += len(found)
             positions.append(batch.positions)
             unreadable.extend(batch.unreadable)
             advance(len(batch.positions) + len(batch.unreadable))
-    if not logits:
+    if not count:
         raise DataError("not one image could be read" if len(images) else "there are no images in this split")
-    return np.concatenate(logits), np.concatenate(positions), unreadable
+    return logits[:count], np.concatenate(positions), unreadable
 
 
 def _worst_mistakes(
-    probabilities: NDArray[np.float64],
+    predicted: NDArray[np.int64],
+    confidence: NDArray[np.float64],
     labels: NDArray[np.int64],
     positions: NDArray[np.int64],
     images: Split,
     classes: Sequence[str],
 ) -> list[Mistake]:
-    predicted = probabilities.argmax(1)
     wrong = np.flatnonzero(predicted != labels)
-    worst = wrong[np.argsort(-probabilities[wrong, predicted[wrong]], kind="stable")][:MISTAKES_SHOWN]
+    worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:MISTAKES_SHOWN]
     mistakes = []
     for k in worst:
         position = int(positions[k])
@@ -219,7 +225,7 @@ def _worst_mistakes(
                 image,
                 classes[labels[k]],
                 classes[predicted[k]],
-                float(probabilities[k, predicted[k]]),
+                float(confidence[k]),
             )
         )
     return mistakes

@@ -1,0 +1,190 @@
+"""A manifest, or a folder with one for each split, becomes a source."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from featherlight.console import note
+from featherlight.errors import DataError, UsageError
+from featherlight.sources.base import Source, SplitName
+from featherlight.sources.completing import SPLIT_WORDS, missing_fractions
+from featherlight.sources.grouping import group_names
+from featherlight.sources.manifest.cells import Rows, join_rows, read_rows
+from featherlight.sources.manifest.columns import find_roles, wanted_columns
+from featherlight.sources.manifest.csv_file import read_csv
+from featherlight.sources.manifest.json_lines import read_json_lines
+from featherlight.sources.manifest.lists import LIST_FOLDER, is_list, read_class_names, read_list, root_of, split_word
+from featherlight.sources.manifest.parquet import read_parquet
+from featherlight.sources.manifest.source import make_source
+from featherlight.sources.manifest.table import Table, Wanted, quote_names
+
+_LIST = ".txt"
+_READERS: Mapping[str, Callable[[Path, Wanted], Table]] = {
+    ".csv": read_csv,
+    ".tsv": read_csv,
+    ".jsonl": read_json_lines,
+    ".ndjson": read_json_lines,
+    ".json": read_json_lines,
+    ".parquet": read_parquet,
+    ".pq": read_parquet,
+}
+MANIFEST_SUFFIXES = (*_READERS, _LIST)
+_Files = dict[SplitName, Path]
+
+
+def is_manifest_name(name: str) -> bool:
+    """Whether a file's ending is that of a manifest."""
+    return _suffix(name) in MANIFEST_SUFFIXES
+
+
+def open_manifest(file: Path, *, strict: bool = False, as_it_is: bool = False, group_by: str | None = None) -> Source:
+    """Opens one manifest.
+
+    Args:
+        file: existing file whose name ends in one of ``MANIFEST_SUFFIXES``.
+        strict: a file that does not exist is an error, as is an image that cannot be read while splitting.
+        as_it_is: nothing is cut, few images and a single class will do; without splits all are ``test``.
+        group_by: the column whose text images of one group share, else a regular expression searched in the paths.
+
+    Raises:
+        DataError: the manifest cannot be used; the message says where, and what to do.
+        MissingExtraError: Parquet needs PyArrow.
+        UsageError: ``group_by`` is neither a column nor a regular expression that is found.
+    """
+    file = Path(os.path.abspath(file))
+    if _suffix(file.name) != _LIST:
+        rows = _read_table(file, group_by, as_it_is=as_it_is)
+        return make_source(str(file), file.parent, rows, as_it_is=as_it_is, strict=strict)
+    names = read_class_names(file.parent)
+    rows = _grouped(read_list(file, names), group_by)
+    order = tuple(names.values())
+    return make_source(str(file), root_of(file), rows, class_order=order, as_it_is=as_it_is, strict=strict)
+
+
+def find_lists(folder: Path) -> _Files:
+    """The text list of each split, in a folder or in ``meta`` within; empty if there are none.
+
+    Raises:
+        DataError: two lists for one split.
+    """
+    for place in (folder, folder / LIST_FOLDER):
+        files = {file for file in _files_by_split(place) if _suffix(file.name) == _LIST and is_list(file)}
+        if files:
+            return _by_split(files)
+    return {}
+
+
+def find_tables(folder: Path) -> _Files:
+    """``train.csv``, ``val.jsonl`` and the like: the table of each split in a folder; empty if there is none for train.
+
+    Raises:
+        DataError: two tables for one split.
+    """
+    files = _by_split({file for file in _files_by_split(folder) if _suffix(file.name) in _READERS})
+    return files if "train" in files else {}
+
+
+def open_folder_of_lists(
+    folder: Path, files: _Files, *, strict: bool = False, as_it_is: bool = False, group_by: str | None = None
+) -> Source:
+    """Opens a folder in which each split has a manifest of its own.
+
+    Args:
+        folder: is the source's name.
+        files: as :func:`find_lists` or :func:`find_tables` gave them.
+        strict: see :func:`open_manifest`.
+        as_it_is: likewise.
+        group_by: likewise.
+
+    Raises:
+        DataError: see :func:`open_manifest`.
+    """
+    folder = Path(os.path.abspath(folder))
+    first = next(iter(files.values()))
+    is_text = _suffix(first.name) == _LIST
+    names = read_class_names(first.parent) if is_text else {}
+    parts = {
+        split: _grouped(read_list(file, names), group_by) if is_text else _read_part(file, group_by)
+        for split, file in files.items()
+    }
+    if is_text and _is_unlabelled(parts):
+        note(f"{files['test']}: every image has the same label, as where labels are secret; it is left out")
+        del parts["test"]
+    root = folder if is_text else first.parent
+    order = tuple(names.values())
+    return make_source(str(folder), root, join_rows(parts), class_order=order, as_it_is=as_it_is, strict=strict)
+
+
+def _suffix(name: str) -> str:
+    return os.path.splitext(name)[1].lower()
+
+
+def _files_by_split(folder: Path) -> list[Path]:
+    """Files whose names say a split."""
+    if not folder.is_dir():
+        return []
+    names = sorted(name for name in os.listdir(folder) if split_word(os.path.splitext(name)[0]))
+    return [folder / name for name in names if os.path.isfile(folder / name)]
+
+
+def _by_split(files: set[Path]) -> _Files:
+    found: _Files = {}
+    for file in sorted(files):
+        split = SPLIT_WORDS[split_word(file.stem)]
+        if split in found:
+            raise DataError(
+                f"{file.parent}: {found[split].name} and {file.name} both list the {split} images; keep one"
+            )
+        found[split] = file
+    return {split: found[split] for split in ("train", "val", "test") if split in found}
+
+
+def _is_unlabelled(parts: Mapping[SplitName, Rows]) -> bool:
+    """Test lists of contests give every image the label 0."""
+    if "test" not in parts or "train" not in parts:
+        return False
+    return len(parts["test"].labels) > 1 == len(set(parts["test"].labels)) < len(set(parts["train"].labels))
+
+
+def _read_part(file: Path, group_by: str | None) -> Rows:
+    rows = _read_table(file, group_by, as_it_is=True)
+    if rows.splits is not None:
+        raise DataError(f"{file}: its name says the split, and so does a column of it; give the file alone")
+    return rows
+
+
+def _read_table(file: Path, group_by: str | None, *, as_it_is: bool) -> Rows:
+    table = _READERS[_suffix(file.name)](file, wanted_columns(group_by))
+    roles = find_roles(table, group_by)
+    if not len(table):
+        raise DataError(f"{file}: has columns, but no rows")
+    rows = read_rows(table, roles)
+    if group_by is not None and group_by not in table.columns:
+        return _grouped(rows, group_by, table)
+    if not as_it_is and missing_fractions(set(rows.splits or ())):
+        _explain_groups(table, roles.groups)
+    return rows
+
+
+def _explain_groups(table: Table, columns: tuple[str, ...]) -> None:
+    if len(columns) > 1:
+        raise DataError(
+            f"{table.file}: {quote_names(columns)} could each tell which images belong together; "
+            "say which with --group-by COLUMN"
+        )
+    if columns:
+        note(f"{table.file}: images with the same '{columns[0]}' stay on one side when splits are cut")
+
+
+def _grouped(rows: Rows, group_by: str | None, table: Table | None = None) -> Rows:
+    """Rows with groups that a pattern finds in their paths."""
+    if group_by is None:
+        return rows
+    try:
+        return dataclasses.replace(rows, groups=list(group_names(rows.paths, group_by)))
+    except UsageError as error:
+        columns = f"; nor is it a column: {quote_names(table.names)}" if table is not None else ""
+        raise UsageError(f"{error}{columns}") from error
