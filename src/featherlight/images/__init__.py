@@ -3,13 +3,11 @@
 from featherlight.images.decode import (
     ImageInput,
     describe_image,
-    is_image_file,
     load_image,
-    open_file,
-    read_file,
     reason_unreadable,
 )
 from featherlight.images.limits import MAX_PIXELS
+from featherlight.images.opening import is_image_file, open_file, read_file
 from featherlight.images.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, normalize, resize_image
 
 __all__ = [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import stat
 import warnings
 from contextlib import AbstractContextManager
 from types import TracebackType
@@ -24,14 +23,12 @@ from featherlight.images.limits import (
     check_size,
     memory_for,
 )
-
-MAX_FILE_BYTES = 2**30
+from featherlight.images.opening import SIGNATURES, read_file
 
 ImageInput: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO | Image.Image | NDArray[np.uint8]
 
 # Named one by one: Pillow's full list has readers that start other programs (EPS) or are rarely tested.
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-_SIGNATURES = (b"BM", b"GIF8", b"\xff\xd8\xff", b"\x89PNG\r\n", b"II*\0", b"MM\0*", b"RIFF")
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT = {  # EXIF orientation -> what turns the stored pixels upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -143,57 +140,6 @@ def _read(image: str | os.PathLike[str] | bytes | BinaryIO) -> bytes:
     return image.read()
 
 
-def open_file(path: str | os.PathLike[str]) -> BinaryIO:
-    """Opens a file to read. A pipe or a device would block or never end, so only regular files are opened.
-
-    Raises:
-        OSError: it cannot be opened.
-        UnreadableImageError: it is no regular file, or larger than ``MAX_FILE_BYTES``.
-    """
-    _check_kind(path, os.stat(path))  # before it is opened, which some devices take as an order
-    return open(path, "rb", opener=_open_at_once)
-
-
-def read_file(path: str | os.PathLike[str]) -> bytes:
-    """The bytes of a file as many as it has now; errors as :func:`open_file`.
-
-    Decoders get these, not the file: libtiff maps files into memory, and the process dies when one gets shorter.
-    """
-    with open_file(path) as file:
-        return file.read(os.fstat(file.fileno()).st_size)  # not to its end: it may be growing
-
-
-def _open_at_once(path: str, flags: int) -> int:
-    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # a pipe would wait for its writer
-    try:
-        _check_kind(path, os.fstat(descriptor))  # it may have been replaced since
-    except UnreadableImageError:
-        os.close(descriptor)
-        raise
-    return descriptor
-
-
-def _check_kind(path: str | os.PathLike[str], status: os.stat_result) -> None:
-    if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):  # folders have their own message
-        raise UnreadableImageError(os.fspath(path), "a pipe or a device, not a file")
-    if status.st_size > MAX_FILE_BYTES:
-        raise UnreadableImageError(os.fspath(path), f"too large: files up to {MAX_FILE_BYTES // 2**20} MiB are read")
-
-
-def is_image_file(path: str | os.PathLike[str]) -> bool:
-    """Whether a file begins like an image of a format that is read, whatever its name; False if it cannot be read."""
-    try:
-        with open_file(path) as file:
-            head = file.read(16)
-    except (OSError, ValueError, UnreadableImageError):
-        return False
-    if head.startswith(b"RIFF"):
-        return head[8:12] == b"WEBP"
-    if head.startswith(b"BM"):  # as many a text does
-        return head[6:10] == bytes(4)
-    return head.startswith(_SIGNATURES)
-
-
 def _from_array(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     channels = image.shape[2] if image.ndim == 3 else 1
     if image.dtype != np.uint8 or image.ndim not in (2, 3) or channels not in (1, 3, 4):
@@ -220,7 +166,7 @@ def _open(file: io.BytesIO, data: bytes) -> Image.Image:
     try:
         return Image.open(file, formats=_FORMATS)
     except UnidentifiedImageError:
-        known = data.startswith(_SIGNATURES)
+        known = data.startswith(SIGNATURES)
         reason = "truncated or damaged" if known else "not an image (PNG, JPEG, WebP, BMP, GIF, TIFF or PPM)"
         raise RefusedError(reason) from None
     except OSError:
@@ -306,4 +252,6 @@ def reason_unreadable(error: Exception) -> str:
     for kind, reason in by_type:
         if isinstance(error, kind):
             return reason
+    if isinstance(error, OSError) and error.strerror:  # of the system: links in a circle, a lost disk, too long a name
+        return f"cannot be read: {error.strerror.lower()}"
     return "truncated" if "truncated" in str(error).lower() else "damaged"
