@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from functools import cache
 
 import numpy as np
 from PIL import Image
@@ -23,6 +24,7 @@ def encode(image: Image.Image, kind: str, **options: object) -> bytes:
     return buffer.getvalue()
 
 
+@cache
 def make_corpus() -> dict[str, bytes]:
     """Name (``png-interlaced``) -> bytes. The part before the dash is the format."""
     return {**_png(), **_jpeg(), **_webp(), **_bmp(), **_gif(), **_tiff(), **_netpbm()}
@@ -58,7 +60,9 @@ def png_chunk(name: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
 
-def raw_png(width: int, height: int, rows: bytes, *, depth: int = 8, colour: int = 2, interlaced: bool = False) -> bytes:
+def raw_png(
+    width: int, height: int, rows: bytes, *, depth: int = 8, colour: int = 2, interlaced: bool = False
+) -> bytes:
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlaced)
     chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(rows, 9)), (b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(*chunk) for chunk in chunks)
@@ -124,7 +128,13 @@ def _webp() -> dict[str, bytes]:
 def raw_bmp(width: int, height: int, body: bytes, *, bits: int, compression: int, palette: bytes = b"") -> bytes:
     start = 14 + 40 + len(palette)
     info = (40, width, height, 1, bits, compression, len(body), 0, 0, len(palette) // 4 if bits <= 8 else 0, 0)
-    return b"BM" + struct.pack("<IHHI", start + len(body), 0, 0, start) + struct.pack("<IiiHHIIiiII", *info) + palette + body
+    return (
+        b"BM"
+        + struct.pack("<IHHI", start + len(body), 0, 0, start)
+        + struct.pack("<IiiHHIIiiII", *info)
+        + palette
+        + body
+    )
 
 
 def _rle8(pixels: np.ndarray) -> bytes:
@@ -187,7 +197,9 @@ def raw_tiff(tags: list[tuple[int, int]], body: bytes, width: int = WIDTH, heigh
     usual = {256: width, 257: height, 258: 8, 259: 1, 262: 1, 277: 1}
     entries = sorted({**usual, **dict(tags)}.items())
     directory = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries)
-    return struct.pack("<2sHI", b"II", 42, 8 + len(body)) + body + struct.pack("<H", len(entries)) + directory + bytes(4)
+    return (
+        struct.pack("<2sHI", b"II", 42, 8 + len(body)) + body + struct.pack("<H", len(entries)) + directory + bytes(4)
+    )
 
 
 def _netpbm() -> dict[str, bytes]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 import numpy as np
 from corpus import make_corpus
@@ -17,25 +18,23 @@ _PLACES = {  # format -> where its header keeps sizes: (offset, struct code)
     "gif": [(6, "<H"), (8, "<H"), (10, "B"), (11, "B")],
     "tiff": [(4, "<I")],
 }
+_EXTRAS = b"Exif EXIF eXIf PLTE tRNS ALPH fcTL acTL ICCP iCCP ANMF \x21\xf9".split()
 _ODD_SIZES = (0, 1, 2, 3, 255, 256, 9000, 16383, 40_000, 65_535, 2**20, 2**31 - 1, 2**31, 2**32 - 1)
 
 
 def make_mutants(count: int, seed: int) -> Iterator[tuple[str, bytes]]:
-    """(name, bytes) of damaged images; each format variant gets its share, each kind of damage too."""
+    """(name, bytes) of damaged images; every variant of every format takes its turn, every kind of damage too."""
     corpus = make_corpus()
     names, kinds = sorted(corpus), sorted(MUTATIONS)
     for number in range(count):
-        rng = np.random.default_rng([seed, number])
         name, kind = names[number % len(names)], kinds[number // len(names) % len(kinds)]
-        data = corpus[name]
-        if kind == "splice":
-            other = corpus[names[rng.integers(len(names))]]
-            damaged = data[: rng.integers(1, len(data))] + other[rng.integers(len(other)) :]
-        else:
-            damaged = MUTATIONS[kind](data, name.partition("-")[0], rng)
-        if rng.random() < 0.5:
-            damaged = with_good_checksums(damaged)
-        yield f"{number:05}-{name}-{kind}", damaged
+        yield f"{number:05}-{name}-{kind}", mutate(corpus[name], name, kind, np.random.default_rng([seed, number]))
+
+
+def mutate(data: bytes, name: str, kind: str, rng: Rng) -> bytes:
+    """An image, named as in the corpus, with one kind of damage."""
+    damaged = MUTATIONS[kind](data, name.partition("-")[0], rng) if data else data
+    return with_good_checksums(damaged) if rng.random() < 0.5 else damaged
 
 
 def with_good_checksums(data: bytes) -> bytes:
@@ -69,6 +68,12 @@ def _change_header(data: bytes, _: str, rng: Rng) -> bytes:
 
 def _truncate(data: bytes, _: str, rng: Rng) -> bytes:
     return data[: rng.integers(len(data))]
+
+
+def _splice(data: bytes, _: str, rng: Rng) -> bytes:
+    """The beginning of one image and the end of another."""
+    other = list(make_corpus().values())[rng.integers(len(make_corpus()))]
+    return data[: rng.integers(len(data))] + other[rng.integers(len(other)) :]
 
 
 def _append(data: bytes, _: str, rng: Rng) -> bytes:
@@ -138,7 +143,7 @@ def _pieces(data: bytes, kind: str) -> list[bytes]:
     else:
         cuts = [len(data) * k // 8 for k in range(1, 8)]
     edges = [0, *cuts, len(data)]
-    return [data[start:stop] for start, stop in zip(edges, edges[1:], strict=False)]
+    return [data[start:stop] for start, stop in pairwise(edges)]
 
 
 def _shuffle_chunks(data: bytes, kind: str, rng: Rng) -> bytes:
@@ -156,12 +161,27 @@ def _shuffle_chunks(data: bytes, kind: str, rng: Rng) -> bytes:
 
 def _damage_extras(data: bytes, kind: str, rng: Rng) -> bytes:
     """EXIF, palette and transparency: bytes of them change, or odd ones are put in."""
-    marks = (b"Exif", b"EXIF", b"eXIf", b"PLTE", b"tRNS", b"ALPH", b"fcTL", b"acTL", b"ICCP", b"iCCP", b"ANMF", b"\x21\xf9")
+    marks = (
+        b"Exif",
+        b"EXIF",
+        b"eXIf",
+        b"PLTE",
+        b"tRNS",
+        b"ALPH",
+        b"fcTL",
+        b"acTL",
+        b"ICCP",
+        b"iCCP",
+        b"ANMF",
+        b"\x21\xf9",
+    )
     found = [data.find(mark) for mark in marks if mark in data]
     if kind == "png" and (not found or rng.random() < 0.5):
         name = [b"tRNS", b"PLTE", b"eXIf", b"acTL", b"fcTL"][rng.integers(5)]
         odd = rng.bytes([0, 1, 2, 3, 6, 7, 26, 256, 257, 768, 769][rng.integers(11)])
-        return data[:33] + struct.pack(">I", len(odd)) + name + odd + struct.pack(">I", zlib.crc32(name + odd)) + data[33:]
+        return (
+            data[:33] + struct.pack(">I", len(odd)) + name + odd + struct.pack(">I", zlib.crc32(name + odd)) + data[33:]
+        )
     start = found[rng.integers(len(found))] if found else len(data) // 2
     damaged = bytearray(data)
     for _ in range(rng.integers(1, 6)):
@@ -179,6 +199,7 @@ MUTATIONS: dict[str, Callable[[bytes, str, Rng], bytes]] = {
     "insert": _insert,
     "overwrite": _overwrite,
     "sizes": _change_size,
-    "splice": _truncate,  # with the end of another file, see make_mutants
+    "splice": _splice,
     "truncate": _truncate,
 }
+FREE_OF_FORMAT = ("append", "bits", "cut", "header", "insert", "overwrite", "splice", "truncate")
