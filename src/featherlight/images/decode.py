@@ -6,6 +6,7 @@ import io
 import os
 import warnings
 from contextlib import AbstractContextManager
+from functools import partial
 from types import TracebackType
 from typing import BinaryIO, TypeAlias
 
@@ -21,7 +22,7 @@ from featherlight.images.limits import (
     as_file,
     check_picture,
     check_size,
-    memory_for,
+    in_turn,
 )
 from featherlight.images.opening import SIGNATURES, read_file
 
@@ -156,10 +157,7 @@ def _from_bytes(data: bytes, at_least: int) -> NDArray[np.uint8]:
     file = as_file(data)
     with _open(file, data) as opened:
         check_picture(opened, file)  # the whole of it: whether an image is read does not depend on who asks
-        with memory_for(*opened.size):
-            if at_least:
-                opened.draft(None, (at_least, at_least))
-            return _to_rgb(opened)
+        return in_turn(partial(_to_rgb, opened, at_least), *opened.size)
 
 
 def _open(file: io.BytesIO, data: bytes) -> Image.Image:
@@ -175,8 +173,10 @@ def _open(file: io.BytesIO, data: bytes) -> Image.Image:
         raise
 
 
-def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
+def _to_rgb(image: Image.Image, at_least: int = 0) -> NDArray[np.uint8]:
     check_size(*image.size)
+    if at_least:
+        image.draft(None, (at_least, at_least))
     image.load()
     if image.mode == "P" and image.palette is None:
         raise RefusedError("damaged: its palette is missing")

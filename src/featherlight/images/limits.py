@@ -8,8 +8,10 @@ import os
 import re
 import struct
 import threading
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from typing import TypeVar
 
 from PIL import Image
 
@@ -29,6 +31,7 @@ _PLAIN = (b"P1", b"P2", b"P3")
 _STRIP_OFFSETS, _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS = 273, 322, 323, 324
 _RUN_LENGTHS = (1, 2)  # BMP's compression with 8 and with 4 bits
 _BYTE_TYPES = (1, 2, 6, 7)  # profiles and descriptions, kept as they are
+_Decoded = TypeVar("_Decoded")
 
 
 class RefusedError(Exception):
@@ -113,8 +116,8 @@ def _check_runs(image: Image.Image) -> None:
 
 
 def _check_tiles(image: Image.Image) -> None:
-    """A tile is decoded whole, however little of it the picture needs."""
-    tags = getattr(image, "tag_v2", {})
+    """Tiles are decoded whole by libtiff, however little of them the picture needs."""
+    tags = getattr(image, "tag_v2", {}) if image.info.get("compression") != "raw" else {}
     sides = [tags.get(_TILE_WIDTH, 1), tags.get(_TILE_HEIGHT, 1)]
     if all(isinstance(side, int) for side in sides):
         width, height = sides
@@ -143,14 +146,16 @@ class ForkSafeLock(AbstractContextManager[None]):
 _ONE_AT_A_TIME = ForkSafeLock()
 
 
-@contextmanager
-def memory_for(width: int, height: int) -> Iterator[None]:
-    """Lets threads decode large images only one after the other: each may need nearly 2 GB."""
+def in_turn(decode: Callable[[], _Decoded], width: int, height: int) -> _Decoded:
+    """Calls ``decode``; for large images one after the other, whichever threads ask.
+
+    Each may need nearly 2 GB, of which the C library keeps some for the thread that had it: so that happens in a thread
+    that ends.
+    """
     if width * height <= _LARGE:
-        yield
-        return
-    with _ONE_AT_A_TIME:
-        yield
+        return decode()
+    with _ONE_AT_A_TIME, ThreadPoolExecutor(1) as thread:
+        return thread.submit(decode).result()
 
 
 def _check_segments(data: bytes) -> None:
