@@ -37,9 +37,14 @@ def notes() -> Console:
     return _Notes(file=sys.stderr, quiet=_IS_QUIET.get(), highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
+def printable(text: str) -> str:
+    """One line that does not command the terminal, whatever bytes a file in it is called."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
 def note(text: str) -> None:
-    """Tells the person something, on standard error."""
-    notes().print(text)
+    """Tells the person something in a line, on standard error."""
+    notes().print(printable(text))
 
 
 class Bar:
@@ -60,7 +65,7 @@ class Bar:
     def line(self, text: str) -> None:
         """Prints a line that stays."""
         if self._progress is not None:
-            self._progress.console.print(text)
+            self._progress.console.print(printable(text))
         else:
             note(text)
 
