@@ -136,9 +136,7 @@ def test_an_accelerator_cuts_the_same_regions():
     mirrored = rng.random(32) < 0.5
     on_device = crop_on_device(torch.from_numpy(images), settings, mirrored, rng).int()
     assert on_device.shape == on_cpu.shape
-    inner = (on_device - on_cpu).abs()[:, 1:-1, 1:-1]
-    assert inner.max() <= 2
-    assert (on_device - on_cpu).abs().max() <= 5  # at the edges pixels beside the region are seen
+    assert (on_device - on_cpu).abs().max() <= 2
 
 
 @pytest.mark.parametrize("kind", ["mixup", "cutmix"])

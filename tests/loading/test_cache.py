@@ -107,6 +107,26 @@ def test_everything_that_pixels_depend_on_is_in_the_name(own_cache, write_photos
     assert len(set(names)) == len(names)
 
 
+@pytest.mark.parametrize("why", ["very many images", "shards that are fetched"])
+def test_place_and_time_stand_for_contents_that_are_costly_to_read(own_cache, write_photos, monkeypatch, why):
+    split = write_photos()
+    if why == "very many images":
+        monkeypatch.setattr("featherlight.loading.cache.READ_UP_TO", 9)
+    else:
+        split = dataclasses.replace(split, bring=lambda shard: None)
+    names = [DecodedCache(exact(split), in_memory=True).path for _ in range(2)]
+    os.utime(split.paths[4])
+    names.append(DecodedCache(exact(split), in_memory=True).path)
+    assert names[0] == names[1] != names[2]
+
+
+def test_the_time_of_a_file_plays_no_part_where_contents_are_known(own_cache, write_photos):
+    split = write_photos()
+    first = DecodedCache(exact(split), in_memory=True).path
+    os.utime(split.paths[4])
+    assert DecodedCache(exact(split), in_memory=True).path == first
+
+
 def test_labels_play_no_part_in_the_name(own_cache, write_photos):
     split = write_photos()
     other = dataclasses.replace(split, labels=split.labels[::-1])

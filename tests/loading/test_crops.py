@@ -11,6 +11,7 @@ from torchvision.transforms.v2 import functional as F
 from featherlight.loading.crops import (
     MIN_AREA,
     cut_regions,
+    cut_regions_on_device,
     cut_shifted,
     draw_regions,
     draw_shifts,
@@ -75,6 +76,18 @@ def test_a_region_has_the_pixels_that_pillow_cuts():
     whole = Image.fromarray(image[10:260, 20:250])
     theirs = np.asarray(whole.resize((224, 224), Image.Resampling.BILINEAR)).astype(int)
     assert np.abs(ours - theirs).max() <= 1
+
+
+def test_an_accelerator_cuts_the_pixels_that_torchvision_cuts_without_antialiasing():
+    rng = np.random.default_rng(0)
+    images = torch.from_numpy(rng.integers(0, 256, (12, 64, 64, 3), np.uint8))
+    regions, mirrored = draw_regions(rng, 12, 64), rng.random(12) < 0.5
+    regions[:3] = [[0, 0, 64, 64], [0, 20, 40, 44], [24, 0, 40, 44]]
+    cut = cut_regions_on_device(images, regions, mirrored, 56)
+    for image, ours, flag, (top, left, height, width) in zip(images, cut, mirrored, regions.tolist(), strict=True):
+        pixels = image.permute(2, 0, 1).float()
+        theirs = F.resized_crop(pixels, top, left, height, width, [56, 56], antialias=False).permute(1, 2, 0)
+        assert ((theirs.flip(1) if flag else theirs) - ours.float()).abs().max() <= 0.51  # rounding, and float32
 
 
 def test_a_mirrored_region_is_the_region_mirrored():

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 import featherlight.loading.decoding as decoding
 from featherlight.errors import FeatherlightError
 from featherlight.images import Preprocessing, load_image, resize_image
-from featherlight.loading.decoding import ArrayTarget, Decoder, FileTarget, decode_all, run_workers
+from featherlight.loading.decoding import ArrayTarget, Decoder, FileTarget, decode_all, run_workers, stack
 from featherlight.sources.base import Split
 from featherlight.sources.files import FileReader
 
@@ -61,7 +61,7 @@ def test_scaled_decoding_never_enlarges(smooth_photo, resize, monkeypatch):
 
 def test_without_scaling_images_are_those_of_the_definition(write_photos):
     split = write_photos()
-    decoded = exact(split).many(np.array([3, 7]))
+    decoded = stack(exact(split).each(np.array([3, 7])), 24)
     assert decoded.positions.tolist() == [3, 7]
     for position, image in zip((3, 7), decoded.images, strict=True):
         assert np.array_equal(image, resize_image(load_image(split.paths[position]), STORED))
@@ -69,11 +69,11 @@ def test_without_scaling_images_are_those_of_the_definition(write_photos):
 
 def test_images_that_cannot_be_read_are_named_in_place_of_their_pixels(write_photos):
     split = write_photos(6, broken=(1, 4))
-    decoded = exact(split).many(np.arange(6))
+    decoded = stack(exact(split).each(np.arange(6)), 24)
     assert decoded.positions.tolist() == [0, 2, 3, 5]
     assert len(decoded.images) == 4
     assert [position for position, _ in decoded.failed] == [1, 4]
-    nothing = exact(split).many(np.array([1]))
+    nothing = stack(exact(split).each(np.array([1])), 24)
     assert nothing.images.shape == (0, 24, 24, 3)
 
 

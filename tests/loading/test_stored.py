@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -78,6 +79,25 @@ def test_a_damaged_image_whose_original_is_gone_is_an_error(path):
 
     with pytest.raises(UnreadableImageError, match=r"a\.jpg"):
         rows_of(path, gone).take(np.array([0]))
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is measured through Linux's /proc")
+def test_reading_a_file_larger_than_memory_takes_no_memory(tmp_path):
+    """Here 200 MB stand for more than memory holds. A map of them would count as ours, page by page."""
+    layout = Layout(1000, 256)
+    checksums = np.full(1000, zlib.crc32(bytes(layout.row_bytes)), np.uint32)
+    path = tmp_path / "large.images"
+    with path.open("wb+") as file:
+        write_end(file.fileno(), layout, checksums, ())
+    rows = FileRows(os.open(path, os.O_RDONLY), layout, checksums, nothing_to_decode, lambda: None, in_memory=False)
+    before = resident_bytes()
+    for positions in np.random.default_rng(0).permutation(1000).reshape(-1, 20):
+        assert not any(image.any() for image in rows.take(positions))
+    assert resident_bytes() - before < 50 * 2**20
 
 
 def test_a_file_that_became_shorter_while_it_is_read_is_decoded_anew(path):

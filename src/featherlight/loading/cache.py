@@ -228,12 +228,16 @@ def is_cacheable(split: Split) -> bool:
 
 
 def _key(decoder: Decoder, stamps: str) -> str:
-    """A name that is the same for the same pixels only. Of very many images size and time must do for the content."""
+    """A name that is the same for the same pixels only.
+
+    Of very many images, and of shards that are fetched one by one, place, size and time stand for the content.
+    """
     split, stored = decoder.split, decoder.stored
     made_by = [FORMAT, PIL.__version__, *([torch.__version__] if decoder.scaled else [])]
     policy = {name: value for name, value in asdict(stored).items() if name != "std"}
     digest = hashlib.sha256(json.dumps([made_by, policy, decoder.scaled, len(split)]).encode())
-    digest.update(collect_contents(split).astype("<u8").tobytes() if len(split) <= READ_UP_TO else stamps.encode())
+    by_content = len(split) <= READ_UP_TO and split.bring is None
+    digest.update(collect_contents(split).astype("<u8").tobytes() if by_content else stamps.encode())
     return digest.hexdigest()[:32]
 
 

@@ -64,10 +64,6 @@ class Decoder:
                 except UnreadableImageError as error:
                     yield position, error.reason
 
-    def many(self, positions: NDArray[np.int64]) -> Decoded:
-        """Several images at once."""
-        return stack(self.each(positions), self.stored.input_size)
-
 
 @dataclass(frozen=True)
 class Decoded:
