@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from featherlight.errors import UsageError
+from featherlight.errors import DownloadError, UsageError
 from featherlight.models.catalogue import list_models
 from featherlight.models.registry import create_model
 
@@ -76,7 +76,12 @@ def test_weights_named_by_the_config_are_fitted_to_channels_and_classes(name: st
 
 
 def test_weights_that_nobody_has_are_refused() -> None:
-    with pytest.raises(UsageError, match="pretrained"):
+    with pytest.raises(UsageError, match="no ImageNet weights are known for shufflenet_v1_g2_x2_0"):
+        timm.create_model("shufflenet_v1_g2_x2_0", pretrained=True)
+
+
+def test_published_weights_are_asked_for() -> None:
+    with pytest.raises(DownloadError, match=r"shufflenetv2_x0\.5-f707e7126e\.pth"):  # nothing is fetched in tests
         timm.create_model("shufflenet_v2_x0_5", pretrained=True)
 
 

@@ -27,10 +27,15 @@ def notes() -> Console:
     return _Notes(file=sys.stderr, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
+def printable(text: str) -> str:
+    """One line that does not command the terminal, whatever bytes a file in it is called."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
 def note(text: str) -> None:
-    """Tells the person something, on standard error."""
+    """Tells the person something in a line, on standard error."""
     if not _SILENT.get():
-        notes().print(text)
+        notes().print(printable(text))
 
 
 @contextmanager
@@ -61,7 +66,7 @@ class Bar:
     def line(self, text: str) -> None:
         """Prints a line that stays."""
         if self._progress is not None:
-            self._progress.console.print(text)
+            self._progress.console.print(printable(text))
         else:
             note(text)
 

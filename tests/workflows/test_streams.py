@@ -15,6 +15,7 @@ from featherlight.model_file import read_tensors
 from featherlight.sources import open_source
 from featherlight.training.recipe import read_recipe
 from featherlight.workflows import train as workflow
+from featherlight.workflows import training_images
 from featherlight.workflows.observer import Observer
 from featherlight.workflows.train import resume, train
 from shard_files import NAMES, picture, samples, write_shards, write_splits, write_table
@@ -44,7 +45,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
 def test_train_evaluate_and_predict(
     data: dict[str, str], tmp_path: Path, cli: Callable[..., Any], capsys: pytest.CaptureFixture[str], kind: str
 ) -> None:
-    run = train(data[kind], out=tmp_path / "run", epochs=8, **SETTINGS)
+    run = train(data[kind], out=tmp_path / "run", epochs=20, **SETTINGS)
     assert run.metrics["top1"] == 1.0
     assert (run.metrics["split"], run.metrics["num_images"]) == ("test", 9)
     assert read_recipe(run.path).data == data[kind]
@@ -82,7 +83,7 @@ def train_until_interrupted(data: str, out: Path, monkeypatch: pytest.MonkeyPatc
 def test_streaming_taken_up_in_the_middle_of_an_epoch_ends_in_the_same_bits(
     data: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    monkeypatch.setattr(workflow, "fits_in_memory", lambda *_: False)  # as if the images were a hundred thousand
+    monkeypatch.setattr(training_images, "fits_in_memory", lambda *_: False)  # as if the images were a hundred thousand
     settings = {**SETTINGS, "epochs": 2, "workers": 2}
     whole = train(data[kind], out=tmp_path / "whole", **settings)
     train_until_interrupted(data[kind], tmp_path / "cut", monkeypatch, **settings)
@@ -141,7 +142,7 @@ def test_training_beyond_the_room_fetches_each_shard_once_an_epoch(
     monkeypatch.delenv("FEATHERLIGHT_OFFLINE", raising=False)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setenv("FEATHERLIGHT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(workflow, "fits_in_memory", lambda *_: False)
+    monkeypatch.setattr(training_images, "fits_in_memory", lambda *_: False)
     folder = write_splits(tmp_path / "served", {"train": 300, "val": 12}, per_shard=12)
     largest = max(file.stat().st_size for file in folder.glob("*.tar"))
     monkeypatch.setenv("FEATHERLIGHT_SHARD_SPACE", str(17 * largest))

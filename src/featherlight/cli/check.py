@@ -8,8 +8,8 @@ from itertools import groupby
 
 import click
 
-from featherlight.cli.options import Duration, device_option, json_option, printable
-from featherlight.console import counted
+from featherlight.cli.options import Duration, device_option, json_option
+from featherlight.console import counted, printable
 from featherlight.sources.findings import SEVERITIES, Finding, Findings, Severity
 
 SHOWN = 3  # findings of a kind

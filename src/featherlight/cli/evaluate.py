@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from featherlight.cli.options import device_option, engine_option, json_option, print_json, print_table
+from featherlight.console import printable
 
 CLASSES_SHOWN = 100
 EXAMPLES = """\b
@@ -53,7 +54,7 @@ def command(
     if as_json:
         print_json(asdict(result))
         return
-    click.echo(f"{result.data}, {result.split}: {result.num_images:,} images")
+    click.echo(f"{printable(result.data)}, {result.split}: {result.num_images:,} images")
     click.echo(
         f"accuracy {result.top1:.2%}   top-5 {result.top5:.2%}   loss {result.loss:.4f}\n"
         f"mean over classes: recall {result.macro_recall:.2%}   precision {result.macro_precision:.2%}   "
@@ -66,6 +67,7 @@ def command(
     print_table(["class", "precision", "recall", "f1", "support"], rows)
     if result.most_confused:
         true, predicted, count = result.most_confused[0]
-        click.echo(f"\nmost confused: {true} taken for {predicted}, {count} time{'s' if count > 1 else ''}")
+        pair = f"{printable(true)} taken for {printable(predicted)}"
+        click.echo(f"\nmost confused: {pair}, {count} time{'s' if count > 1 else ''}")
     if out is not None:
         click.echo(f"report  {out}/report.html")

@@ -95,7 +95,9 @@ def _explain(error: Exception) -> int:
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         error.show()
         return 2
-    print(f"error: {_message(error)}", file=sys.stderr)  # noqa: T201
+    from featherlight.console import printable  # not at the top: it takes longer than --help
+
+    print(f"error: {printable(_message(error))}", file=sys.stderr)  # noqa: T201
     if isinstance(error, click.UsageError) and error.ctx is not None:
         print(f"See: {error.ctx.command_path} --help", file=sys.stderr)  # noqa: T201
     if isinstance(error, click.Abort):

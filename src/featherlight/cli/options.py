@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
+from featherlight.console import printable
 from featherlight.errors import UsageError
 from featherlight.training.recipe import read_duration
 
@@ -79,11 +80,6 @@ class Setting(click.ParamType[tuple[str, str]]):
         return name.strip(), text.strip()
 
 
-def printable(name: str) -> str:
-    """A name that neither ends the line nor commands the terminal, whatever bytes a file is called."""
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in name)
-
-
 def print_json(value: Any) -> None:
     """One JSON document on standard output."""
     sys.stdout.write(json.dumps(value, indent=2) + "\n")
@@ -113,4 +109,4 @@ def _cell(value: object, decimals: int) -> str:
         return "-"
     if isinstance(value, float):
         return f"{value:,.{decimals}f}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    return f"{value:,}" if isinstance(value, int) else printable(str(value))

@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 import click
 
-from featherlight.cli.options import device_option, engine_option, printable
+from featherlight.cli.options import device_option, engine_option
+from featherlight.console import printable
 from featherlight.errors import UsageError
 from featherlight.predictor import Prediction
 

@@ -21,7 +21,9 @@ Examples:
 
 \b
 DATA is a folder (train/ val/ [test/] with a folder a class, or one folder a
-class), a CIFAR directory or archive, or a known name: digits, cifar10, cifar100.
+class), a manifest, WebDataset shards ("shards/train-{000..099}.tar", also behind
+http), a Hugging Face data set (a folder, or hf://owner/name), a CIFAR directory
+or archive, or a known name: digits, cifar10, cifar100.
 Without it, built-in handwritten digits are used.
 
 Ctrl-C saves and says how to go on. Exit codes: 0 trained; 1 interrupted or

@@ -1,15 +1,14 @@
 """Any image file becomes an RGB array as a person sees it; the one definition of resize, crop and normalisation."""
 
 from featherlight.images.decode import (
-    MAX_PIXELS,
     ImageInput,
     describe_image,
-    is_image_file,
     load_image,
-    open_file,
     quiet_pillow,
     reason_unreadable,
 )
+from featherlight.images.limits import MAX_PIXELS
+from featherlight.images.opening import is_image_file, open_file, read_file
 from featherlight.images.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, normalize, resize_image
 
 __all__ = [
@@ -24,6 +23,7 @@ __all__ = [
     "normalize",
     "open_file",
     "quiet_pillow",
+    "read_file",
     "reason_unreadable",
     "resize_image",
 ]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import io
 import os
-import stat
-import threading
 import warnings
 from contextlib import AbstractContextManager
+from functools import partial
 from types import TracebackType
 from typing import BinaryIO, TypeAlias
 
@@ -16,16 +15,21 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from featherlight.errors import UnreadableImageError
-
-MAX_PIXELS = 100_000_000  # an image beyond this is a mistake or an attack: decoded it takes 300 MB
-MAX_FILE_BYTES = 2**30
-MAX_SIDE = 2**24  # Pillow's resize holds coordinates in float32, exact up to here
+from featherlight.images.limits import (
+    MAX_PIXELS,
+    ForkSafeLock,
+    RefusedError,
+    as_file,
+    check_picture,
+    check_size,
+    in_turn,
+)
+from featherlight.images.opening import SIGNATURES, read_file
 
 ImageInput: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO | Image.Image | NDArray[np.uint8]
 
 # Named one by one: Pillow's full list has readers that start other programs (EPS) or are rarely tested.
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-_SIGNATURES = (b"BM", b"GIF8", b"\xff\xd8\xff", b"\x89PNG\r\n", b"II*\0", b"MM\0*", b"RIFF")
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT = {  # EXIF orientation -> what turns the stored pixels upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -70,7 +74,7 @@ class _QuietPillow(AbstractContextManager[None]):
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
         self._inside = 0
         self._saved = warnings.catch_warnings()
 
@@ -99,10 +103,6 @@ def quiet_pillow() -> AbstractContextManager[None]:
     return _QUIET_PILLOW
 
 
-class _RefusedError(Exception):
-    """Not decoded; the message is the reason, as a person reads it."""
-
-
 def _name_of(image: ImageInput) -> str:
     if isinstance(image, (str, os.PathLike)):
         return os.fspath(image)
@@ -120,7 +120,7 @@ def describe_image(encoded: bytes) -> tuple[str, str, bool]:
         Pillow's mode (``RGB``, ``L``, ``P``, ``CMYK``, ...), its format (``JPEG``, ``PNG``, ...) and whether there is
         more than one frame.
     """
-    with _QUIET_PILLOW, Image.open(io.BytesIO(encoded), formats=_FORMATS) as image:
+    with _QUIET_PILLOW, Image.open(as_file(encoded), formats=_FORMATS) as image:
         try:
             is_animated = bool(getattr(image, "is_animated", False))
         except Exception:  # frames behind the first may be damaged in any way
@@ -133,78 +133,58 @@ def _decode(image: ImageInput, at_least: int) -> NDArray[np.uint8]:
         return _from_array(image)
     if isinstance(image, Image.Image):
         return _to_rgb(image)
+    return _from_bytes(_read(image), at_least)
+
+
+def _read(image: str | os.PathLike[str] | bytes | BinaryIO) -> bytes:
     if isinstance(image, bytes):
-        return _from_stream(io.BytesIO(image), at_least)
+        return image
     if isinstance(image, (str, os.PathLike)):
-        with open_file(image) as file:
-            return _from_stream(file, at_least)
-    return _from_stream(image if image.seekable() else io.BytesIO(image.read()), at_least)
-
-
-def open_file(path: str | os.PathLike[str]) -> BinaryIO:
-    """Opens a file to read. A pipe or a device would block or never end, so only regular files are opened.
-
-    Raises:
-        OSError: it cannot be opened.
-        UnreadableImageError: it is no regular file, or larger than ``MAX_FILE_BYTES``.
-    """
-    status = os.stat(path)
-    if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):  # folders have their own message
-        raise UnreadableImageError(os.fspath(path), "a pipe or a device, not a file")
-    if status.st_size > MAX_FILE_BYTES:
-        raise UnreadableImageError(os.fspath(path), f"too large: files up to {MAX_FILE_BYTES // 2**20} MiB are read")
-    return open(path, "rb")
-
-
-def is_image_file(path: str | os.PathLike[str]) -> bool:
-    """Whether a file begins like an image of a format that is read, whatever its name; False if it cannot be read."""
-    try:
-        with open_file(path) as file:
-            head = file.read(16)
-    except (OSError, ValueError, UnreadableImageError):
-        return False
-    if head.startswith(b"RIFF"):
-        return head[8:12] == b"WEBP"
-    if head.startswith(b"BM"):  # as many a text does
-        return head[6:10] == bytes(4)
-    return head.startswith(_SIGNATURES)
+        return read_file(image)
+    if image.seekable():
+        image.seek(0)
+    return image.read()
 
 
 def _from_array(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     channels = image.shape[2] if image.ndim == 3 else 1
     if image.dtype != np.uint8 or image.ndim not in (2, 3) or channels not in (1, 3, 4):
-        raise _RefusedError(f"an array of {image.dtype} with shape {image.shape}, not uint8 (H, W), (H, W, 1|3|4)")
-    _check_size(image.shape[1], image.shape[0])
+        raise RefusedError(f"an array of {image.dtype} with shape {image.shape}, not uint8 (H, W), (H, W, 1|3|4)")
+    check_size(image.shape[1], image.shape[0])
     if channels == 3:
         return np.ascontiguousarray(image)
     return _to_rgb(Image.fromarray(image[:, :, 0] if image.ndim == 3 and channels == 1 else image))
 
 
-def _from_stream(stream: BinaryIO, at_least: int) -> NDArray[np.uint8]:
-    stream.seek(0)
-    head = stream.read(16)
-    if not head:
-        raise _RefusedError("empty file")
+def _from_bytes(data: bytes, at_least: int) -> NDArray[np.uint8]:
+    if not data:
+        raise RefusedError("empty file")
+    file = as_file(data)
+    with _open(file, data) as opened:
+        check_picture(opened, file)  # the whole of it: whether an image is read does not depend on who asks
+        return in_turn(partial(_to_rgb, opened, at_least), *opened.size)
+
+
+def _open(file: io.BytesIO, data: bytes) -> Image.Image:
     try:
-        opened = Image.open(stream, formats=_FORMATS)
+        return Image.open(file, formats=_FORMATS)
     except UnidentifiedImageError:
-        known = head.startswith(_SIGNATURES)
+        known = data.startswith(SIGNATURES)
         reason = "truncated or damaged" if known else "not an image (PNG, JPEG, WebP, BMP, GIF, TIFF or PPM)"
-        raise _RefusedError(reason) from None
+        raise RefusedError(reason) from None
     except OSError:
-        if head.startswith(b"RIFF") and int.from_bytes(head[4:8], "little") + 8 > stream.seek(0, os.SEEK_END):
-            raise _RefusedError("truncated") from None  # libwebp does not say why it will not
+        if data.startswith(b"RIFF") and int.from_bytes(data[4:8], "little") + 8 > len(data):
+            raise RefusedError("truncated") from None  # libwebp does not say why it will not
         raise
-    with opened:
-        if at_least:
-            _check_size(*opened.size)  # of the whole image: whether it is read does not depend on who asks
-            opened.draft(None, (at_least, at_least))
-        return _to_rgb(opened)
 
 
-def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
-    _check_size(*image.size)
+def _to_rgb(image: Image.Image, at_least: int = 0) -> NDArray[np.uint8]:
+    check_size(*image.size)
+    if at_least:
+        image.draft(None, (at_least, at_least))
     image.load()
+    if image.mode == "P" and image.palette is None:
+        raise RefusedError("damaged: its palette is missing")
     if image.mode[0] in "IF":
         rgb = Image.fromarray(_to_eight_bits(image)).convert("RGB")
     elif image.has_transparency_data:
@@ -219,13 +199,6 @@ def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
 
 def _convert(image: Image.Image, mode: str) -> Image.Image:
     return image if image.mode == mode else image.convert(mode)  # Pillow would copy
-
-
-def _check_size(width: int, height: int) -> None:
-    if width < 1 or height < 1:
-        raise _RefusedError("has no pixels")
-    if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
-        raise _RefusedError(f"too large: {width} x {height} pixels, at most {MAX_PIXELS // 10**6} million are read")
 
 
 def _orientation(image: Image.Image) -> int:
@@ -269,7 +242,7 @@ def _infer_range(image: Image.Image, low: float, high: float) -> tuple[float, fl
 
 def reason_unreadable(error: Exception) -> str:
     """Why an image cannot be read, in a few words."""
-    if isinstance(error, _RefusedError):
+    if isinstance(error, RefusedError):
         return str(error)
     if isinstance(error, UnreadableImageError):
         return error.reason
@@ -284,4 +257,6 @@ def reason_unreadable(error: Exception) -> str:
     for kind, reason in by_type:
         if isinstance(error, kind):
             return reason
+    if isinstance(error, OSError) and error.strerror:  # of the system: links in a circle, a lost disk, too long a name
+        return f"cannot be read: {error.strerror.lower()}"
     return "truncated" if "truncated" in str(error).lower() else "damaged"

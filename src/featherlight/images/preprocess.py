@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from featherlight.errors import ModelFileError, UsageError
-from featherlight.images.decode import MAX_PIXELS
+from featherlight.images.limits import MAX_PIXELS
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

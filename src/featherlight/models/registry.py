@@ -69,24 +69,14 @@ def create_model(
     _check_whole("num_classes", num_classes, 1)
     _check_whole("in_channels", in_channels, 1)
     _check_whole("input_size", input_size, _MIN_INPUT_SIZE)
-    stem = _choose_stem(stem, input_size, info)
-    dropout = _choose_dropout(dropout, info)
-    network = _builder(info.family, input_size)(
-        **info.arguments,
-        **_choose_options(options, info),
-        num_classes=num_classes,
-        in_channels=in_channels,
-        stem=stem,
-        dropout=dropout,
-    )
-    arguments = {
-        "name": name,
+    common: dict[str, Any] = {
         "num_classes": num_classes,
         "in_channels": in_channels,
-        "input_size": input_size,
-        "stem": stem,
-        "dropout": dropout,
+        "stem": _choose_stem(stem, input_size, info),
+        "dropout": _choose_dropout(dropout, info),
     }
+    network = _builder(info.family, input_size)(**info.arguments, **_choose_options(options, info), **common)
+    arguments = {"name": name, "input_size": input_size, **common}
     # A plain attribute: no tensor, no module.
     network.featherlight_arguments = arguments | ({"options": dict(options)} if options else {})  # type: ignore[assignment]
     if pretrained:

@@ -154,7 +154,7 @@ def _find_images(path: str) -> list[str]:
         _refuse(path, "no such file or folder")
     matches = sorted(glob.glob(expanded, recursive=True))
     folders = [match for match in matches if os.path.isdir(match)]
-    files = [match for match in matches if is_image_name(match) and os.path.isfile(match)]
+    files = [match for match in matches if is_image_name(match) and not os.path.isdir(match)]
     below = [image for folder in folders for image in _in_folder(folder)]
     return sorted({*files, *below}) or _refuse(path, "the pattern matches no image")
 

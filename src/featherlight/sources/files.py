@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 
 from featherlight.errors import UnreadableImageError
-from featherlight.images import load_image, open_file, reason_unreadable
+from featherlight.images import load_image, read_file, reason_unreadable
 from featherlight.sources.base import RGBImage
 
 
@@ -28,8 +28,7 @@ class FileReader:
         """The file's bytes."""
         path = self.paths[index]
         try:
-            with open_file(path) as file:
-                return file.read()
+            return read_file(path)
         except (OSError, ValueError, UnreadableImageError) as error:
             raise UnreadableImageError(path, reason_unreadable(error)) from error
 

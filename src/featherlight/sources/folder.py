@@ -92,6 +92,8 @@ def list_files(root: Path, below: str = "", unlisted: list[DataError] | None = N
     """
     found: list[str] = []
     entered: set[tuple[int, int]] = set()
+    for parent in Path(below).parents:  # a link back to one would bring the images of other classes along
+        _enter(root / parent, entered)
     pending = [below]
     while pending:
         folder = pending.pop()
@@ -100,8 +102,8 @@ def list_files(root: Path, below: str = "", unlisted: list[DataError] | None = N
             path = os.path.join(root, relative)
             if os.path.isdir(path):
                 pending.append(relative)
-            elif os.path.isfile(path) or os.path.islink(path):
-                found.append(relative)  # a broken link too: it is reported as unreadable, not passed over in silence
+            else:  # a broken link or a pipe too: it is reported as unreadable, not passed over in silence
+                found.append(relative)
     return sorted(found)
 
 
@@ -130,13 +132,20 @@ def list_names(folder: Path) -> list[str]:
     try:
         names = os.listdir(folder)
     except OSError as error:
-        raise DataError(f"{folder}: cannot be listed ({error.strerror or error})") from error
+        raise _unlistable(folder, error) from error
     return sorted(name for name in names if not name.startswith(".") and name.lower() not in _NOT_DATA)
+
+
+def _unlistable(folder: Path, error: OSError) -> DataError:
+    return DataError(f"{folder}: cannot be listed ({error.strerror or error})")
 
 
 def _enter(folder: Path, entered: set[tuple[int, int]]) -> bool:
     """False for a folder that was seen before: links can lead in circles."""
-    status = folder.stat()
+    try:
+        status = folder.stat()
+    except OSError as error:
+        raise _unlistable(folder, error) from error
     key = (status.st_dev, status.st_ino)
     is_new = key not in entered
     entered.add(key)

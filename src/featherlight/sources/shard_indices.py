@@ -97,16 +97,16 @@ def index_remote(urls: Sequence[str], choice: Choice, *, to_train: bool) -> list
         check_disk(files)
     elif sum(sizes) > shard_space():
         _check_room(max(sizes))
-    valid = [index if index and index.stamp == file.stamp else None for file, index in zip(files, known, strict=True)]
+    valid = [_if_valid(index, file) for file, index in zip(files, known, strict=True)]
     wanted = [index is None or (keeps and not file.path.exists()) for file, index in zip(files, valid, strict=True)]
     _announce(sizes, wanted)
     found = []
     with counting("fetching shards", sum(wanted), "shards") as advance:
         for file, index, is_wanted in zip(files, valid, wanted, strict=True):
-            shard = _fetch(file, index, choice) if is_wanted or index is None else _shard(file, index)
-            if is_wanted and not keeps:
-                _look_at(shard, to_train)
-            found.append(shard)
+            if is_wanted and keeps:
+                file.bring()
+            content = index or _index_remote(file, choice, None if keeps else to_train)
+            found.append(IndexedShard(RemoteShard(file, content.size), content))
             advance(is_wanted)
     return found
 
@@ -153,20 +153,25 @@ def _announce(sizes: Sequence[int], wanted: Sequence[bool]) -> None:
         )
 
 
-def _fetch(file: RemoteFile, index: ShardIndex | None, choice: Choice) -> IndexedShard:
+def _if_valid(index: ShardIndex | None, file: RemoteFile) -> ShardIndex | None:
+    return index if index and index.stamp == file.stamp else None
+
+
+def _index_remote(file: RemoteFile, choice: Choice, look_to_train: bool | None) -> ShardIndex:
+    """Walks a shard, unless another process has just done so; looks at its images if their shard will not stay."""
+    index = _if_valid(recall_index(file.url, choice), file)
+    if index is not None:
+        return index
     path = file.bring()
-    if index is None:
-        try:
-            index = replace(index_shard(path, file.url, choice), stamp=file.stamp)
-        except DataError:
-            path.unlink(missing_ok=True)  # the next start may find a better one
-            raise
-        remember_index(file.url, choice, index)
-    return _shard(file, index)
-
-
-def _shard(file: RemoteFile, index: ShardIndex) -> IndexedShard:
-    return IndexedShard(RemoteShard(file, index.size), index)
+    try:
+        index = replace(index_shard(path, file.url, choice), stamp=file.stamp)
+    except DataError:
+        path.unlink(missing_ok=True)  # the next start may find a better one
+        raise
+    if look_to_train is not None:
+        _look_at(IndexedShard(RemoteShard(file, index.size), index), look_to_train)
+    remember_index(file.url, choice, index)
+    return index
 
 
 def _look_at(shard: IndexedShard, to_train: bool) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from featherlight.errors import UnreadableImageError
 from featherlight.images import load_image, reason_unreadable
-from featherlight.images.decode import MAX_FILE_BYTES
+from featherlight.images.opening import MAX_FILE_BYTES
 from featherlight.sources.base import RGBImage
 from featherlight.sources.remote_shards import RemoteFile
 

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bombs import BOMBS, honest_extremes, png_with
+from corpus import encode, png_chunk
+from PIL import Image
+from processes import run_command, run_python
+
+from featherlight.errors import UnreadableImageError
+from featherlight.images import describe_image, limits, load_image
+
+LOOK = """
+from pathlib import Path
+from featherlight.errors import UnreadableImageError
+from featherlight.images import load_image
+for path in sys.argv[1:]:
+    try:
+        print(*load_image(path).shape, flush=True)
+    except UnreadableImageError as error:
+        print(error.reason, flush=True)
+"""
+IN_THREADS = """
+from concurrent.futures import ThreadPoolExecutor
+from featherlight.images import load_image
+with ThreadPoolExecutor(len(sys.argv)) as pool:
+    print({pool_size for pool_size in pool.map(lambda path: load_image(path).shape, sys.argv[1:])})
+"""
+BASE_MIB, DECODING_MIB = 100, 1800  # NumPy and Pillow; the dearest image of 100 million pixels
+
+
+@pytest.fixture(scope="module")
+def bombs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("bombs")
+    for name, (data, _) in BOMBS.items():
+        (folder / name).write_bytes(data)
+    return [folder / name for name in BOMBS]
+
+
+def test_bombs_are_refused_with_little_memory(bombs: list[Path]) -> None:
+    outcome = run_python(LOOK, *bombs)
+    reasons = dict(zip(BOMBS, outcome.out.splitlines(), strict=True))
+    assert {name: reason for name, reason in reasons.items() if not reason.startswith(BOMBS[name][1])} == {}
+    assert outcome.peak_mib < BASE_MIB + 100
+
+
+def test_bombs_are_error_rows_of_predict_and_findings_of_check(
+    bombs: list[Path], tiny_run: Path, tmp_path: Path
+) -> None:
+    predicted = run_command("predict", tiny_run, bombs[0].parent, "--json")
+    assert predicted.code == 1, predicted.err
+    rows = [json.loads(line) for line in predicted.out.splitlines()]
+    assert {row["path"] for row in rows if "error" in row} == set(map(str, bombs))
+    (tmp_path / "data" / "a").mkdir(parents=True)
+    (tmp_path / "data" / "b").symlink_to(bombs[0].parent)
+    checked = run_command("check", tmp_path / "data", "--out", tmp_path / "checked", "--json")
+    assert checked.code == 1, checked.err
+    findings = json.loads(checked.out)["findings"]
+    assert len({path for row in findings if row["kind"] == "unreadable" for path in row["paths"]}) == len(bombs)
+
+
+@pytest.mark.parametrize("name", honest_extremes())
+def test_what_only_looks_like_a_bomb_is_shown(name: str) -> None:
+    data = honest_extremes()[name]
+    assert load_image(data).shape[2] == 3
+    assert describe_image(data)[2] is (name in ("frames.gif", "pages.tif"))
+
+
+@pytest.mark.parametrize("kind", ["comments", "chunks"])
+def test_header_in_too_many_pieces_is_refused(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pieces = {
+        "comments": b"GIF89a\2\0\2\0\0\0\0" + b"\x21\xfe\1a\0" * 1000 + b";",
+        "chunks": png_with(png_chunk(b"teSt", b"x") * 1000),
+    }[kind]
+    monkeypatch.setattr(limits, "MAX_READS", 900)
+    monkeypatch.setattr(limits, "_COUNTED", 1000)
+    with pytest.raises(UnreadableImageError, match="damaged: in more than 900 pieces"):
+        load_image(pieces)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "mode", "options"),
+    [
+        ("PNG", "RGBA", {}),
+        ("PNG", "P", {"transparency": bytes([0, 9])}),
+        ("JPEG", "CMYK", {"progressive": True, "subsampling": 0}),
+        ("WEBP", "RGB", {"lossless": True, "quality": 0, "method": 0}),
+        ("TIFF", "F", {"compression": "tiff_lzw"}),
+    ],
+)
+def test_largest_image_takes_bounded_memory(kind: str, mode: str, options: dict[str, object], tmp_path: Path) -> None:
+    path = tmp_path / "large"
+    path.write_bytes(encode(Image.new(mode, (10_000, 10_000)), kind, **options))
+    outcome = run_python(LOOK, path)
+    assert outcome.out == "10000 10000 3\n"
+    assert outcome.peak_mib < BASE_MIB + DECODING_MIB
+
+
+@pytest.mark.slow
+def test_large_images_are_decoded_one_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "large.png"
+    path.write_bytes(encode(Image.new("RGBA", (8000, 8000)), "PNG"))  # alone about 850 MiB
+    outcome = run_python(IN_THREADS, *[path] * 5)
+    assert outcome.out == "{(8000, 8000, 3)}\n"
+    assert outcome.peak_mib < BASE_MIB + 850 + 4 * 190 + 190  # results wait for the others
+    assert outcome.peak_mib > 850
+
+
+def test_fork_while_a_large_image_is_decoded_does_not_wait_for_it() -> None:
+    """A data loader's worker starts from a process in which any thread may be decoding."""
+    outcome = run_python(
+        """
+import os, signal
+from featherlight.images.limits import in_turn
+def work():
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        in_turn(lambda: os._exit(0), 10_000, 10_000)
+    return os.waitpid(child, 0)[1]
+code = in_turn(work, 10_000, 10_000)
+"""
+    )
+    assert outcome.code == 0
+
+
+def test_pixels_may_be_read_one_by_one() -> None:
+    """Pillow does so for this many shades; only headers are counted."""
+    side = 1 + int(limits.MAX_READS**0.5)
+    image = load_image(b"P5 %d %d 100\n" % (side, side) + bytes([100]) * side**2)
+    np.testing.assert_array_equal(image, np.full((side, side, 3), 255))
