@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import ctypes
 import io
+import logging
 import os
 import warnings
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from functools import partial
 from types import TracebackType
 from typing import BinaryIO, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError, _imaging
 
 from featherlight.errors import UnreadableImageError
 from featherlight.images.limits import (
@@ -65,6 +67,16 @@ def load_image(image: ImageInput, name: str | None = None, at_least: int = 0) ->
             return _decode(image, at_least)
     except Exception as error:  # a damaged file makes Pillow raise nearly anything
         raise UnreadableImageError(shown, reason_unreadable(error)) from error
+
+
+def _silence_decoders() -> None:
+    """Pillow's log and libtiff say what they think of a damaged file on standard error, amid progress bars."""
+    logging.getLogger("PIL").addHandler(logging.NullHandler())
+    with suppress(OSError, AttributeError):  # where libtiff is linked so that it cannot be told
+        ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler(None)
+
+
+_silence_decoders()
 
 
 class _QuietPillow(AbstractContextManager[None]):
