@@ -137,8 +137,9 @@ def test_output_in_another_encoding_shows_what_it_can(tmp_path: Path) -> None:
 
 
 UP_THEN_MODELS = """
-import os, sys
+import os, signal, sys
 from featherlight.cli.main import run
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are started deaf to it
 os.write(2, b"up\\n")
 sys.exit(run(["models"]))
 """
