@@ -128,6 +128,13 @@ code = in_turn(work, 10_000, 10_000)
     assert outcome.code == 0
 
 
+def test_endless_standard_input_is_refused(tiny_run: Path) -> None:
+    """``featherlight predict RUN - < /dev/zero``, with little memory to fill."""
+    little = "import featherlight.workflows.predict as it; it.MAX_FILE_BYTES = 2**24; sys.stdin = open('/dev/zero')"
+    outcome = run_command("predict", tiny_run, "-", first=little)
+    assert (outcome.code, outcome.err) == (2, "error: standard input: more than 16 MiB; pipe in one image, or paths\n")
+
+
 def test_pixels_may_be_read_one_by_one() -> None:
     """Pillow does so for this many shades; only headers are counted."""
     side = 1 + int(limits.MAX_READS**0.5)
