@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ IN_THREADS = """
 from concurrent.futures import ThreadPoolExecutor
 from featherlight.images import load_image
 with ThreadPoolExecutor(len(sys.argv)) as pool:
-    print({pool_size for pool_size in pool.map(lambda path: load_image(path).shape, sys.argv[1:])})
+    print(set(pool.map(lambda path: load_image(path).shape, sys.argv[1:])))
 """
 BASE_MIB, DECODING_MIB = 100, 1800  # NumPy and Pillow; the dearest image of 100 million pixels
 
@@ -108,6 +109,15 @@ def test_large_images_are_decoded_one_at_a_time(tmp_path: Path) -> None:
     assert outcome.out == "{(8000, 8000, 3)}\n"
     assert outcome.peak_mib < BASE_MIB + 850 + 4 * 190 + 190  # results wait for the others
     assert outcome.peak_mib > 850
+
+
+def test_large_files_are_read_one_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "padded.png"
+    path.write_bytes(encode(Image.new("RGB", (20, 20)), "PNG"))
+    os.truncate(path, 300 * 2**20)
+    outcome = run_python(IN_THREADS, *[path] * 5)
+    assert outcome.out == "{(20, 20, 3)}\n"
+    assert 300 < outcome.peak_mib < BASE_MIB + 300 + 100
 
 
 def test_fork_while_a_large_image_is_decoded_does_not_wait_for_it() -> None:
