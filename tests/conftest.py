@@ -6,11 +6,15 @@ import os
 # slow each other down many times over, and tests run in parallel.
 os.environ["OMP_NUM_THREADS"] = "1"
 
+import hashlib
+import io
 import resource
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,6 +39,7 @@ class Answer:
 def _clean_surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FEATHERLIGHT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("HF_HOME", str(tmp_path_factory.mktemp("hf")))
         patch.delenv("FEATHERLIGHT_DATA", raising=False)
         patch.delenv("FEATHERLIGHT_DEBUG", raising=False)
         patch.setenv("FEATHERLIGHT_OFFLINE", "1")  # tests that need a network start a server and ask for file_server
@@ -104,6 +109,34 @@ def file_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
     files.done.set()
     server.shutdown()
     server.server_close()
+
+
+@pytest.fixture
+def publish(file_server: FileServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]:
+    """Puts ImageNet weights on that server in place of the real ones; only their checksum is changed for it."""
+    from featherlight.models import published
+
+    monkeypatch.setenv("FEATHERLIGHT_MIRROR", file_server.url)
+    monkeypatch.setenv("FEATHERLIGHT_CACHE", str(tmp_path / "cache"))
+
+    def put(name: str, state: dict[str, Any], source: str | None = None, *, zipped: bool | None = None) -> None:
+        import torch
+
+        weights, stream = published.find_published(name, source), io.BytesIO()
+        torch.save(state, stream)
+        content = stream.getvalue()
+        if zipped if zipped is not None else bool(weights.sha1_inside):
+            weights = replace(weights, sha256="", sha1_inside=hashlib.sha1(content).hexdigest())
+            outer = io.BytesIO()
+            with zipfile.ZipFile(outer, "w") as archive:
+                archive.writestr("weights.pth", content)
+            content = outer.getvalue()
+        else:
+            weights = replace(weights, sha256=hashlib.sha256(content).hexdigest())
+        file_server.files[f"/{weights.file_name}"] = content
+        monkeypatch.setattr(published, "PUBLISHED", (weights,))
+
+    return put
 
 
 @pytest.fixture

@@ -55,6 +55,10 @@ def break_off(body: bytes, announced: int) -> Answer:
     return answer
 
 
+def hang_up(request: BaseHTTPRequestHandler) -> None:
+    """Answers nothing."""
+
+
 def redirect(location: str) -> Answer:
     def answer(request: BaseHTTPRequestHandler) -> None:
         request.send_response(302)

@@ -25,7 +25,7 @@ import importlib, pkgutil, sys
 
 class Absent:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {"torch", "torchvision", "matplotlib", "sklearn", "tensorboard"}:
+        if name.partition(".")[0] in {"torch", "torchvision", "matplotlib", "sklearn", "tensorboard", "cleanlab"}:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, Absent())
@@ -75,13 +75,26 @@ def test_models_lists_the_networks() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["train"], ["train", "digits", "--epochs", "1"], ["train", "--resume", "runs/a"]]
+    "arguments",
+    [
+        ["train"],
+        ["train", "digits", "--epochs", "1"],
+        ["train", "--resume", "runs/a"],
+        ["profile", "shufflenet_v2_x0_5"],
+        ["profile", "--units"],
+    ],
 )
-def test_train_says_what_to_install(arguments: list[str]) -> None:
+def test_commands_that_need_torch_say_what_to_install(arguments: list[str]) -> None:
     result = run_without_train(*arguments)
     assert (result.returncode, result.stdout) == (2, "")
     (line,) = result.stderr.splitlines()
     assert line.endswith('needs torch, which is not installed. Run: pip install "featherlight[train]"')
+
+
+def test_channel_shuffle_is_explained() -> None:
+    result = run_without_train("explain", "channel-shuffle", "--groups", "3", "--channels", "15")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "a1 b1 c1 a2 b2 | c2 a3 b3 c3 a4 | b4 c4 a5 b5 c5\n" in result.stdout
 
 
 @pytest.mark.parametrize("command", ["predict", "evaluate"])
@@ -92,6 +105,30 @@ def test_model_that_needs_torch_says_what_to_install(tmp_path: Path, command: st
     assert (result.returncode, result.stdout) == (2, "")
     (line,) = result.stderr.splitlines()
     assert line.startswith(f"error: running {tmp_path}/m.safetensors needs torch, which is not installed. Run: pip")
+
+
+def test_check_runs_and_writes_its_page(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for level in range(3):
+            Image.fromarray(np.full((9, 9), 80 * level, np.uint8)).save(tmp_path / "data" / name / f"{level}.png")
+    result = run_without_train("check", tmp_path / "data", "--out", tmp_path / "out", "--fix", tmp_path / "fixed")
+    assert (result.returncode, "label conflict  3" in result.stdout) == (1, True)
+    assert {path.name for path in tmp_path.glob("[of]*/*")} == {
+        "check.json",
+        "check.html",
+        "manifest.csv",
+        "removed.csv",
+    }
+
+
+def test_looking_for_wrong_labels_says_what_to_install(tmp_path: Path) -> None:
+    result = run_without_train("check", tmp_path, "--labels")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == (
+        "error: looking for wrong labels needs cleanlab, which is not installed. "
+        'Run: pip install "featherlight[labels]"\n'
+    )
 
 
 def test_python_names_say_what_to_install() -> None:
@@ -106,7 +143,9 @@ for name in featherlight.__all__:
     result = python(WITHOUT_TRAIN + script)
     assert result.stderr == ""
     missing = dict(line.split(" | ") for line in result.stdout.splitlines())
-    assert set(missing) == {"Run", "create_model", "load_model", "resume", "save_model", "train"}
+    assert set(missing) == {
+        "Run", "create_model", "load_model", "load_weights", "profile", "resume", "save_model", "train",
+    }  # fmt: skip
     assert all(
         text == f'featherlight.{name} needs torch, which is not installed. Run: pip install "featherlight[train]"'
         for name, text in missing.items()

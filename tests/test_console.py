@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import threading
+
 import pytest
 
-from featherlight.console import bar, counting, duration, note
+from featherlight.console import bar, counting, duration, note, silence
 
 
 @pytest.mark.parametrize(
@@ -30,3 +32,15 @@ def test_counting_nothing_is_no_error(capsys: pytest.CaptureFixture[str]) -> Non
     with counting("reading", 0) as advance:
         advance(0)
     assert capsys.readouterr().out == ""
+
+
+def test_silence_is_in_its_thread_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    with silence():
+        note("hidden")
+        with counting("counting", 2) as advance:
+            advance(1)
+        thread = threading.Thread(target=note, args=("from another thread",))
+        thread.start()
+        thread.join()
+    note("after")
+    assert capsys.readouterr().err == "from another thread\nafter\n"

@@ -1,4 +1,4 @@
-"""The names that other people's scripts rely on, checked on the whole way: train, evaluate, predict."""
+"""The names that other people's scripts rely on, checked on the whole way: check, train, evaluate, predict, convert."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torchvision
 from PIL import Image
+from safetensors.torch import save_file
 
 import featherlight
 from featherlight.sources import open_source
@@ -124,13 +127,116 @@ def test_predict_csv_rows(digits_run, digit_images):
     assert all(row["label"] in map(str, range(10)) for row in rows)
 
 
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory):
+    """Two colours, 32 images each, listed in a CSV."""
+    folder = tmp_path_factory.mktemp("data set")
+    generator = np.random.default_rng(0)
+    rows = [("path", "label", "split")]
+    for number in range(64):
+        pixels = generator.integers(0, 128, (32, 32, 3), np.uint8)
+        pixels[..., number % 2] += 127
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+        rows.append((f"{number}.png", ("red", "green")[number % 2], "train" if number < 48 else "val"))
+    with (folder / "list.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    return folder / "list.csv"
+
+
+def test_check_json_of_clean_data_exits_with_0(manifest, tmp_path):
+    done = command("check", manifest, "--json", "--out", tmp_path / "report")
+    found = json.loads(done.stdout)
+    assert {"num_images", "classes", "findings"} <= set(found)
+    assert (found["num_images"], found["findings"]) == (64, [])
+    assert {name: (row["train"], row["val"]) for name, row in found["classes"].items()} == {
+        "red": (24, 8),
+        "green": (24, 8),
+    }
+    assert json.loads((tmp_path / "report" / "check.json").read_text()) == found
+    assert (tmp_path / "report" / "check.html").stat().st_size > 1000
+
+
+def test_check_of_a_leak_exits_with_1_and_training_with_2(manifest, tmp_path):
+    lines = manifest.read_text().splitlines()
+    absolute = [lines[0], *(f"{manifest.parent}/{line}" for line in lines[1:])]
+    leaking = tmp_path / "leak.csv"
+    leaking.write_text("\n".join([*absolute, f"{manifest.parent}/0.png,red,val"]))
+    findings = json.loads(command("check", leaking, "--json", exit_code=1).stdout)["findings"]
+    assert {"kind", "severity", "paths", "message"} <= set(findings[0])
+    assert [(row["kind"], row["severity"]) for row in findings if row["severity"] == "error"] == [("leak", "error")]
+    assert "--allow-leaks" in command("train", leaking, "--out", tmp_path / "run", exit_code=2).stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_check_names_what_cannot_be_read(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for number in range(3):
+            Image.new("RGB", (32, 32), (60 * number, 0, 80)).save(tmp_path / name / f"{number}.png")
+    (tmp_path / "a" / "broken.png").write_bytes((tmp_path / "a" / "0.png").read_bytes()[:40])
+    findings = json.loads(command("check", tmp_path, "--json", exit_code=1).stdout)["findings"]
+    of_broken = {row["kind"] for row in findings if row["paths"] == [str(tmp_path / "a" / "broken.png")]}
+    assert of_broken == {"unreadable", "truncated"}
+
+
+def test_train_on_a_manifest_from_fresh_weights(manifest, tmp_path):
+    run = tmp_path / "run"
+    options = ["--model", "mobilenet_v1_x0_25", "--epochs", "1", "--pretrained", "none", "--balance", "sampler"]
+    command("train", manifest, *options, "--device", "cpu", "--out", run)
+    recipe = (run / "recipe.toml").read_text()
+    assert 'pretrained = "none"' in recipe
+    assert 'balance = "sampler"' in recipe
+    evaluation = json.loads((run / "evaluation.json").read_text())
+    assert (evaluation["split"], evaluation["num_images"], evaluation["classes"]) == ("val", 16, ["green", "red"])
+
+
+def test_profile_json():
+    cost = json.loads(command("profile", "shufflenet_v2_x0_5", "--format", "json").stdout)
+    assert set(cost) == {"model", "input", "total", "layers"}
+    assert (cost["model"], cost["input"]) == ("shufflenet_v2_x0_5", [3, 224, 224])
+    assert set(cost["total"]) == {"params", "macs", "macs_without_classifier", "activation_bytes"}
+    assert cost["total"]["params"] == 1_366_792
+    for layer in cost["layers"]:
+        assert set(layer) == {"name", "type", "output", "params", "macs", "activation_bytes"}
+    assert sum(layer["macs"] for layer in cost["layers"]) == cost["total"]["macs"]
+
+
+@pytest.fixture(scope="module")
+def foreign_weights(tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "torchvision.safetensors"
+    save_file(torchvision.models.shufflenet_v2_x0_5(num_classes=3).state_dict(), path)
+    return path
+
+
+def test_convert_makes_a_model_file_that_predicts(foreign_weights, digit_images, tmp_path):
+    names, out = tmp_path / "names.txt", tmp_path / "model.safetensors"
+    names.write_text("a\nb\nc\n")
+    command("convert", foreign_weights, "--model", "shufflenet_v2_x0_5", "--class-names", names, "--out", out)
+    rows = [json.loads(line) for line in command("predict", out, digit_images, "--json").stdout.splitlines()]
+    assert {label for row in rows for label, _ in row["top"]} == {"a", "b", "c"}
+
+
+def test_weights_of_another_network_exit_with_2_and_leave_no_file(foreign_weights, tmp_path):
+    out = tmp_path / "model.safetensors"
+    done = command("convert", foreign_weights, "--model", "shufflenet_v2_x1_0", "--out", out, exit_code=2)
+    assert str(foreign_weights) in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not out.exists()
+
+
+def test_explain_prints_the_shuffle():
+    assert "a1 b1 c1 a2 b2 | c2 a3 b3 c3 a4 | b4 c4 a5 b5 c5" in command("explain", "channel-shuffle").stdout
+    command("explain", "channel-shuffle", "--groups", "4", "--channels", "15", exit_code=2)
+
+
 def test_models_json():
     names = {row["name"] for row in json.loads(command("models", "--json").stdout)}
     expected = {f"shufflenet_v1_g{g}_x1_0" for g in (1, 2, 3, 4, 8)} | {
         f"shufflenet_v2_x{w}" for w in ("0_5", "1_0", "1_5", "2_0")
     }
     expected |= {f"mobilenet_v1_x{w}" for w in ("0_25", "0_5", "0_75", "1_0")}
-    assert expected | {"mobilenet_v2_x1_0", "mobilenet_v3_small", "mobilenet_v3_large"} <= names
+    expected |= {"mobilenet_v2_x1_0", "mobilenet_v3_small", "mobilenet_v3_large"}
+    assert expected | {"shufflenet_v1_g3_x1_0.jaxony", "shufflenet_v2_x1_0.keras", "mobilenet_v1_x1_0.ascend"} <= names
 
 
 @pytest.mark.parametrize(
@@ -145,6 +251,10 @@ def test_models_json():
         ("train", "--resume", "no-such-run"),
         ("evaluate", "no-such-run"),
         ("predict", "no-such-run", "image.png"),
+        ("check", "no-such-folder"),
+        ("train", "digits", "--pretrained", "no-such-weights"),
+        ("convert", "no-such-file.pth", "--model", "shufflenet_v2_x0_5", "--out", "model.safetensors"),
+        ("profile", "no_such_network"),
         ("no-such-command",),
     ],
 )
@@ -166,10 +276,12 @@ def test_an_output_folder_that_is_not_empty_exits_with_2(digits_run):
     assert sorted(path.name for path in digits_run.iterdir()) == before
 
 
-def test_python_names(digits_run, digit_images, tmp_path):
+def test_python_names(digits_run, digit_images, manifest, foreign_weights, tmp_path):
     network = featherlight.create_model(
         "shufflenet_v2_x0_5", num_classes=5, in_channels=1, input_size=32, stem=None, dropout=0.1
     )
+    assert {"check", "load_weights", "profile"} <= set(featherlight.__all__)
+    assert "shufflenet_v1_g3_x1_0.jaxony" in featherlight.list_models()
     assert featherlight.list_models("mobilenet_v3*") == ["mobilenet_v3_small", "mobilenet_v3_large"]
     preprocessing = featherlight.Preprocessing(32, mean=(0.5,), std=(0.25,))
     featherlight.save_model(network, tmp_path / "five.safetensors", classes=list("abcde"), preprocessing=preprocessing)
@@ -183,6 +295,12 @@ def test_python_names(digits_run, digit_images, tmp_path):
     assert (first.label, first.probability) == first.top[0]
     assert (first.rejected, first.error, len(first.top)) == (False, None, 5)
     assert featherlight.evaluate(digits_run).split == "test"
+    assert featherlight.profile(digits_run).input == (3, 32, 32)
+
+    findings = featherlight.check(manifest)
+    assert (findings.num_images, list(findings)) == (64, [])
+    weights = featherlight.create_model("shufflenet_v2_x0_5", num_classes=3)
+    assert featherlight.load_weights(weights, foreign_weights, layout=None) is weights
 
     run = featherlight.train("digits", model="mobilenet_v1_x0_25", epochs=1, out=tmp_path / "run", device="cpu")
     assert run.path == tmp_path / "run"

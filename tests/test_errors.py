@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pickle
+import re
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +14,7 @@ from featherlight.errors import (
     TrainingStoppedError,
     UnreadableImageError,
     explain_missing,
+    quote_names,
 )
 
 
@@ -31,10 +34,18 @@ def test_missing_module_is_explained_by_the_extra_that_brings_it(module: str) ->
     error = explain_missing(ModuleNotFoundError(f"No module named '{module}.nn'", name=f"{module}.nn"), "training")
     assert isinstance(error, MissingExtraError)
     assert str(error).startswith(f"training needs {module}, which is not installed.")
-    assert 'pip install "featherlight[train]"' in str(error)
+    assert f'pip install "featherlight[{EXTRA_OF_MODULE[module]}]"' in str(error)
+    declared = Path(__file__).parents[1].joinpath("pyproject.toml").read_text(encoding="utf-8")
+    assert re.search(rf"^{EXTRA_OF_MODULE[module]} = \[", declared, re.MULTILINE)
 
 
 @pytest.mark.parametrize("name", ["numpy.nothing", None])
 def test_module_that_no_extra_brings_stays_the_error_it_was(name: str | None) -> None:
     error = ModuleNotFoundError("No module named 'x'", name=name)
     assert explain_missing(error, "training") is error
+
+
+def test_names_in_messages_are_few_and_short() -> None:
+    assert quote_names(["cat", "it's"]) == "'cat', \"it's\""
+    assert quote_names([str(k) for k in range(1000)], 2) == "'0', '1' and 998 more"
+    assert quote_names(["x" * 1000]) == f"'{'x' * 40}...'"

@@ -9,19 +9,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from featherlight.cost.result import Cost
     from featherlight.errors import FeatherlightError
     from featherlight.images import Preprocessing
     from featherlight.metrics import Evaluation
     from featherlight.models.catalogue import list_models
+    from featherlight.models.foreign import load_weights
     from featherlight.models.registry import create_model
     from featherlight.models.weights import load_model, save_model
     from featherlight.predictor import Prediction, Predictor
     from featherlight.sources.findings import Finding, Findings
     from featherlight.workflows.check import check
     from featherlight.workflows.evaluate import evaluate
+    from featherlight.workflows.profile import profile
     from featherlight.workflows.train import Run, resume, train
 
 __all__ = [
+    "Cost",
     "Evaluation",
     "FeatherlightError",
     "Finding",
@@ -36,12 +40,15 @@ __all__ = [
     "evaluate",
     "list_models",
     "load_model",
+    "load_weights",
+    "profile",
     "resume",
     "save_model",
     "train",
 ]
 
 _HOME = {
+    "Cost": "cost.result",
     "Evaluation": "metrics",
     "FeatherlightError": "errors",
     "Finding": "sources.findings",
@@ -55,6 +62,8 @@ _HOME = {
     "evaluate": "workflows.evaluate",
     "list_models": "models.catalogue",
     "load_model": "models.weights",
+    "load_weights": "models.foreign",
+    "profile": "workflows.profile",
     "resume": "workflows.train",
     "save_model": "models.weights",
     "train": "workflows.train",

@@ -13,17 +13,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 PLAIN_INTERVAL_S = 30.0
 
-_IS_QUIET = ContextVar("is_quiet", default=False)  # of this thread
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Inside, in this thread, nothing is shown: for work of which there are thousands of pieces."""
-    token = _IS_QUIET.set(True)
-    try:
-        yield
-    finally:
-        _IS_QUIET.reset(token)
+_SILENT = ContextVar("silent", default=False)
 
 
 class _Notes(Console):
@@ -34,7 +24,7 @@ class _Notes(Console):
 
 def notes() -> Console:
     """The console for progress and notes; results for machines have standard output to themselves."""
-    return _Notes(file=sys.stderr, quiet=_IS_QUIET.get(), highlight=False, soft_wrap=True, markup=False, emoji=False)
+    return _Notes(file=sys.stderr, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
 def printable(text: str) -> str:
@@ -44,7 +34,18 @@ def printable(text: str) -> str:
 
 def note(text: str) -> None:
     """Tells the person something in a line, on standard error."""
-    notes().print(printable(text))
+    if not _SILENT.get():
+        notes().print(printable(text))
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """Inside, this thread shows nothing: for a step of something larger that shows how it goes itself."""
+    token = _SILENT.set(True)
+    try:
+        yield
+    finally:
+        _SILENT.reset(token)
 
 
 class Bar:
@@ -74,7 +75,7 @@ class Bar:
 def bar(title: str) -> Iterator[Bar]:
     """Opens a progress bar on standard error."""
     console = notes()
-    if console.quiet or not console.is_terminal:
+    if _SILENT.get() or not console.is_terminal:
         yield Bar(None, None)
         return
     columns = (
@@ -88,15 +89,15 @@ def bar(title: str) -> Iterator[Bar]:
 
 
 @contextmanager
-def counting(title: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Opens a bar that counts images: call the result with how many more are done."""
+def counting(title: str, total: int, what: str = "images") -> Iterator[Callable[[int], None]]:
+    """Opens a bar that counts images or something else: call the result with how many more are done."""
     done = 0
     with bar(title) as shown:
 
         def advance(count: int) -> None:
             nonlocal done
             done += count
-            shown.update(done / max(1, total), f"{done:,} of {total:,} images")
+            shown.update(done / max(1, total), f"{done:,} of {total:,} {what}")
 
         yield advance
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import time
 import urllib.request
 from collections.abc import Callable
@@ -73,10 +74,12 @@ def fetch(
     Raises:
         DownloadError: no network, an error of the server, broken off, too large, or other content; the message names
             the URL and where the file was to go.
-        UsageError: no http or https address.
+        UsageError: no http or https address, or a checksum of fewer digits.
     """
-    if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
-        raise UsageError(f"{url!a} is no http or https address")
+    if not _is_http(url):
+        raise UsageError(f"{url[:200]!a} is no http or https address")
+    if sha256 and not re.fullmatch("[0-9a-fA-F]{8,64}", sha256):
+        raise UsageError(f"{sha256[:80]!a} is no SHA-256; give 8 to 64 hexadecimal digits")
     checks = [check for check in (sha256 and _sha256_check(sha256), verify) if check]
     order = _Order(url, target, _all_of(checks) if checks else None, max_bytes, timeout_s)
     try:
@@ -87,6 +90,14 @@ def fetch(
     except OSError as error:  # the network's own are caught where they arise
         raise DownloadError(f"cannot write {target}: {error.strerror or error}") from error
     return target
+
+
+def _is_http(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:  # brackets that do not match
+        return False
 
 
 def _all_of(checks: list[Verify]) -> Verify:
@@ -160,6 +171,8 @@ def _receive(order: _Order, shown: Bar) -> None:
         ) from error
     except (OSError, HTTPException, ValueError) as error:
         reason = error.reason if isinstance(error, URLError) else error
+        if _size(order.part):
+            raise _BrokenOffError(str(reason)) from error
         raise DownloadError(f"cannot download {order.url} ({reason}); {_by_hand(order)}") from error
     with response:
         start = _start(order, response)

@@ -6,6 +6,8 @@ message and exits with its ``exit_code``. A traceback on screen is a bug.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class FeatherlightError(Exception):
     """A problem that the person at the keyboard can solve; the message says how.
@@ -65,10 +67,13 @@ class MissingExtraError(FeatherlightError):
 
 EXTRA_OF_MODULE = {
     "cleanlab": "labels",
+    "datasets": "huggingface",
+    "h5py": "convert",
     "matplotlib": "train",
     "pyarrow": "data",
     "sklearn": "train",
     "tensorboard": "train",
+    "timm": "timm",
     "torch": "train",
     "torchvision": "train",
 }
@@ -79,3 +84,17 @@ def explain_missing(error: ModuleNotFoundError, purpose: str) -> Exception:
     module = (error.name or "").partition(".")[0]
     extra = EXTRA_OF_MODULE.get(module)
     return MissingExtraError(module, extra, purpose) if extra else error
+
+
+NAMES_SHOWN = 20
+NAME_LENGTH_SHOWN = 40
+
+
+def quote_names(names: Sequence[str], limit: int = NAMES_SHOWN) -> str:
+    """``'a', 'b' and 3 more``: names for a message, however many and long they are."""
+    shown = ", ".join(repr(_shortened(name)) for name in names[:limit])
+    return f"{shown} and {len(names) - limit:,} more" if len(names) > limit else shown
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= NAME_LENGTH_SHOWN else f"{name[:NAME_LENGTH_SHOWN]}..."

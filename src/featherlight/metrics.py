@@ -14,8 +14,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from featherlight.errors import DataError, FeatherlightError
 
-_CELL_NAMES = ("true", "predicted", "count")
-
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Cells = tuple[Ints, Ints, Ints]  # true class, predicted class, count: where a confusion matrix is not zero, row by row
@@ -24,6 +22,7 @@ TOP_K = 5
 MOST_CONFUSED = 10
 TEMPERATURE_RANGE = (0.05, 20.0)
 MAX_DENSE_CLASSES = 1000  # a full matrix grows with the square: of 10,000 classes it is 300 MB, nearly all zeros
+_CELL_NAMES = ("true", "predicted", "count")
 _BISECTIONS = 40  # log(20 / 0.05) / 2**40: T is found to about 1e-11
 _AT_A_TIME = 2**22  # logits in float64, 32 MB
 _FITTED_ON = 2**24  # logits; of more, images at equal distances do: one number needs no million of them
@@ -70,7 +69,8 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
     changes sign once, and bisection on log T finds where.
 
     Returns 1.0 for fewer than two images, when no temperature lowers the loss, and when every image is
-    named correctly: then ever smaller temperatures win, which tells nothing about new images.
+    named correctly: then ever smaller temperatures win, which tells nothing about new images. Of more than
+    ``_FITTED_ON`` logits (16,000 images of 1,000 classes) evenly spaced images are used.
     """
     scores, truth = np.asarray(logits), np.asarray(labels)
     count = min(len(truth), max(2, _FITTED_ON // max(1, scores.shape[1])))

@@ -78,15 +78,15 @@ def test_where_results_are_is_said(cli: Cli, faulty: Path, tmp_path: Path, monke
     [
         (["none"], "no data at 'none': the path does not exist, and the known names are digits, cifar10, cifar100"),
         (["empty"], "EMPTY: no images; expected one folder a class"),
-        (["DATA", "--fix", "taken"], "taken exists and is not empty; choose another"),
+        (["DATA", "--fix", "taken"], "taken exists and is not empty; choose another --fix"),
         (["DATA", "--out", "DATA/x"], "DATA/x would lie within the data, DATA; choose another folder"),
         (["DATA", "--group-by", "("], "--group-by '(' is no regular expression: "),
         (["DATA", "--group-by", "person"], "--group-by 'person' is found in none of 46 names"),
         (["DATA", "--input-size", "3"], "Invalid value for '--input-size': 3 is not in the range 16<=x<=4096."),
-        (["DATA", "--labels-time", "soon"], "Invalid value for '--labels-time': 'soon' is no duration; write 90s, 15m or 2h"),
-        (["digits", "--fix", "new"], "--fix: the images of digits are not files, so no manifest can list them; leave it out"),
+        (["DATA", "--labels-time", "soon"], "Invalid value for '--labels-time': 'soon' is no duration; write 90s"),
+        (["digits", "--fix", "new"], "--fix: the images of digits are not files, so no manifest can list them"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_run_exits_with_2_and_writes_nothing(
     cli: Cli, sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
 ) -> None:

@@ -24,11 +24,13 @@ def test_json_is_a_list_of_rows_and_nothing_else(cli: Cli) -> None:
     assert (answer.code, answer.err) == (0, "")
     rows = json.loads(answer.out)
     assert [row["name"] for row in rows] == list_models()
-    assert all(set(row) == {"name", "family", "params", "source"} for row in rows)
+    fields = {"name", "family", "params", "source"}
+    assert all(set(row) == fields for row in rows if "." not in row["name"])
+    assert all(set(row) == fields | {"differs", "alias_of"} for row in rows if "." in row["name"])
 
 
 def test_pattern_chooses(cli: Cli) -> None:
-    rows = json.loads(cli("models", "shufflenet_v2_*", "--json").out)
+    rows = json.loads(cli("models", "shufflenet_v2_x?_?", "--json").out)
     assert [row["name"] for row in rows] == [f"shufflenet_v2_x{width}" for width in ("0_5", "1_0", "1_5", "2_0")]
 
 
@@ -36,3 +38,10 @@ def test_pattern_that_fits_nothing_is_an_error(cli: Cli) -> None:
     answer = cli("models", "resnet*")
     assert (answer.code, answer.out) == (2, "")
     assert answer.err == "error: no network is called 'resnet*'; `featherlight models` lists all\n"
+
+
+def test_aliases_say_whose_weights_they_take(cli: Cli) -> None:
+    _, *rows = cli("models", "*.mmpretrain").out.splitlines()
+    assert rows
+    assert all(row.endswith(f"(= {row.split()[0].partition('.')[0]})") for row in rows)
+    assert "(= " not in cli("models", "*.jaxony").out

@@ -16,7 +16,7 @@ import pytest
 from corpus import encode
 from PIL import Image
 
-import featherlight.workflows.train as workflow
+import featherlight.workflows.training_images as workflow
 from featherlight.errors import UnreadableImageError
 from featherlight.images import load_image, opening
 from featherlight.predictor import Predictor

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from featherlight.loading.augment import Augmentation, crop_batch, finish_images, mix_batch, random_seed_for
-from featherlight.loading.batches import seeded
+from featherlight.loading.augment import Augmentation, augment_batch, crop_on_device, mix_batch, random_seed_for
+
+CPU = torch.device("cpu")
 
 
 def augmentation(**changes: object) -> Augmentation:
@@ -22,20 +24,23 @@ def augmentation(**changes: object) -> Augmentation:
     return Augmentation(**{**values, **changes})
 
 
-def random_images(count: int, size: int) -> torch.Tensor:
-    return torch.randint(1, 256, (count, size, size, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+def random_images(count: int, size: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(1, 256, (count, size, size, 3), np.uint8)
 
 
-def _window(padded: torch.Tensor, row: int, column: int, flip: bool) -> torch.Tensor:
+def augmented(images: np.ndarray, seed: int = 0, **changes: object) -> np.ndarray:
+    return augment_batch(images, augmentation(**changes), np.random.default_rng(seed), CPU).numpy()
+
+
+def _window(padded: np.ndarray, row: int, column: int, flip: bool) -> np.ndarray:
     window = padded[row : row + 16, column : column + 16]
-    return window.flip(1) if flip else window
+    return window[:, ::-1] if flip else window
 
 
 def test_shifted_images_are_shifts_and_mirrors_of_the_originals():
     images = random_images(64, 16)
-    torch.manual_seed(0)
-    cut = crop_batch(images, augmentation())
-    padded = torch.nn.functional.pad(images, (0, 0, 2, 2, 2, 2))
+    cut = augmented(images)
+    padded = np.pad(images, ((0, 0), (2, 2), (2, 2), (0, 0)))
     offsets, mirrored = set(), 0
     for k in range(64):
         matches = [
@@ -43,7 +48,7 @@ def test_shifted_images_are_shifts_and_mirrors_of_the_originals():
             for row in range(5)
             for column in range(5)
             for flip in (False, True)
-            if torch.equal(cut[k], _window(padded[k], row, column, flip))
+            if np.array_equal(cut[k], _window(padded[k], row, column, flip))
         ]
         assert len(matches) == 1, f"image {k} is no shift of its original"
         row, column, flip = matches[0]
@@ -53,33 +58,85 @@ def test_shifted_images_are_shifts_and_mirrors_of_the_originals():
     assert 16 < mirrored < 48
 
 
-def test_without_flip_nothing_is_mirrored():
-    images = torch.zeros(32, 16, 16, 3, dtype=torch.uint8)
-    images[:, :, 4:8] = 200  # a bar left of the middle, further from it than any shift reaches
-    cut = crop_batch(images, augmentation(flip=False)).float().mean((1, 3))
-    assert (cut[:, :10].sum(1) > cut[:, 10:].sum(1)).all()
+@pytest.mark.parametrize("crop", ["pad", "resized", "none"])
+def test_without_flip_nothing_is_mirrored(crop):
+    images = np.zeros((32, 16, 16, 3), np.uint8)
+    images[:, :, :8] = 200  # the left half, further to the left than any region's middle
+    cut = augmented(images, crop=crop, flip=False).astype(float).mean((1, 3))
+    assert (cut[:, 0:8].sum(1) >= cut[:, 8:16].sum(1)).all()
+
+
+@pytest.mark.parametrize("crop", ["resized", "none"])
+def test_with_flip_half_of_the_images_are_mirrored(crop):
+    images = np.zeros((200, 16, 16, 3), np.uint8)
+    images[:] = np.linspace(0, 250, 16, dtype=np.uint8)[:, None]  # brighter to the right
+    cut = augmented(images, crop=crop).astype(int)
+    mirrored = (cut[:, 8, 0, 0] > cut[:, 8, 15, 0]).sum()
+    assert 70 < mirrored < 130
 
 
 def test_regions_keep_size_and_type():
-    cut = crop_batch(random_images(8, 20), augmentation(crop="resized"))
+    cut = augmented(random_images(8, 20), crop="resized")
     assert cut.shape == (8, 16, 16, 3)
-    assert cut.dtype == torch.uint8
-    assert len({image.numpy().tobytes() for image in cut}) == 8
+    assert cut.dtype == np.uint8
+    assert len({image.tobytes() for image in cut}) == 8
 
 
 def test_no_crop_and_no_flip_changes_nothing():
     images = random_images(4, 16)
-    assert torch.equal(crop_batch(images, augmentation(crop="none", flip=False)), images)
+    assert np.array_equal(augmented(images, crop="none", flip=False), images)
 
 
-def test_trivial_augment_changes_images_and_keeps_their_shape():
+@pytest.mark.parametrize("crop", ["pad", "resized", "none"])
+def test_the_stored_images_themselves_are_never_written_to(crop):
+    images = random_images(8, 16)
+    before = images.copy()
+    images.setflags(write=False)  # as images are that lie in a file
+    augmented(images, crop=crop, trivial_augment=True)
+    augmented(list(images), crop=crop, trivial_augment=True)
+    assert np.array_equal(images, before)
+
+
+@pytest.mark.parametrize("crop", ["pad", "resized", "none"])
+def test_a_list_of_images_is_augmented_as_an_array_of_them(crop):
+    images = random_images(8, 16)
+    assert np.array_equal(augmented(images, crop=crop), augmented(list(images), crop=crop))
+
+
+@pytest.mark.parametrize("crop", ["pad", "resized", "none"])
+def test_an_augmented_batch_follows_from_its_seed_alone(crop):
+    images = random_images(8, 16)
+    torch.manual_seed(1)
+    first = augmented(images, seed=5, crop=crop, trivial_augment=True)
+    torch.manual_seed(2)  # the network's chance is another
+    state = torch.get_rng_state()
+    assert np.array_equal(augmented(images, seed=5, crop=crop, trivial_augment=True), first)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert not np.array_equal(augmented(images, seed=6, crop=crop, trivial_augment=True), first)
+
+
+@pytest.mark.parametrize("crop", ["pad", "none"])
+def test_an_accelerator_shifts_and_mirrors_to_the_same_pixels(crop):
     images = random_images(16, 16)
-    torch.manual_seed(0)
-    changed = finish_images(images, augmentation(trivial_augment=True))
-    assert changed.shape == images.shape
-    assert changed.dtype == torch.uint8
-    assert not torch.equal(changed, images)
-    assert torch.equal(finish_images(images, augmentation()), images)
+    settings = augmentation(crop=crop)
+    on_cpu = augment_batch(images, settings, np.random.default_rng(3), CPU)
+    rng = np.random.default_rng(3)
+    mirrored = rng.random(16) < 0.5
+    assert torch.equal(crop_on_device(torch.from_numpy(images), settings, mirrored, rng), on_cpu)
+
+
+def test_an_accelerator_cuts_the_same_regions():
+    """Of a smooth picture the two ways to resize make nearly the same pixels; a wrong region would be far off."""
+    rows, columns = np.meshgrid(np.arange(32), np.arange(32), indexing="ij")
+    picture = np.stack([rows * 7, columns * 7, (rows + columns) * 3], axis=2).astype(np.uint8)
+    images = np.repeat(picture[None], 32, axis=0)
+    settings = augmentation(size=28, crop="resized")
+    on_cpu = augment_batch(images, settings, np.random.default_rng(3), CPU).int()
+    rng = np.random.default_rng(3)
+    mirrored = rng.random(32) < 0.5
+    on_device = crop_on_device(torch.from_numpy(images), settings, mirrored, rng).int()
+    assert on_device.shape == on_cpu.shape
+    assert (on_device - on_cpu).abs().max() <= 2
 
 
 @pytest.mark.parametrize("kind", ["mixup", "cutmix"])
@@ -106,16 +163,3 @@ def test_seeds_differ_when_a_part_differs(parts, place, change):
     other[place % len(parts)] += change
     assert 0 <= random_seed_for(*parts) < 2**64
     assert random_seed_for(*parts) != random_seed_for(*other)
-
-
-def test_seeded_gives_the_same_numbers_and_leaves_the_others_alone():
-    torch.manual_seed(7)
-    expected = torch.rand(3)
-    torch.manual_seed(7)
-    with seeded(1, 2):
-        first = torch.rand(3)
-    undisturbed = torch.rand(3)
-    with seeded(1, 2):
-        second = torch.rand(3)
-    assert torch.equal(first, second)
-    assert torch.equal(undisturbed, expected)

@@ -9,7 +9,7 @@ import torch
 from featherlight.engines import open_engine
 from featherlight.errors import ModelFileError, UsageError
 from featherlight.images import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, normalize
-from featherlight.models.engine import TorchEngine, infer, normalized
+from featherlight.models.engine import Normalizer, TorchEngine, infer, normalized
 from featherlight.models.registry import create_model
 from featherlight.models.weights import load_model
 
@@ -80,3 +80,20 @@ def test_missing_model_is_an_error_that_names_it(tmp_path: Path) -> None:
         TorchEngine(tmp_path / "none.safetensors")
     with pytest.raises(ModelFileError, match=r"no such model file or run directory"):
         open_engine(tmp_path / "none.safetensors")
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_same_memory_holds_one_normalised_batch_after_the_other(channels):
+    preprocessing = Preprocessing(20, mean=(0.4, 0.5, 0.6)[:channels], std=(0.2, 0.3, 0.4)[:channels])
+    normalize = Normalizer(preprocessing)
+    generator = torch.Generator().manual_seed(0)
+    places = set()
+    for count in (5, 4, 5, 1):
+        images = torch.randint(0, 256, (count, 20, 20, 3), dtype=torch.uint8, generator=generator)
+        batch = normalize(images)
+        assert torch.equal(batch, normalized(images, preprocessing))
+        assert batch.is_contiguous(memory_format=torch.channels_last)
+        places.add(batch.data_ptr())
+    assert len(places) == 1
+    assert normalize(torch.zeros(9, 20, 20, 3, dtype=torch.uint8)).shape == (9, channels, 20, 20)
+    assert normalize(torch.zeros(0, 20, 20, 3, dtype=torch.uint8)).shape == (0, channels, 20, 20)

@@ -56,6 +56,47 @@ def test_arguments_on_the_network_build_the_same_one_again(name: str) -> None:
     assert pickle.loads(pickle.dumps(network)).featherlight_arguments == arguments
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("shufflenet_v1_g3_x0_25", {"conv_bias": True, "output": "log_softmax"}),
+        ("shufflenet_v2_x1_0.keras", {"norm_eps": 0.01}),
+        ("mobilenet_v1_x0_25.pytorchcv", {"padding": "same"}),
+    ],
+)
+def test_options_change_the_network_and_are_remembered(name: str, options: dict[str, Any]) -> None:
+    network, plain = create_model(name, num_classes=3, options=options), create_model(name, num_classes=3)
+    assert network.featherlight_arguments == plain.featherlight_arguments | {"options": options}
+    assert all(getattr(network.options, field) == value for field, value in options.items())
+    assert repr(create_model(**network.featherlight_arguments)) == repr(network)
+    assert create_model(name, options={}).featherlight_arguments == create_model(name).featherlight_arguments
+
+
+@pytest.mark.parametrize("size", [32, 224])
+@pytest.mark.parametrize("name", ["mobilenet_v1_x1_0.ascend", "shufflenet_v1_g2_x1_0.kuangliu"])
+def test_variants_published_for_small_images_keep_their_stem_at_any_size(name: str, size: int) -> None:
+    assert create_model(name, input_size=size).featherlight_arguments["stem"] == "cifar"
+    assert create_model(name, input_size=size, stem="imagenet").featherlight_arguments["stem"] == "imagenet"
+
+
+def test_variants_have_the_published_dropout() -> None:
+    dropouts = {"shufflenet_v2_x1_0.keras": 0.5, "shufflenet_v2_x2_0.megvii": 0.2, "shufflenet_v2_x1_0.megvii": 0.0}
+    for name, probability in dropouts.items():
+        with torch.device("meta"):
+            network = create_model(name)
+        assert network.dropout.p == network.featherlight_arguments["dropout"] == probability
+
+
+@pytest.mark.parametrize("name", ["shufflenet_v2_x1_0.keras", "shufflenet_v1_g3_x0_5.mindspore"])
+def test_networks_with_same_padding_can_be_traced_for_even_and_odd_sizes(name: str) -> None:
+    network = create_model(name, num_classes=10).eval()
+    traced = torch.fx.symbolic_trace(network)
+    for side in (64, 47):
+        x = torch.randn(2, 3, side, side + 1)
+        with torch.inference_mode():
+            assert torch.equal(traced(x), network(x))
+
+
 @pytest.mark.parametrize("name", ONE_OF_EACH_FAMILY)
 @pytest.mark.parametrize("stem", ["imagenet", "cifar"])
 def test_networks_can_be_built_without_memory(name: str, stem: str) -> None:
@@ -137,9 +178,18 @@ def test_shuffle_units_can_be_exported_for_any_batch() -> None:
         ({"dropout": -0.1}, "dropout is -0.1"),
         ({"dropout": float("nan")}, "dropout is nan"),
         ({"stem": "tiny"}, "stem 'tiny' does not exist; choose one of imagenet, cifar"),
-        ({"pretrained": True}, "no pretrained weights are available yet"),
-        ({"pretrained": "imagenet"}, "pretrained='imagenet'"),
+        (
+            {"pretrained": "imagenet"},
+            "no ImageNet weights called 'imagenet' .*; there are: torchvision",
+        ),
+        ({"pretrained": True, "in_channels": 4}, "fit networks for 3 channels or 1, not 4"),
         ({"name": "shufflenet_v2_x0_4"}, "did you mean shufflenet_v2_x0_5"),
+        ({"options": {"width": 2}}, "there is no option 'width'"),
+        ({"options": {"shuffle": "x"}}, "option shuffle is 'x'; give paper or inverse"),
+        ({"options": ["shuffle"]}, "options are .*; give names and values"),
+        ({"name": "mobilenet_v3_small", "options": {"shuffle": "paper"}}, "mobilenet_v3_small has no options"),
+        ({"name": "shufflenet_v1_g2_x1_0", "options": {"stage4": 803}}, "with 2 groups does not exist at width 1"),
+        ({"name": "shufflenet_v1_g2_x1_0", "options": {"stage4": 400}}, "with 2 groups does not exist at width 1"),
     ],
 )
 def test_wrong_arguments_are_explained(wrong: dict[str, Any], message: str) -> None:

@@ -97,6 +97,20 @@ def test_loaded_model_is_the_saved_one_bit_for_bit(tmp_path: Path, name: str) ->
     assert torch.equal(loaded(images), model(images))
 
 
+@pytest.mark.parametrize(
+    "name", ["shufflenet_v1_g8_x0_5.mindcv", "shufflenet_v2_x1_0.keras", "mobilenet_v1_x1_0.ascend"]
+)
+@pytest.mark.parametrize("options", [None, {"norm_eps": 0.5}])
+def test_variants_and_options_come_back(tmp_path: Path, name: str, options: dict[str, Any] | None) -> None:
+    model = small_model(name, options=options)
+    loaded = load_model(save_model(model, tmp_path / "m.safetensors", CLASSES, COLOUR))
+    assert loaded.card.model == name
+    assert loaded.featherlight_arguments == model.featherlight_arguments
+    assert loaded.options == model.options
+    images = torch.randn(2, 3, 32, 32)
+    assert torch.equal(loaded(images), model(images))
+
+
 def test_grey_model_comes_back(tmp_path: Path) -> None:
     model = small_model(in_channels=1)
     loaded = load_model(save_model(model, tmp_path / "m.safetensors", CLASSES, GREY))
@@ -180,7 +194,9 @@ def test_unknown_network_is_an_error(rewrite: Rewrite, name: str) -> None:
         {"dropout": "0.5"}, {"dropout": 1.5}, {"dropout": -1}, {"dropout": float("nan")}, {"dropout": True},
         {"dropout": "x" * 10_000}, {"stem": "resnet"}, {"stem": ["cifar"]}, {"stem": 3}, {"input_size": 0},
         {"input_size": "32"}, {"input_size": 32.0}, {"num_classes": 3.0}, {"in_channels": 3.0}, {"in_channels": True},
-        {"\x1b[31m": 1}, {"unknown " * 1000: 1},
+        {"\x1b[31m": 1}, {"unknown " * 1000: 1}, {"options": 3}, {"options": {"activation": 3}},
+        {"options": {"x" * 10_000: 1}}, {"options": {"norm_eps": "x" * 10_000}},
+        {"options": {"norm_eps": float("nan")}},
     ],
 )  # fmt: skip
 def test_nonsense_arguments_are_an_error(rewrite: Rewrite, arguments: dict[str, Any]) -> None:

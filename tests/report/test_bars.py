@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -29,14 +30,20 @@ def test_heights_are_as_the_counts(counts: list[int]) -> None:
     assert all(h == 0 for (h, _), count in zip(drawn, counts, strict=True) if not count)
     if largest:
         scale = max(h for h, _ in drawn) / largest
-        assert all(h == pytest.approx(max(count * scale, 1.5), abs=0.1) for (h, _), count in zip(drawn, counts, strict=True) if count)
+        assert all(
+            h == pytest.approx(max(count * scale, 1.5), abs=0.1)
+            for (h, _), count in zip(drawn, counts, strict=True)
+            if count
+        )
 
 
 def test_labels_leave_each_other_room() -> None:
     figure = bars_svg("things", [Bar(f"{1000 * k}", 1) for k in range(40)])
-    placed = [(float(x), text) for x, text in re.findall(r'<text x="([\d.]+)" [^>]*text-anchor="middle">(\d+)<', figure)]
+    placed = [
+        (float(x), text) for x, text in re.findall(r'<text x="([\d.]+)" [^>]*text-anchor="middle">(\d+)<', figure)
+    ]
     assert 4 <= len(placed) <= 9
-    assert all(b - a >= 30 for (a, _), (b, _) in zip(placed, placed[1:], strict=False))
+    assert all(b - a >= 30 for (a, _), (b, _) in pairwise(placed))
 
 
 def test_hostile_labels_are_text() -> None:

@@ -14,17 +14,34 @@ from PIL import Image
 
 from featherlight.report import write_check_page
 from featherlight.sources.arrays import array_split
-from featherlight.sources.findings import KINDS, Checked, Finding, Findings, Severity, Suggestion, Survey, order_findings
+from featherlight.sources.findings import (
+    KINDS,
+    Checked,
+    Finding,
+    Findings,
+    Severity,
+    Suggestion,
+    Survey,
+    order_findings,
+)
 from featherlight.sources.findings.survey import look_at
 
 VOID = {"meta", "link", "img", "path"}
-HOSTILE = ["<script>alert(1)</script>", "\"' onerror=alert(1) x='", "new\nline & 猫 \u202e \udcff", "{{ 7 * 7 }}", "</style>"]
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "\"' onerror=alert(1) x='",
+    "new\nline & 猫 \u202e \udcff",
+    "{{ 7 * 7 }}",
+    "</style>",
+]
 
 
 @pytest.fixture(scope="module")
 def checked() -> Checked:
     rng = np.random.default_rng(0)
-    images = array_split(rng.integers(0, 256, (40, 96, 96, 3), np.uint8), np.arange(40) % 2, [f"data/a/{k}.png" for k in range(40)])
+    images = array_split(
+        rng.integers(0, 256, (40, 96, 96, 3), np.uint8), np.arange(40) % 2, [f"data/a/{k}.png" for k in range(40)]
+    )
     survey = Survey("my data", ("a", "b"), images, np.zeros(40, np.int64), np.arange(40) % 2)
     facts, splits, duplicates = look_at(survey)
     return Checked(survey, facts, splits, duplicates, 32)
@@ -102,7 +119,9 @@ def test_hostile_names_are_text_and_nothing_else(page) -> None:
     def found(names: list[str]) -> list[Finding]:
         return [Finding("unreadable", "error", (name,), name) for name in names] + [
             Finding("missing_class", "error", (names[0], names[1]), names[2]),
-            replace(pair("label_error", "warning", 1), suggestion=Suggestion(names[0], names[4], 0.5), paths=(names[3],)),
+            replace(
+                pair("label_error", "warning", 1), suggestion=Suggestion(names[0], names[4], 0.5), paths=(names[3],)
+            ),
         ]
 
     plain = page(*found(list("vwxyz")))
@@ -144,7 +163,9 @@ def test_elements_are_closed(page) -> None:
 
 
 def test_half_a_million_findings_stay_a_small_page(page) -> None:
-    kinds: list[tuple[str, Severity]] = [(kind, severity) for kind in KINDS for severity in ("error", "warning", "note")]
+    kinds: list[tuple[str, Severity]] = [
+        (kind, severity) for kind in KINDS for severity in ("error", "warning", "note")
+    ]
     noisy = [pair(kind, severity, *range(40)) for kind, severity in kinds for _ in range(100)]
     many = [Finding("unreadable", "error", (f"{'folder/' * 40}{k}.png",), "x" * 500) for k in range(500_000)]
     html = page(*noisy, *many)
@@ -178,7 +199,9 @@ def test_images_that_have_gone_since_are_left_out(page, checked: Checked, tmp_pa
     paths = tuple(str(folder / f"{k}.png") for k in range(2))
     for k, path in enumerate(paths):
         Image.fromarray(checked.survey.images.read(k)).save(path)
-    survey = Survey("x", ("a", "b"), Split(np.array([0, 1]), paths, FileReader(paths)), np.zeros(2, np.int64), np.zeros(2, np.int64))
+    survey = Survey(
+        "x", ("a", "b"), Split(np.array([0, 1]), paths, FileReader(paths)), np.zeros(2, np.int64), np.zeros(2, np.int64)
+    )
     facts, splits, duplicates = look_at(survey)
     shutil.rmtree(folder)
     html = page(pair(), survey=survey, facts=facts, splits=splits, duplicates=duplicates)

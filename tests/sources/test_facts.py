@@ -156,7 +156,8 @@ def test_damaged_memory_is_made_anew(photo: Callable[..., Path], damage: bytes) 
 
 
 @pytest.mark.parametrize(
-    ("column", "value"), [("pixels", "text"), ("thumb", b"short"), ("mode", 3), ("content", "x"), ("width", 1.5), ("mean", "dark")]
+    ("column", "value"),
+    [("pixels", "text"), ("thumb", b"short"), ("mode", 3), ("content", "x"), ("width", 1.5), ("mean", "dark")],
 )
 def test_rows_that_are_not_ours_do_not_count(photo: Callable[..., Path], column: str, value: object) -> None:
     split = files_split(photo("a.png"))

@@ -104,7 +104,9 @@ def test_frames_of_a_still_camera_are_bounded_work_and_all_hang_together() -> No
     assert len(pairs) <= 100 * count  # of four and a half million
     assert len(set(components(count, pairs).tolist())) == 1
     first, last = pairs[:, 0] < 2900, pairs[:, 1] >= 2900
-    assert set(pairs[first & last][:, 1].tolist()) == set(range(2900, 3000))  # whatever is held out has its like in train
+    assert set(pairs[first & last][:, 1].tolist()) == set(
+        range(2900, 3000)
+    )  # whatever is held out has its like in train
 
 
 def test_blank_images_resemble_nothing() -> None:

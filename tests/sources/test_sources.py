@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from featherlight.errors import DataError
 from featherlight.sources import open_images, open_source
+from featherlight.sources.arrays import array_split
+from featherlight.sources.base import Split, sample
 
 MakeImages = Callable[..., list[Path]]
 
@@ -82,3 +86,15 @@ def test_what_cannot_be_found_is_named(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(DataError) as error:
         open_images([path])
     assert str(error.value) == f"{path}: {reason}"
+
+
+# ---- sample
+
+
+def test_sample_is_spread_evenly_and_stays_in_one_shard_where_shards_are_fetched() -> None:
+    read = array_split(np.zeros((90, 2, 2, 3), np.uint8), np.zeros(90, np.int64), ["x"] * 90).read
+    shards = np.repeat(np.arange(9), 10)
+    near = Split(np.zeros(90, np.int64), ("x",) * 90, read, shards=shards)
+    assert sample(near, 4) == [0, 29, 59, 89]
+    assert sample(near, 900) == list(range(90))
+    assert sample(dataclasses.replace(near, bring=print), 4) == [80, 83, 86, 89]

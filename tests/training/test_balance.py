@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sklearn.utils.class_weight import compute_class_weight
 from torch.nn import functional as F
 
-from featherlight.training.balance import MAX_WEIGHT, balanced_order, class_weights, describe_weights, weigh
+from featherlight.training.balance import MAX_WEIGHT, class_weights, describe_weights, weigh
 
 LABELS = st.lists(st.integers(0, 6), min_size=1, max_size=80).map(lambda values: np.array(values, np.int64))
 
@@ -24,32 +24,6 @@ def test_weights_are_those_of_scikit_learn_up_to_the_limit(labels: np.ndarray) -
 def test_a_tiny_class_has_a_limited_weight() -> None:
     weights = class_weights(np.array([0] * 9999 + [1]), 2)
     assert weights[1] == MAX_WEIGHT
-
-
-@given(LABELS, st.integers(0, 9))
-def test_every_class_is_drawn_equally_often_and_evenly_within(labels: np.ndarray, seed: int) -> None:
-    order = balanced_order(labels, seed)
-    assert len(order) == len(labels)
-    drawn = np.bincount(order, minlength=len(labels))
-    per_class = [drawn[labels == label] for label in np.unique(labels)]
-    totals = [int(counts.sum()) for counts in per_class]
-    assert max(totals) - min(totals) <= 1
-    assert all(counts.max() - counts.min() <= 1 for counts in per_class)
-
-
-def test_the_order_follows_from_its_seeds_alone() -> None:
-    labels = np.arange(50) % 3
-    torch.manual_seed(1)
-    first = balanced_order(labels, 0, 4)
-    torch.manual_seed(2)
-    assert balanced_order(labels, 0, 4).tolist() == first.tolist()
-    assert balanced_order(labels, 0, 5).tolist() != first.tolist()
-
-
-def test_large_classes_show_other_images_in_other_epochs() -> None:
-    labels = np.array([0] * 90 + [1] * 10)
-    seen = {int(i) for epoch in range(12) for i in balanced_order(labels, 0, epoch)}
-    assert len(seen) > 95
 
 
 @pytest.mark.parametrize("mixed", [False, True])

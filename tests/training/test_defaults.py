@@ -20,9 +20,19 @@ def test_small_images_keep_their_size_in_the_network():
     assert (recipe.stem, recipe.crop, recipe.crop_fraction) == ("cifar", "pad", 1.0)
 
 
+def test_timms_networks_have_only_the_published_stem():
+    recipe = default_recipe(facts(typical_side=32), {"model": "timm/resnet18"})
+    assert (recipe.stem, recipe.dropout, recipe.crop) == ("imagenet", None, "pad")
+
+
 def test_photos_get_the_published_stem_and_random_regions():
     recipe = default_recipe(facts(typical_side=500), {})
     assert (recipe.stem, recipe.crop, recipe.crop_fraction) == ("imagenet", "resized", 0.875)
+
+
+@pytest.mark.parametrize(("side", "pretrained"), [(32, "none"), (64, "none"), (100, "auto"), (500, "auto")])
+def test_images_of_96_px_and_more_start_from_imagenet_weights(side, pretrained):
+    assert default_recipe(facts(typical_side=side), {}).pretrained == pretrained
 
 
 def test_defaults_follow_what_is_set():

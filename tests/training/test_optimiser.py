@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from featherlight.models.registry import create_model
-from featherlight.training.optimiser import build_average, build_optimizer
+from featherlight.training.optimiser import build_average, build_optimizer, set_rate
 from featherlight.training.recipe import Recipe
 
 
@@ -25,6 +25,27 @@ def test_norms_and_biases_are_not_decayed():
         module, _, kind = names[id(parameter)].rpartition(".")
         assert kind == "bias" or isinstance(modules[module], torch.nn.BatchNorm2d)
     assert len(decayed["params"]) + len(spared["params"]) == len(names)
+
+
+def test_pretrained_body_gets_its_part_of_the_rate_and_the_classifier_all_of_it():
+    network = small_network()
+    optimizer = build_optimizer(network, Recipe("x", pretrained="torchvision", body_rate=0.1, weight_decay=0.1))
+    set_rate(optimizer, 0.5)
+    rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    decays = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+    for name, parameter in network.named_parameters():
+        assert rates[id(parameter)] == pytest.approx(0.5 if name.startswith("fc.") else 0.05)
+        assert decays[id(parameter)] == (0.1 if parameter.ndim > 1 else 0.0)
+    assert optimizer.param_groups[0]["lr"] == 0.5  # what metrics.jsonl tells
+
+
+@pytest.mark.parametrize("pretrained", ["none", "torchvision"])
+def test_network_without_classifier_bias_can_be_optimised(pretrained):
+    network = small_network()
+    network.fc.bias = None
+    optimizer = build_optimizer(network, Recipe("x", pretrained=pretrained))
+    network(torch.zeros(2, 3, 32, 32)).sum().backward()
+    optimizer.step()
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])

@@ -128,10 +128,15 @@ def test_full_disk_leaves_nothing_half_written(photos: Path, tmp_path: Path, dis
     assert os.listdir(tmp_path / "out") == ["check.json"]
 
 
-def test_real_photos_have_no_certain_fault() -> None:
-    folder = os.environ.get("FEATHERLIGHT_TEST_DATA", "")
-    if not os.path.isdir(f"{folder}/flowers-500"):
-        pytest.skip("set FEATHERLIGHT_TEST_DATA to a folder that holds flowers-500")
-    findings = featherlight.check(f"{folder}/flowers-500")
-    assert [f.kind for f in findings if f.severity != "note"] == []
-    assert [f.kind for f in findings] == ["too_small", "near_duplicate"]
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("flowers-500", [("note", "too_small"), ("note", "near_duplicate")]),
+        ("sign-digits", [("warning", "group"), ("note", "odd_size"), ("note", "near_duplicate")]),
+    ],
+)
+def test_real_images(name: str, told: list[tuple[str, str]]) -> None:
+    folder = Path(os.environ.get("FEATHERLIGHT_TEST_DATA", ""), name)
+    if not folder.is_absolute() or not folder.is_dir():
+        pytest.skip(f"set FEATHERLIGHT_TEST_DATA to a folder that holds {name}")
+    assert [(f.severity, f.kind) for f in featherlight.check(folder)] == told

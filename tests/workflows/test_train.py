@@ -233,7 +233,7 @@ def test_a_batch_of_one_image_of_one_pixel_is_a_clear_error(tmp_path, color_fold
 
 
 def test_images_larger_than_memory_are_streamed(tmp_path, color_folder, monkeypatch):
-    import featherlight.workflows.train as workflow
+    import featherlight.workflows.training_images as workflow
 
     monkeypatch.setattr(workflow, "fits_in_memory", lambda *_: False)  # as if the images were a hundred thousand
     run = train(color_folder, out=tmp_path / "run", **{**SETTINGS, "epochs": 20})

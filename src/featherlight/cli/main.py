@@ -17,7 +17,10 @@ COMMANDS = {
     "train": "Train a light network on images.",
     "evaluate": "Measure a model on images it was not trained on.",
     "predict": "Name what is in images.",
+    "convert": "Make a model of weights from elsewhere.",
     "models": "List the networks.",
+    "profile": "Count what a network costs, and measure how fast it is here.",
+    "explain": "Show how an idea works, in text and as a picture.",
 }
 
 

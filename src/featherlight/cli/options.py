@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -49,6 +50,21 @@ class Duration(click.ParamType[str]):
         return str(value)
 
 
+class WholeNumbers(click.ParamType[tuple[int, ...]]):
+    """``1,8``: whole numbers of at least 1 with commas between them."""
+
+    name = "numbers"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """Reads each, drops repeats."""
+        if isinstance(value, tuple):
+            return value
+        parts = [part.strip() for part in str(value).split(",")]
+        if not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
+            self.fail(f"{value!r} is no list of whole numbers, for example: 1,8", param, ctx)
+        return tuple(dict.fromkeys(map(int, parts)))
+
+
 class Setting(click.ParamType[tuple[str, str]]):
     """``field=value``."""
 
@@ -69,19 +85,28 @@ def print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, indent=2) + "\n")
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Mapping[str, object]]) -> None:
-    """A plain aligned table on standard output; columns of numbers to the right."""
-    columns_of_cells = [[_cell(row[name]) for row in rows] for name in columns]
+def print_csv(rows: Sequence[Mapping[str, object]]) -> None:
+    """Comma-separated rows on standard output, all with the columns of the first."""
+    writer = csv.DictWriter(sys.stdout, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Mapping[str, object]], decimals: int = 3) -> None:
+    """A plain aligned table on standard output; columns of numbers to the right, ``-`` where there is none."""
+    columns_of_cells = [[_cell(row[name], decimals) for row in rows] for name in columns]
     lines = []
     for name, cells in zip(columns, columns_of_cells, strict=True):
         width = max(map(len, [name, *cells]))
-        is_numeric = all(isinstance(row[name], int | float) for row in rows)
+        is_numeric = all(isinstance(row[name], int | float | None) for row in rows)
         lines.append([cell.rjust(width) if is_numeric else cell.ljust(width) for cell in (name, *cells)])
     for line in zip(*lines, strict=True):
         sys.stdout.write("  ".join(line).rstrip() + "\n")
 
 
-def _cell(value: object) -> str:
+def _cell(value: object, decimals: int) -> str:
+    if value is None:
+        return "-"
     if isinstance(value, float):
-        return f"{value:.3f}"
+        return f"{value:,.{decimals}f}"
     return f"{value:,}" if isinstance(value, int) else printable(str(value))

@@ -21,7 +21,9 @@ Examples:
 
 \b
 DATA is a folder (train/ val/ [test/] with a folder a class, or one folder a
-class), a CIFAR directory or archive, or a known name: digits, cifar10, cifar100.
+class), a manifest, WebDataset shards ("shards/train-{000..099}.tar", also behind
+http), a Hugging Face data set (a folder, or hf://owner/name), a CIFAR directory
+or archive, or a known name: digits, cifar10, cifar100.
 Without it, built-in handwritten digits are used.
 
 Ctrl-C saves and says how to go on. Exit codes: 0 trained; 1 interrupted or
@@ -40,6 +42,11 @@ diverged, what was reached is saved; 2 could not run.
     "--seed", type=click.IntRange(min=0), metavar="N", help="Same seed, same machine, same weights.  [default: 0]"
 )
 @device_option
+@click.option(
+    "--pretrained",
+    metavar="NAME",
+    help="ImageNet weights to start from: auto, none, or whose, such as torchvision.  [default: auto from 96 px on]",
+)
 @click.option(
     "--speed", type=click.Choice(["auto", "plain"]), help="plain: PyTorch's default memory layout.  [default: auto]"
 )

@@ -4,6 +4,7 @@ from featherlight.images.decode import (
     ImageInput,
     describe_image,
     load_image,
+    quiet_pillow,
     reason_unreadable,
 )
 from featherlight.images.limits import MAX_PIXELS
@@ -22,6 +23,7 @@ __all__ = [
     "load_image",
     "normalize",
     "open_file",
+    "quiet_pillow",
     "read_file",
     "reason_unreadable",
     "resize_image",

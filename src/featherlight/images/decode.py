@@ -110,6 +110,11 @@ class _QuietPillow(AbstractContextManager[None]):
 _QUIET_PILLOW = _QuietPillow()
 
 
+def quiet_pillow() -> AbstractContextManager[None]:
+    """Keeps Pillow's warnings to itself; around many images it saves each of them the change of filters."""
+    return _QUIET_PILLOW
+
+
 def _name_of(image: ImageInput) -> str:
     if isinstance(image, (str, os.PathLike)):
         return os.fspath(image)

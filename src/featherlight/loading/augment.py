@@ -1,7 +1,8 @@
 """Augmentation by the batch: what a network sees is never twice the same.
 
-Everything random comes from the seed handed in, so that a batch depends on (seed, step) alone and training can
-be taken up again at any step with the same bits.
+Everything random comes from the generator handed in, so that a batch depends on (seed, epoch, number) alone and
+training can be taken up again at any step with the same bits. PyTorch's own generator is left to the network: batches
+are prepared in other threads while it draws.
 """
 
 from __future__ import annotations
@@ -9,12 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from featherlight.loading import crops
+from featherlight.loading.trivial import trivial_augment
+
 Crop = Literal["pad", "resized", "none"]
-PAD_FRACTION = 1 / 8  # 4 pixels around 32, as in He et al. 2015
-MIN_AREA = 0.35  # torchvision's 0.08 is for hundreds of epochs; light networks on short runs want to see the object
 
 
 @dataclass(frozen=True)
@@ -51,33 +55,48 @@ def random_seed_for(*parts: int) -> int:
     return state
 
 
-def crop_batch(images: Tensor, augmentation: Augmentation) -> Tensor:
-    """Cuts stored images uint8 (N, R, R, 3) to uint8 (N, S, S, 3), each its own way."""
+def augment_batch(
+    images: crops.Images, augmentation: Augmentation, rng: np.random.Generator, device: torch.device
+) -> Tensor:
+    """Everything but mixing: stored images to uint8 (N, S, S, 3) on the device.
+
+    Args:
+        images: N stored images, uint8 (R, R, 3).
+        augmentation: what to do.
+        rng: where chance comes from.
+        device: an accelerator is sent the stored images and augments them itself.
+    """
+    mirrored = rng.random(len(images)) < (0.5 if augmentation.flip else 0)
+    if device.type == "cpu":
+        cut = torch.from_numpy(_crop(images, augmentation, mirrored, rng))
+    else:
+        sent = torch.from_numpy(np.stack(list(images))).to(device)
+        cut = crop_on_device(sent, augmentation, mirrored, rng)
+    return trivial_augment(cut, rng) if augmentation.trivial_augment else cut
+
+
+def _crop(
+    images: crops.Images, augmentation: Augmentation, mirrored: crops.Flags, rng: np.random.Generator
+) -> NDArray[np.uint8]:
     if augmentation.crop == "pad":
-        return _shift_and_flip(images, augmentation)
+        return crops.cut_shifted(images, crops.draw_shifts(rng, len(images), augmentation.size), mirrored)
     if augmentation.crop == "resized":
-        cropped = torch.stack([resized_crop(image.permute(2, 0, 1), augmentation) for image in images])
-        return _flip(cropped.permute(0, 2, 3, 1), augmentation)
-    return _flip(images, augmentation)
+        regions = crops.draw_regions(rng, len(images), len(images[0]))
+        return crops.cut_regions(images, regions, mirrored, augmentation.size)
+    return crops.mirror(np.stack(list(images)), mirrored)
 
 
-def resized_crop(image: Tensor, augmentation: Augmentation) -> Tensor:
-    """One image uint8 (3, H, W) of any size -> a random region of it, uint8 (3, S, S)."""
-    from torchvision.transforms import v2  # takes seconds to import, and small images never need it
-
-    crop = v2.RandomResizedCrop(augmentation.size, scale=(MIN_AREA, 1.0), antialias=True)
-    cropped: Tensor = crop(image)
-    return cropped
-
-
-def finish_images(images: Tensor, augmentation: Augmentation) -> Tensor:
-    """The part that is the same for images from memory and from files: uint8 (N, S, S, 3) in and out."""
-    if not augmentation.trivial_augment:
-        return images
-    from torchvision.transforms import v2
-
-    operation = v2.TrivialAugmentWide()
-    return torch.stack([operation(image.permute(2, 0, 1)).permute(1, 2, 0) for image in images])
+def crop_on_device(
+    images: Tensor, augmentation: Augmentation, mirrored: crops.Flags, rng: np.random.Generator
+) -> Tensor:
+    """What is done on an accelerator: uint8 (N, R, R, 3) to (N, S, S, 3), with the random numbers of the CPU."""
+    if augmentation.crop == "pad":
+        shifts = crops.draw_shifts(rng, len(images), augmentation.size)
+        return crops.cut_shifted_on_device(images, shifts, mirrored)
+    if augmentation.crop == "resized":
+        regions = crops.draw_regions(rng, len(images), images.shape[1])
+        return crops.cut_regions_on_device(images, regions, mirrored, augmentation.size)
+    return crops.mirror_on_device(images, mirrored)
 
 
 def mix_batch(images: Tensor, labels: Tensor, augmentation: Augmentation) -> tuple[Tensor, Tensor]:
@@ -93,25 +112,3 @@ def mix_batch(images: Tensor, labels: Tensor, augmentation: Augmentation) -> tup
     ]
     mixed, targets = choices[int(torch.randint(len(choices), ()))](images, labels)
     return mixed.contiguous(memory_format=torch.channels_last), targets
-
-
-def _shift_and_flip(images: Tensor, augmentation: Augmentation) -> Tensor:
-    """Shifts each image by up to an eighth, black coming in at the edges, and mirrors half of them.
-
-    One gather over the whole batch: shifting and mirroring are only a choice of rows and columns.
-    """
-    count, size = images.shape[0], augmentation.size
-    pad = max(1, round(size * PAD_FRACTION))
-    padded = torch.nn.functional.pad(images, (0, 0, pad, pad, pad, pad))
-    steps = torch.arange(size)
-    rows = torch.randint(2 * pad + 1, (count, 1)) + steps
-    columns = torch.randint(2 * pad + 1, (count, 1)) + steps
-    if augmentation.flip:
-        columns = torch.where(torch.rand(count, 1) < 0.5, columns.flip(1), columns)
-    return padded[torch.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
-
-
-def _flip(images: Tensor, augmentation: Augmentation) -> Tensor:
-    if not augmentation.flip:
-        return images
-    return torch.where(torch.rand(len(images), 1, 1, 1) < 0.5, images.flip(2), images)

@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from featherlight.console import note
-from featherlight.errors import UnreadableImageError
-from featherlight.images import Preprocessing, resize_image
-from featherlight.loading.augment import Augmentation, crop_batch, finish_images, random_seed_for, resized_crop
+from featherlight.errors import FeatherlightError, UnreadableImageError
+from featherlight.images import Preprocessing
+from featherlight.loading.ahead import FetchAhead
+from featherlight.loading.augment import Augmentation, augment_batch, random_seed_for
+from featherlight.loading.crops import Images
+from featherlight.loading.decoding import Decoded, Decoder, Kept, Target, keep, run_workers, stack
+from featherlight.loading.loaded import StreamCache
+from featherlight.loading.plan import place_among_processes, plan_epoch
+from featherlight.loading.prefetch import prefetch
+from featherlight.loading.stored import Failed, StoredImages
 from featherlight.sources.base import Split, Unreadable
+from featherlight.sources.facts import count_cores
 
+CPU = torch.device("cpu")
 STORE_MARGIN = 8 / 7  # stored images are this much larger than the input, so that random regions have room
 
 
@@ -29,7 +40,7 @@ class Batch:
 
     Attributes:
         number: place in the epoch, from 0.
-        images: uint8 (N, S, S, 3), augmented.
+        images: uint8 (N, S, S, 3), augmented, on the device of the batches.
         labels: int64 (N,).
         weights: how much each image counts, float32 (N,); None: all alike.
     """
@@ -49,19 +60,9 @@ class TrainBatches(Protocol):
         """Batches in an epoch."""
         ...
 
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+    def epoch(self, epoch: int, start: int = 0) -> Generator[Batch, None, None]:
         """Batches ``start``, ``start + 1``, ... of an epoch."""
         ...
-
-
-def plan_epoch(count: int, batch_size: int, *seeds: int) -> list[np.ndarray[Any, np.dtype[np.int64]]]:
-    """Deals ``count`` images into batches of nearly equal size; every image exactly once.
-
-    No short last batch: a batch of one or two would spoil the statistics of batch norm.
-    """
-    generator = torch.Generator().manual_seed(random_seed_for(*seeds))
-    order = torch.randperm(count, generator=generator).numpy()
-    return np.array_split(order, max(1, round(count / batch_size)))
 
 
 def storage_preprocessing(preprocessing: Preprocessing, augmentation: Augmentation) -> Preprocessing:
@@ -87,77 +88,99 @@ def _memory_bytes() -> int:
     return machine
 
 
+class ImagesByNumber(Protocol):
+    """Decoded images: arrays, tensors, or :class:`featherlight.loading.stored.StoredImages`."""
+
+    def __getitem__(self, numbers: NDArray[np.int64]) -> Any:
+        """N images, uint8 (R, R, 3)."""
+        ...
+
+
 @dataclass
 class MemoryBatches:
-    """Batches of images held decoded in memory, augmented by the batch.
+    """Batches of images that are decoded already, augmented by the batch, prepared ahead.
 
     Attributes:
-        images: uint8 (N, R, R, 3).
+        images: N images, uint8 (R, R, 3).
         labels: int64 (N,).
+        device: where batches are augmented.
+        balanced: every class is shown equally often.
+        weights: how much each image counts, float32 (N,); None: all alike.
     """
 
-    images: Tensor
+    images: ImagesByNumber
     labels: Tensor
     augmentation: Augmentation
     batch_size: int
     seed: int
     unreadable: list[Unreadable]
+    device: torch.device = CPU
+    balanced: bool = False
+    weights: Tensor | None = None
 
     def __len__(self) -> int:
         return max(1, round(len(self.labels) / self.batch_size))
 
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+    def epoch(self, epoch: int, start: int = 0) -> Generator[Batch, None, None]:
         """See :class:`TrainBatches`."""
-        plan = plan_epoch(len(self.labels), self.batch_size, self.seed, epoch)
-        for number, members in enumerate(plan[start:], start):
-            chosen = torch.from_numpy(members)
-            with seeded(self.seed, epoch, number):
-                images = finish_images(crop_batch(self.images[chosen], self.augmentation), self.augmentation)
-            yield Batch(number, images, self.labels[chosen])
+        rank, world = place_among_processes()
+        balance = self.labels.numpy() if self.balanced else None
+        plan = plan_epoch(len(self.labels), self.batch_size, self.seed, epoch, rank, world, balance=balance)
+        prepare = partial(self._prepare, epoch)
+        return prefetch(list(enumerate(plan))[start:], prepare, count_cores())
+
+    def _prepare(self, epoch: int, job: tuple[int, NDArray[np.int64]]) -> Batch:
+        number, members = job
+        images = self.images[members]
+        images = images.numpy() if isinstance(images, Tensor) else images
+        augmented = augment_batch(images, self.augmentation, _random_of(self.seed, epoch, number), self.device)
+        return Batch(number, augmented, self.labels[members], _pick(self.weights, members))
 
 
-class seeded:  # noqa: N801  (reads as a verb, like contextlib's own)
-    """Inside, PyTorch's random numbers depend on the given numbers alone; outside, nothing has changed."""
+def _random_of(seed: int, epoch: int, number: int) -> np.random.Generator:
+    """What is random in this process's share of a batch."""
+    rank, world = place_among_processes()
+    return np.random.default_rng(random_seed_for(seed, epoch, number * world + rank))
 
-    def __init__(self, *parts: int) -> None:
-        self._seed = random_seed_for(*parts)
 
-    def __enter__(self) -> None:
-        self._state = torch.get_rng_state()
-        torch.default_generator.manual_seed(self._seed)
-
-    def __exit__(self, *_: object) -> None:
-        torch.set_rng_state(self._state)
+def _pick(weights: Tensor | None, members: NDArray[np.int64]) -> Tensor | None:
+    return None if weights is None else weights[members]
 
 
 @dataclass(frozen=True)
-class _StreamedImages(Dataset[Any]):
-    """Reads and crops one image for (epoch, number in the epoch, index); runs in worker processes."""
+class _DecodeForBatch(Dataset[Any]):
+    """Decodes the images of a batch, and keeps them for later epochs; runs in worker processes."""
 
-    split: Split
-    stored: Preprocessing
-    augmentation: Augmentation
-    seed: int
+    decoder: Decoder
+    target: Target | None
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int] | Unreadable:
-        epoch, index = key
+    def __getitem__(self, positions: NDArray[np.int64]) -> tuple[Decoded, Kept | None] | FeatherlightError:
         try:
-            image = self.split.read(index)
-        except UnreadableImageError as error:
-            return self.split.paths[index], error.reason
-        with seeded(self.seed, epoch, index):
-            return self._cropped(image), int(self.split.labels[index])
-
-    def _cropped(self, image: np.ndarray[Any, np.dtype[np.uint8]]) -> Tensor:
-        # The same steps as for images in memory: the resize policy first, then a region of that.
-        tensor = torch.from_numpy(np.array(resize_image(image, self.stored)))
-        if self.augmentation.crop != "resized":
-            return tensor
-        return resized_crop(tensor.permute(2, 0, 1), self.augmentation).permute(1, 2, 0)
+            rows = list(self.decoder.each(positions))
+        except FeatherlightError as error:  # raised here, it would come with this process's traceback
+            return error
+        kept = None if self.target is None else keep(rows, self.target)
+        return stack(rows, self.decoder.stored.input_size), kept
 
 
 class StreamedBatches:
-    """Batches read from files by worker processes, for data larger than memory."""
+    """Batches of images that do not fit in memory.
+
+    They are decoded by worker processes, and on the way kept on disk, where there is room; as soon as all are there,
+    they are taken from there. The batches are the same either way.
+
+    Args:
+        split: the images.
+        preprocessing: of the model.
+        augmentation: of the images.
+        batch_size: images in a batch.
+        seed: of everything random.
+        workers: processes that decode.
+        strict: an unreadable image is an error.
+        device: where batches are augmented.
+        balanced: every class is shown equally often.
+        weights: how much each image counts, float32 (N,); None: all alike.
+    """
 
     def __init__(
         self,
@@ -168,30 +191,68 @@ class StreamedBatches:
         seed: int,
         workers: int,
         strict: bool,
+        device: torch.device = CPU,
+        *,
+        balanced: bool = False,
+        weights: Tensor | None = None,
     ) -> None:
-        self._images = _StreamedImages(split, storage_preprocessing(preprocessing, augmentation), augmentation, seed)
-        self._batch_size = batch_size
-        self._workers = workers
-        self._strict = strict
+        self._balance, self._weights = split.labels if balanced else None, weights
+        self._split, self._augmentation, self._device = split, augmentation, device
+        self._decoder = Decoder(split, storage_preprocessing(preprocessing, augmentation), scaled=True)
+        self._batch_size, self._seed, self._workers, self._strict = batch_size, seed, workers, strict
+        self._disk = StreamCache(self._decoder)
         self.unreadable: list[Unreadable] = []
 
     def __len__(self) -> int:
-        return max(1, round(len(self._images.split) / self._batch_size))
+        return max(1, round(len(self._split) / self._batch_size))
 
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+    def epoch(self, epoch: int, start: int = 0) -> Generator[Batch, None, None]:
         """See :class:`TrainBatches`."""
-        source, augmentation = self._images, self._images.augmentation
-        plan = plan_epoch(len(source.split), self._batch_size, source.seed, epoch)[start:]
-        keys = [[(epoch, int(index)) for index in members] for members in plan]
-        loader = DataLoader(source, batch_sampler=keys, num_workers=self._workers, collate_fn=_collate)
-        rest = replace(augmentation, crop="none") if augmentation.crop == "resized" else augmentation
-        for number, (images, labels, unreadable) in enumerate(loader, start):
-            note_unreadable(unreadable, self.unreadable, strict=self._strict)
-            if images is None:
-                continue
-            with seeded(source.seed, epoch, number):
-                augmented = finish_images(crop_batch(images, rest), augmentation)
-            yield Batch(number, augmented, labels)
+        rank, world = place_among_processes()
+        split = self._split
+        batches = plan_epoch(len(split), self._batch_size, self._seed, epoch, rank, world, split.shards, self._balance)
+        plan = list(enumerate(batches))[start:]
+        stored = self._disk.open()
+        if stored is None:
+            yield from prefetch(self._decode(plan), partial(self._finish, epoch), threads=1)
+            return
+        self._note(stored.failed)
+        jobs = [(number, kept) for number, members in plan if len(kept := members[stored.is_readable[members]])]
+        yield from prefetch(jobs, partial(self._take, epoch, stored), count_cores())
+
+    def _decode(self, plan: list[tuple[int, NDArray[np.int64]]]) -> Iterator[tuple[int, Decoded]]:
+        work = _DecodeForBatch(self._decoder, self._disk.target)
+        members = [positions for _, positions in plan]
+        results = run_workers(work, members, self._workers)
+        with FetchAhead(self._split, members) as ahead:
+            for place, (number, _) in enumerate(plan):
+                ahead.reached(place)
+                found = next(results)
+                if isinstance(found, FeatherlightError):
+                    raise found
+                decoded, kept = found
+                if kept is not None:
+                    self._disk.add(kept)
+                self._note(decoded.failed)
+                if len(decoded.positions):
+                    yield number, decoded
+
+    def _take(self, epoch: int, stored: StoredImages, job: tuple[int, NDArray[np.int64]]) -> Batch:
+        number, members = job
+        return self._augment(epoch, number, members, stored.take(members))
+
+    def _finish(self, epoch: int, job: tuple[int, Decoded]) -> Batch:
+        number, decoded = job
+        return self._augment(epoch, number, decoded.positions, decoded.images)
+
+    def _augment(self, epoch: int, number: int, positions: NDArray[np.int64], images: Images) -> Batch:
+        augmented = augment_batch(images, self._augmentation, _random_of(self._seed, epoch, number), self._device)
+        labels = torch.from_numpy(self._split.labels[positions])
+        return Batch(number, augmented, labels, _pick(self._weights, positions))
+
+    def _note(self, failed: Iterable[Failed]) -> None:
+        found = [(self._split.paths[position], reason) for position, reason in failed]
+        note_unreadable(found, self.unreadable, strict=self._strict)
 
 
 def note_unreadable(found: Iterable[Unreadable], known: list[Unreadable], *, strict: bool) -> None:
@@ -206,10 +267,3 @@ def note_unreadable(found: Iterable[Unreadable], known: list[Unreadable], *, str
         if (path, reason) not in known:
             known.append((path, reason))
             note(f"skipped {path}: {reason}")
-
-
-def _collate(rows: Sequence[Any]) -> tuple[Tensor | None, Tensor, list[Unreadable]]:
-    good = [row for row in rows if isinstance(row[0], Tensor)]
-    bad = [row for row in rows if not isinstance(row[0], Tensor)]
-    images = torch.stack([image for image, _ in good]) if good else None
-    return images, torch.tensor([label for _, label in good], dtype=torch.int64), bad

@@ -5,15 +5,18 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from typing import Literal
 
 from featherlight.errors import UsageError
+from featherlight.models.options import MobileNetV1Options, Options, ShuffleNetV1Options, ShuffleNetV2Options
+from featherlight.models.variants import VARIANTS, Variant
 
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """One network.
+    """One network, plain as its paper has it, or a published variant (``NAME.TAG``).
 
     Attributes:
         name: what ``create_model`` and ``--model`` take.
@@ -21,9 +24,14 @@ class ModelInfo:
         title: the family as its paper writes it.
         description: one line.
         source: paper and, where the code is not ours, whose it is.
-        params: trainable parameters at 1000 classes and 3 image channels.
-        dropout: the network's own, before the classifier.
+        params: trainable parameters at 1000 classes and 3 image channels; 0 for timm's, which are not known here.
+        dropout: the network's own, before the classifier; None where only its builder knows.
         arguments: what tells it apart within its family; the builder's first arguments.
+        options: where it differs from its paper; None for torchvision's networks, which have none.
+        tag: of a published variant; empty for a plain network.
+        differs: what the variant does differently.
+        alias_of: the plain network that computes the same, where only the order of channels or names differ.
+        stem: where the published network has the same one for all image sizes.
     """
 
     name: str
@@ -32,9 +40,21 @@ class ModelInfo:
     description: str
     source: str
     params: int
-    dropout: float = 0.0
+    dropout: float | None = 0.0
     arguments: Mapping[str, int | float | str] = field(default_factory=dict, hash=False)
+    options: Options | None = None
+    tag: str = ""
+    differs: str = ""
+    alias_of: str | None = None
+    stem: Literal["imagenet", "cifar"] | None = None
 
+    @property
+    def plain(self) -> str:
+        """Name without the tag."""
+        return self.name.partition(".")[0]
+
+
+TIMM = "timm"  # family and prefix of timm's networks, which are not listed
 
 # (groups, width) -> parameters: every combination whose channels divide by the groups.
 _SHUFFLENET_V1 = {
@@ -65,22 +85,35 @@ _MOBILENET_V3 = {"small": 2_542_856, "large": 5_483_032}
 
 
 def list_models(pattern: str = "*") -> list[str]:
-    """Names of the networks that match a shell pattern, by family, groups and width.
+    """Names of the networks that match a shell pattern: plain ones by family, groups and width, then variants by tag.
 
-    >>> list_models("shufflenet_v2*")
-    ['shufflenet_v2_x0_5', 'shufflenet_v2_x1_0', 'shufflenet_v2_x1_5', 'shufflenet_v2_x2_0']
+    >>> list_models("mobilenet_v3*")
+    ['mobilenet_v3_small', 'mobilenet_v3_large']
+    >>> list_models("*.kuangliu")
+    ['shufflenet_v1_g2_x1_0.kuangliu', 'shufflenet_v1_g3_x1_0.kuangliu']
     """
     return [name for name in _CATALOGUE if fnmatchcase(name, pattern)]
 
 
+def find_info(name: str) -> ModelInfo | None:
+    """What is known about the network ``name``; None if there is none."""
+    return _CATALOGUE.get(name)
+
+
 def model_info(name: str) -> ModelInfo:
-    """What is known about the network ``name``.
+    """What is known about the network ``name``; of ``timm/NAME`` not even whether it exists.
 
     Raises:
         UsageError: there is none of this name; the message has the nearest ones.
     """
     if name in _CATALOGUE:
         return _CATALOGUE[name]
+    if name.startswith(f"{TIMM}/"):
+        return _timm_network(name)
+    plain, _, tag = name.partition(".")
+    if tag and plain in _CATALOGUE:
+        tags = ", ".join(info.tag for info in _CATALOGUE.values() if info.tag and info.plain == plain) or "none"
+        raise UsageError(f"there is no network named {name!r}; the published variants of {plain} are: {tags}")
     nearest = difflib.get_close_matches(name.lower(), _CATALOGUE, n=3)
     hint = f"did you mean {' or '.join(nearest)}?" if nearest else f"for example {' or '.join(_EXAMPLES)}."
     reason = " (its channels would not divide by its groups)" if _V1_NAME.fullmatch(name) else ""
@@ -98,6 +131,7 @@ def _shufflenets_v1() -> Iterator[ModelInfo]:
             source="Zhang et al. 2018, arXiv 1707.01083",
             params=params,
             arguments={"groups": groups, "width_mult": width},
+            options=ShuffleNetV1Options(),
         )
 
 
@@ -111,6 +145,7 @@ def _shufflenets_v2() -> Iterator[ModelInfo]:
             source="Ma et al. 2018, arXiv 1807.11164",
             params=params,
             arguments={"width_mult": width},
+            options=ShuffleNetV2Options(),
         )
 
 
@@ -124,6 +159,7 @@ def _mobilenets_v1() -> Iterator[ModelInfo]:
             source="Howard et al. 2017, arXiv 1704.04861",
             params=params,
             arguments={"width_mult": width},
+            options=MobileNetV1Options(),
         )
 
 
@@ -150,14 +186,53 @@ def _torchvision_networks() -> Iterator[ModelInfo]:
         )
 
 
+def _timm_network(name: str) -> ModelInfo:
+    return ModelInfo(
+        name=name,
+        family=TIMM,
+        title=name.removeprefix(f"{TIMM}/"),
+        description="a network of timm, which must be installed",
+        source="Wightman, PyTorch Image Models (timm)",
+        params=0,
+        dropout=None,
+        arguments={"name": name},
+        stem="imagenet",
+    )
+
+
+def _variants(plain: Mapping[str, ModelInfo]) -> Iterator[ModelInfo]:
+    for variant in VARIANTS:
+        for name in variant.networks:
+            yield _vary(plain[name], variant)
+
+
+def _vary(plain: ModelInfo, variant: Variant) -> ModelInfo:
+    info = replace(
+        plain,
+        name=f"{plain.name}.{variant.tag}",
+        source=f"{plain.source}; {variant.source}",
+        params=variant.params.get(plain.name, plain.params),
+        dropout=plain.dropout if variant.dropout is None else variant.dropout,
+        options=variant.options,
+        tag=variant.tag,
+        differs=variant.differs,
+        stem=variant.stem,
+    )
+    same = (info.options, info.stem, info.dropout) == (plain.options, plain.stem, plain.dropout)
+    if same:
+        return replace(info, alias_of=plain.name, description=f"alias of {plain.name}: {variant.differs}")
+    return replace(info, description=f"{plain.description}; {variant.differs}")
+
+
 def _suffix(width: float) -> str:
     return f"x{width}".replace(".", "_")
 
 
 _V1_NAME = re.compile(r"shufflenet_v1_g[12348]_x(0_25|0_5|0_75|1_0|1_5|2_0)")
 _EXAMPLES = ("shufflenet_v2_x0_5", "mobilenet_v1_x1_0")
-_CATALOGUE = {
+_PLAIN = {
     info.name: info
     for infos in (_shufflenets_v1(), _shufflenets_v2(), _mobilenets_v1(), _torchvision_networks())
     for info in infos
 }
+_CATALOGUE = {**_PLAIN, **{info.name: info for info in _variants(_PLAIN)}}

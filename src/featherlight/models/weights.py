@@ -74,7 +74,7 @@ def load_model(path: str | Path) -> nn.Module:
     _check_shapes(file, model, read_shapes(file))
     state = {name: torch.from_numpy(array) for name, array in read_tensors(file).items()}
     _check_types(file, model, state)
-    model.load_state_dict(state, assign=True)
+    model = _fill(model, card, state)
     model.eval().requires_grad_(True)
     model.card = card  # type: ignore[assignment]
     model.classes = card.classes  # type: ignore[assignment]
@@ -84,6 +84,8 @@ def load_model(path: str | Path) -> nn.Module:
 
 def _build_empty(file: Path, card: ModelCard) -> nn.Module:
     """Builds the network without memory for weights: a hostile size costs nothing before it is compared."""
+    if "pretrained" in card.arguments:  # reading a file never leads to the network
+        raise ModelFileError(f"{file}: a model file has its own weights, but this one asks for pretrained ones")
     try:
         with torch.device("meta"):
             return create_model(card.model, **card.arguments)
@@ -91,6 +93,14 @@ def _build_empty(file: Path, card: ModelCard) -> nn.Module:
         raise ModelFileError(
             f"{file}: cannot build the network {card.model!r} as the file describes it: {_shown(error, 400)}"
         ) from error
+
+
+def _fill(model: nn.Module, card: ModelCard, state: Mapping[str, torch.Tensor]) -> nn.Module:
+    model.load_state_dict(state, assign=True)
+    if any(buffer.is_meta for buffer in model.buffers()):  # tables of some of timm's networks are computed, not stored
+        model = create_model(card.model, **card.arguments)
+        model.load_state_dict(state)
+    return model
 
 
 def _check_shapes(file: Path, model: nn.Module, found: Mapping[str, tuple[int, ...]]) -> None:

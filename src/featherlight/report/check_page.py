@@ -18,13 +18,14 @@ from featherlight.sources.facts import count_cores
 from featherlight.sources.findings import KINDS, Checked, Finding, Findings, Severity
 from featherlight.sources.findings.checked import NOWHERE, SPLITS
 
-MAX_PICTURED = 24  # findings with pictures in a card
+MAX_PICTURED = 36  # findings with pictures in a card
 MAX_LISTED = 100  # findings without
-MAX_PICTURES = 96  # in a card
+MAX_PICTURES = 144  # in a card
 MAX_BESIDE = 24  # pictures of one finding
+MAX_PATHS = 8  # of a finding without pictures
 MAX_CLASSES = 1000
 MAX_TEXT = 300  # letters of a path or message
-PICTURE_BYTES = 3_400_000  # of all pictures together: the page stays under 5 MB
+PICTURE_BYTES = 3_000_000  # of all pictures together: the page stays under 5 MB
 _QUALITY = 80
 
 
@@ -142,14 +143,15 @@ def _read_picture(checked: Checked, position: int) -> str:
 
 def _picture(checked: Checked, position: int, source: str) -> _Picture:
     path = checked.survey.images.paths[position]
-    split, label = int(checked.splits[position]), checked.class_of(position)
-    where = [label, "" if split == NOWHERE else SPLITS[split]]
+    label = checked.class_of(position)
+    splits = checked.survey.sides if checked.survey.sides.any() else checked.splits  # those that were given, if any
+    where = [label, "" if splits[position] == NOWHERE else SPLITS[splits[position]]]
     name = tail(path).removeprefix(f"{label}/")
     return _Picture(source, _cut(path), _cut(name), " · ".join(_cut(word) for word in where if word))
 
 
 def _shown(finding: Finding, pictures: list[_Picture]) -> _Shown:
-    paths = [_cut(path) for path in finding.paths[: MAX_BESIDE if not pictures else 0]]
+    paths = [_cut(path) for path in finding.paths[: 0 if pictures else MAX_PATHS]]
     left = len(finding.paths) - len(pictures or paths)
     return _Shown(finding, _cut(finding.message), paths, pictures, left)
 

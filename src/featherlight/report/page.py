@@ -140,12 +140,13 @@ def _counts_among(evaluation: Evaluation, shown: Sequence[int]) -> NDArray[np.in
     return counts
 
 
-def _listed_classes(evaluation: Evaluation) -> list[tuple[str, dict[str, float]]]:
-    """All classes with their scores; when there are too many for a page, those with images and the lowest F1."""
-    rows = list(evaluation.per_class.items())
+def _listed_classes(evaluation: Evaluation) -> list[tuple[int, str, dict[str, float]]]:
+    """(place, name, scores) of all classes; when there are too many for a page, of those with the lowest F1."""
+    rows = [(place, name, scores) for place, (name, scores) in enumerate(evaluation.per_class.items(), 1)]
     if len(rows) <= MAX_LISTED_CLASSES:
         return rows
-    return sorted((row for row in rows if row[1]["support"]), key=lambda row: row[1]["f1"])[:MAX_LISTED_CLASSES]
+    with_images = [row for row in rows if row[2]["support"]]
+    return sorted(with_images, key=lambda row: row[2]["f1"])[:MAX_LISTED_CLASSES]
 
 
 def _pairs(evaluation: Evaluation) -> list[tuple[str, str, int, float]]:

@@ -10,22 +10,20 @@ from pathlib import Path
 
 from featherlight.errors import DataError, UsageError
 from featherlight.sources.base import Reader, RGBImage, Source, Split, SplitName
+from featherlight.sources.choice import Choice, split_choice
 from featherlight.sources.cifar import ARCHIVES, open_cifar_archive, open_cifar_folder, open_known
 from featherlight.sources.digits import open_digits
-from featherlight.sources.folder import (
-    has_class_folders,
-    is_image_name,
-    list_images,
-    open_folder,
-    open_folder_as_it_is,
-)
+from featherlight.sources.folder import is_image_name, list_images, open_folder, open_folder_as_it_is
+from featherlight.sources.hugging_face import open_hugging_face
+from featherlight.sources.kinds import kind_of_data
 from featherlight.sources.manifest import (
-    find_lists,
-    find_tables,
+    find_manifests,
+    find_table,
     is_manifest_name,
     open_folder_of_lists,
     open_manifest,
 )
+from featherlight.sources.webdataset import open_webdataset
 
 __all__ = ["KNOWN_NAMES", "RGBImage", "Reader", "Source", "Split", "SplitName", "open_images", "open_source"]
 
@@ -43,9 +41,11 @@ def open_source(
     """Opens labelled images.
 
     Args:
-        data: an existing path (a folder of images, a manifest or a folder of those, a CIFAR folder or ``.tar.gz``),
-            else one of ``KNOWN_NAMES``.
-        as_it_is: a folder of images is not split and need not be fit for training: all of it is to be measured on.
+        data: an existing path (a folder of images, a manifest or a folder of those, a CIFAR folder or ``.tar.gz``,
+            WebDataset shards, a Hugging Face folder), a pattern or address of shards, ``hf://owner/name``, else one of
+            ``KNOWN_NAMES``. Behind ``#`` may stand what of shards or tables is meant, see
+            :class:`featherlight.sources.choice.Choice`.
+        as_it_is: nothing is split, and the images need not be fit for training: all of them are to be measured on.
         strict: an image that cannot be read while splitting is an error, not left out.
         group_by: images of one group stay on one side when splits are cut: a regular expression searched in paths, or
             the name of a manifest's column.
@@ -54,7 +54,13 @@ def open_source(
         DataError: neither a path nor a known name, or what is there cannot be used; the message says why.
         MissingExtraError: a known name needs a package that is not installed.
     """
-    path = os.path.expanduser(data)
+    path, choice = split_choice(os.path.expanduser(data))
+    if str(choice) or not os.path.isdir(path):
+        stored = _open_stored(path, choice, strict=strict, as_it_is=as_it_is, group_by=group_by)
+        if stored is not None:
+            return stored
+    if str(choice):
+        raise UsageError(f"{data}: only of WebDataset shards and Hugging Face data sets can be chosen what to use")
     if os.path.isdir(path):
         return _open_folder(Path(path), strict=strict, as_it_is=as_it_is, group_by=group_by)
     if os.path.isfile(path) and is_manifest_name(path):
@@ -85,9 +91,15 @@ def _open_folder(path: Path, *, strict: bool, as_it_is: bool, group_by: str | No
     source = open_other_folder(path, strict=strict, as_it_is=as_it_is, group_by=group_by)
     if source is not None:
         return source
-    if as_it_is:
-        return open_folder_as_it_is(path)
-    return open_folder(path, strict=strict, group_by=group_by)
+    try:
+        if as_it_is:
+            return open_folder_as_it_is(path)
+        return open_folder(path, strict=strict, group_by=group_by)
+    except DataError as error:
+        table = find_table(path)
+        if table is None:
+            raise
+        raise DataError(f"{error}; or give the manifest that lies in it: {table}") from error
 
 
 def open_other_folder(path: Path, *, strict: bool, as_it_is: bool, group_by: str | None) -> Source | None:
@@ -96,13 +108,25 @@ def open_other_folder(path: Path, *, strict: bool, as_it_is: bool, group_by: str
     Raises:
         DataError: it does, and that cannot be used.
     """
+    stored = _open_stored(str(path), Choice(), strict=strict, as_it_is=as_it_is, group_by=group_by)
+    if stored is not None:
+        return stored
     cifar = open_cifar_folder(path)
     if cifar is not None:
         return _without_groups(cifar, group_by)
-    manifests = find_lists(path) or ({} if has_class_folders(path) else find_tables(path))
+    manifests = find_manifests(path)
     if manifests:
         return open_folder_of_lists(path, manifests, strict=strict, as_it_is=as_it_is, group_by=group_by)
     return None
+
+
+def _open_stored(path: str, choice: Choice, *, strict: bool, as_it_is: bool, group_by: str | None) -> Source | None:
+    """Opens shards or a Hugging Face data set; None for all else."""
+    kind = kind_of_data(path)
+    if kind is None:
+        return None
+    opener = open_webdataset if kind == "shards" else open_hugging_face
+    return opener(path, choice, strict=strict, as_it_is=as_it_is, group_by=group_by)
 
 
 def _without_groups(source: Source, group_by: str | None) -> Source:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeVar
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 SplitName = Literal["train", "val", "test"]
 RGBImage = NDArray[np.uint8]  # (H, W, 3)
 Unreadable = tuple[str, str]  # path, reason
+SHARDS_AT_ONCE = 8  # where images are read along shards, those of so many are mixed
 
 
 class Reader(Protocol):
@@ -58,6 +60,7 @@ class Split:
         groups: images of one group (a person, a video, an object) share a text; None: nobody said.
         shards: which storage shard holds each image, int64 (N,), where reading along a shard is cheap and jumping
             between shards is not; None: images can be read in any order.
+        bring: fetches a shard in advance; None: shards are at hand.
     """
 
     labels: NDArray[np.int64]
@@ -66,6 +69,7 @@ class Split:
     weights: NDArray[np.float32] | None = None
     groups: tuple[str, ...] | None = None
     shards: NDArray[np.int64] | None = None
+    bring: Callable[[int], object] | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -132,6 +136,15 @@ def take(split: Split, indices: NDArray[np.int64]) -> Split:
         groups=None if split.groups is None else tuple(split.groups[i] for i in indices),
         shards=pick(split.shards),
     )
+
+
+def sample(split: Split, count: int) -> list[int]:
+    """Positions of a few images: evenly spread, or where shards are fetched, out of the one that was fetched last."""
+    near = np.arange(len(split))
+    if split.bring is not None and split.shards is not None:
+        near = np.flatnonzero(split.shards == split.shards[-1])
+    chosen: list[int] = near[np.linspace(0, len(near) - 1, min(len(near), count)).astype(int)].tolist()
+    return chosen
 
 
 @dataclass(frozen=True)

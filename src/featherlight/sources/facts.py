@@ -10,12 +10,12 @@ from __future__ import annotations
 import hashlib
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import PIL
@@ -35,10 +35,12 @@ _TABLE = """CREATE TABLE IF NOT EXISTS facts (stamp BLOB PRIMARY KEY, content IN
 _COLUMNS = "content, pixels, looks, thumb, height, width, mode, format, animated, mean, deviation, low, high"
 _NUM_COLUMNS = _COLUMNS.count(",") + 1
 _BLOCK = 512  # images between two looks at the memory
+_PART = 16  # images handed to a thread at once
 _FETCHED_AT_A_TIME = 16  # images on the network are waited for, not computed
 _MAX_BYTES = 2 * 2**30  # of the memory; then it begins anew
 _Row = tuple[Any, ...]  # the columns above; pixels and all behind it are None while only the content is known
 _Key = bytes | None
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
@@ -128,9 +130,14 @@ def _collect(
     reasons: dict[int, str] = {}
     with _Memory() as memory, ThreadPoolExecutor(_threads(split)) as pool:
         for block in _blocks(len(split)):
-            keys = list(pool.map(partial(_key, split), block))
+            keys = _map(pool, partial(_key, split), block)
             known: dict[_Key, _Row] = {key: row for key, row in memory.recall(keys).items() if is_enough(row)}
-            found = list(pool.map(partial(_find_safely, split, find, known), block, keys))
+            new = [k for k, key in enumerate(keys) if key not in known]
+            found: list[_Row | str] = [known.get(key, ()) for key in keys]
+            for k, row in zip(
+                new, _map(pool, partial(_find_safely, split, find), [block[k] for k in new]), strict=True
+            ):
+                found[k] = row
             for position, row in zip(block, found, strict=True):
                 rows.append(None if isinstance(row, str) else row)
                 if isinstance(row, str):
@@ -146,11 +153,13 @@ def _blocks(count: int) -> Iterator[range]:
     return (range(start, min(start + _BLOCK, count)) for start in range(0, count, _BLOCK))
 
 
-def _find_safely(
-    split: Split, find: Callable[[Split, int], _Row], known: Mapping[_Key, _Row], position: int, key: _Key
-) -> _Row | str:
-    if key in known:
-        return known[key]
+def _map(pool: Executor, function: Callable[[int], _Result], numbers: Sequence[int]) -> list[_Result]:
+    """As ``pool.map``, several numbers at a time: for a small image handing it over takes longer than reading it."""
+    parts = [numbers[start : start + _PART] for start in range(0, len(numbers), _PART)]
+    return [result for results in pool.map(lambda part: [function(k) for k in part], parts) for result in results]
+
+
+def _find_safely(split: Split, find: Callable[[Split, int], _Row], position: int) -> _Row | str:
     try:
         return find(split, position)
     except UnreadableImageError as error:

@@ -40,7 +40,10 @@ def _add_rows(digest: hashlib._Hash, split: Split, start: str, *, read: bool) ->
     """Adds every image, in an order that does not depend on theirs; column by column, since there may be a million."""
     names = [path.removeprefix(start) for path in split.paths]
     weights = np.ones(len(split), np.float32) if split.weights is None else split.weights
-    contents = _contents(split) if read else _sizes(split)
+    contents = np.zeros(len(split), np.uint64)  # of addresses, whether fetched already or not
+    is_file = np.array(["://" not in path for path in split.paths], bool)
+    files = split if is_file.all() else take(split, np.flatnonzero(is_file))
+    contents[is_file] = collect_contents(files) if read else _sizes(files)
     rows = sorted(zip(names, split.labels.tolist(), contents.tolist(), weights.tolist(), strict=True))
     digest.update(_encode([name for name, *_ in rows]))
     for column, kind in enumerate(("<i8", "<u8", "<f4"), 1):
@@ -49,14 +52,6 @@ def _add_rows(digest: hashlib._Hash, split: Split, start: str, *, read: bool) ->
 
 def _encode(texts: Sequence[str]) -> bytes:
     return "\0".join(texts).encode("utf-8", "surrogatepass")
-
-
-def _contents(split: Split) -> NDArray[np.uint64]:
-    """Hash of each image as stored; 0 for addresses."""
-    is_file = np.array(["://" not in path for path in split.paths], bool)
-    contents = np.zeros(len(split), np.uint64)
-    contents[is_file] = collect_contents(split if is_file.all() else take(split, np.flatnonzero(is_file)))
-    return contents
 
 
 def _sizes(split: Split) -> NDArray[np.uint64]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from featherlight.errors import DataError
+from featherlight.errors import DataError, quote_names
 from featherlight.sources.base import Source, Split, SplitName
 from featherlight.sources.completing import SPLIT_WORDS, finish_source, missing_fractions
 from featherlight.sources.files import FileReader
@@ -217,20 +217,18 @@ def _check_classes(
         unknown = sorted(set(listing) - set(classes))
         if unknown:
             here, there = folders[split], folders["train"]
-            raise DataError(f"{root}: {here}/ has classes that {there}/ does not have: {_quote(unknown)}")
+            raise DataError(f"{root}: {here}/ has classes that {there}/ does not have: {quote_names(unknown, 10)}")
     empty = [name for name in classes if not listings["train"][name]]
     where = root / folders["train"]
     if empty:
-        raise DataError(f"{where}: class folders without images: {_quote(empty)}; add images or remove the folders")
+        raise DataError(
+            f"{where}: class folders without images: {quote_names(empty, 10)}; add images or remove the folders"
+        )
     if len(classes) == 1:
         below = where / classes[0]
         hint = f"; did you mean {below}?" if len(list_folders(below)) > 1 else f"; {EXPECTED}"
-        raise DataError(f"{where}: only one class, {_quote(classes)}, so there is nothing to tell apart{hint}")
+        raise DataError(f"{where}: only one class, {quote_names(classes)}, so there is nothing to tell apart{hint}")
     return classes
-
-
-def _quote(names: tuple[str, ...] | list[str]) -> str:
-    return ", ".join(f"'{name}'" for name in names)
 
 
 def _sort_items(listing: _Listing) -> _Items:

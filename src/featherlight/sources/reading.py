@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -38,29 +38,6 @@ def prepared_batches(split: Split, preprocessing: Preprocessing, batch_size: int
             yield _stack(
                 split, preprocessing, positions, list(pool.map(partial(_prepare, split, preprocessing), positions))
             )
-
-
-def read_prepared(
-    split: Split, preprocessing: Preprocessing, progress: Callable[[int], None] = lambda _: None
-) -> tuple[NDArray[np.uint8], NDArray[np.int64], list[Unreadable]]:
-    """Reads a whole split into memory.
-
-    Returns:
-        Images uint8 (N, S, S, 3), labels int64 (N,), and what was left out as (path, reason).
-    """
-    size = preprocessing.input_size
-    images = np.empty((len(split), size, size, 3), np.uint8)
-    kept: list[NDArray[np.int64]] = []
-    unreadable: list[Unreadable] = []
-    count = 0
-    for batch in prepared_batches(split, preprocessing):
-        images[count : count + len(batch.images)] = batch.images
-        count += len(batch.images)
-        kept.append(batch.positions)
-        unreadable.extend(batch.unreadable)
-        progress(len(batch.images) + len(batch.unreadable))
-    positions = np.concatenate(kept) if kept else np.zeros(0, np.int64)
-    return images[:count], split.labels[positions], unreadable
 
 
 def find_unreadable(split: Split, preprocessing: Preprocessing) -> list[Unreadable]:

@@ -1,15 +1,12 @@
-"""Classes of very different size: weights in the loss, or an order that shows every class equally often."""
+"""Weights in the loss: of classes of very different size, and of single images."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
-
-from featherlight.loading.augment import random_seed_for
 
 MAX_WEIGHT = 20.0  # a class of three images must not throw the network about
 
@@ -31,38 +28,6 @@ def class_weights(labels: NDArray[np.int64], num_classes: int) -> NDArray[np.flo
     present = np.count_nonzero(counts)
     weights = len(labels) / (max(1, present) * np.maximum(counts, 1))
     return np.where(counts > 0, np.minimum(weights, MAX_WEIGHT), 0.0).astype(np.float32)
-
-
-def balanced_order(labels: NDArray[np.int64], *seeds: int) -> NDArray[np.int64]:
-    """N positions in which every class occurs equally often, give or take one.
-
-    Large classes show another part of their images in each epoch, small ones repeat theirs: within a class no image
-    is repeated before all have been seen.
-
-    Args:
-        labels: of the training images, (N,).
-        seeds: the order follows from these numbers alone.
-
-    Returns:
-        int64 (N,), shuffled.
-    """
-    generator = torch.Generator().manual_seed(random_seed_for(*seeds))
-    present = np.unique(labels)
-    shares = np.full(len(present), len(labels) // len(present))
-    extra = torch.randperm(len(present), generator=generator)[: len(labels) % len(present)].numpy()
-    shares[extra] += 1
-    parts = [
-        _draw(np.flatnonzero(labels == label), int(share), generator)
-        for label, share in zip(present, shares, strict=True)
-    ]
-    drawn = np.concatenate(parts)
-    return np.asarray(drawn[torch.randperm(len(drawn), generator=generator).numpy()])
-
-
-def _draw(members: NDArray[np.int64], count: int, generator: torch.Generator) -> NDArray[np.int64]:
-    rounds = -(-count // len(members))
-    orders = [members[torch.randperm(len(members), generator=generator).numpy()] for _ in range(rounds)]
-    return np.concatenate(orders)[:count]
 
 
 def weigh(losses: Tensor, targets: Tensor, per_class: Tensor | None, per_image: Tensor | None) -> Tensor:

@@ -11,6 +11,7 @@ from featherlight.models.catalogue import model_info
 from featherlight.training.recipe import DEFAULT_MODEL, Recipe, read_field
 
 CIFAR_STEM_UP_TO = 64  # pixels; above, the published stem's early shrinking pays
+TRANSFER_FROM = 96  # pixels; what networks learnt on 224 px ImageNet carries over to images of this size and more
 
 IMAGES_TO_SEE = 40_000
 STEPS_WANTED = 40
@@ -49,12 +50,14 @@ def default_recipe(facts: DataFacts, settings: Mapping[str, Any]) -> Recipe:
     adamw = given.get("optimizer", "sgd") == "adamw"
     epochs = given.get("epochs", 0 if given.get("time_s") else _default_epochs(facts))
     model = given.get("model", DEFAULT_MODEL)
+    info = model_info(model)
     chosen = {
         "data": facts.name,
         "model": model,
-        "dropout": model_info(model).dropout,
+        "dropout": info.dropout,
         "input_size": size,
-        "stem": "cifar" if small else "imagenet",
+        "stem": info.stem or ("cifar" if small else "imagenet"),
+        "pretrained": "auto" if size >= TRANSFER_FROM else "none",
         "crop_fraction": 1.0 if small else 0.875,
         "batch_size": batch_size,
         "learning_rate": 2e-3 if adamw else _default_rate(batch_size),

@@ -2,26 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from featherlight.models.pretrained import classifier
 from featherlight.training.recipe import Recipe
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
 def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """SGD with Nesterov momentum or AdamW; weight decay on weights only, not on norms and biases."""
-    decayed = [p for p in model.parameters() if p.ndim >= 2]
-    spared = [p for p in model.parameters() if p.ndim < 2]
-    groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": spared, "weight_decay": 0.0}]
+    """SGD with Nesterov momentum or AdamW; weight decay on weights only, not on norms and biases.
+
+    On top of pretrained weights, the layers before the classifier learn more slowly. Each group of parameters has its
+    ``rate``, the part of the recipe's learning rate that it gets.
+    """
+    groups = [_group(model.parameters(), recipe, decay, 1.0) for decay in (True, False)]
+    if recipe.pretrained != "none":
+        head = list(model.get_submodule(classifier(model)).parameters())
+        body = [p for p in model.parameters() if all(p is not other for other in head)]
+        rates = ((head, 1.0), (body, recipe.body_rate))
+        groups = [_group(part, recipe, decay, rate) for part, rate in rates for decay in (True, False)]
     if recipe.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(recipe.momentum, 0.999), fused=True)
     nesterov = recipe.momentum > 0
     return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=nesterov, fused=True)
+
+
+def set_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
+    """Sets every group's learning rate, each in its part."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate * group["rate"]
+
+
+def _group(parameters: Iterable[nn.Parameter], recipe: Recipe, decay: bool, rate: float) -> dict[str, Any]:
+    chosen = [p for p in parameters if (p.ndim >= 2) == decay]
+    return {"params": chosen, "weight_decay": recipe.weight_decay if decay else 0.0, "rate": rate}
 
 
 def build_average(model: nn.Module, recipe: Recipe) -> AveragedModel | None:

@@ -38,6 +38,10 @@ class Recipe:
         in_channels: 3 for colour, 1 for grey.
         stem: ``cifar`` keeps small inputs large, ``imagenet`` is as published.
         dropout: before the classifier; absent: the network's own.
+        pretrained: whose ImageNet weights the run starts from, for example ``torchvision``; ``none``: fresh weights;
+            ``auto``, before a run begins: the best there are, if they can be had.
+        body_rate: with pretrained weights, the learning rate of all layers but the classifier, as a part of the
+            classifier's.
         resize: how an image of another shape becomes a square.
         crop_fraction: part of the shorter side that evaluation keeps.
         epochs: passes over the training images; 0 when ``time_s`` rules.
@@ -77,6 +81,8 @@ class Recipe:
     in_channels: int = 3
     stem: Literal["cifar", "imagenet"] = "imagenet"
     dropout: float | None = None
+    pretrained: str = "none"
+    body_rate: float = 0.1
     resize: Literal["crop", "pad", "stretch"] = "crop"
     crop_fraction: float = 0.875
     epochs: int = 30
@@ -206,6 +212,7 @@ def _find_problem(recipe: Recipe) -> str | None:
         "learning_rate": (0, 1000), "momentum": (0, 0.9999), "weight_decay": (0, 10), "warmup": (0, 1),
         "label_smoothing": (0, 0.9999), "ema_decay": (0, 0.99999), "mixup": (0, 100), "cutmix": (0, 100),
         "workers": (0, 256), "checkpoint_every_s": (0, math.inf), "clip_norm": (0, math.inf), "seed": (0, 2**63 - 1),
+        "body_rate": (0, 1),
     }  # fmt: skip
     for name, (low, high) in ranges.items():
         value = getattr(recipe, name)

@@ -6,8 +6,10 @@ killed and taken up again ends in the same weights, bit for bit, as one that was
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,11 +22,11 @@ from featherlight.errors import FeatherlightError, TrainingStoppedError
 from featherlight.images import Preprocessing
 from featherlight.loading.augment import Augmentation, mix_batch, random_seed_for
 from featherlight.loading.batches import Batch, TrainBatches
-from featherlight.models.engine import normalized
+from featherlight.models.engine import Normalizer
 from featherlight.training.balance import weigh
 from featherlight.training.checkpoint import CHECKPOINT_FILE, load_checkpoint, save_checkpoint
 from featherlight.training.clock import Clock
-from featherlight.training.optimiser import build_average, build_optimizer
+from featherlight.training.optimiser import build_average, build_optimizer, set_rate
 from featherlight.training.recipe import Recipe
 from featherlight.training.schedule import rate_factor
 from featherlight.training.signals import StopRequest
@@ -101,7 +103,7 @@ class Trainer:
         class_weights: Tensor | None = None,
     ) -> None:
         self.model, self.recipe, self.batches, self.validate = model, recipe, batches, validate
-        self.preprocessing, self.augmentation = preprocessing, augmentation
+        self.normalize, self.augmentation = Normalizer(preprocessing), augmentation
         self.run, self.fingerprint, self.observer = run, fingerprint, observer
         self.device = next(model.parameters()).device
         self.class_weights = None if class_weights is None else class_weights.to(self.device)
@@ -136,7 +138,13 @@ class Trainer:
         return self.averaged
 
     def _train_epoch(self, stop: StopRequest) -> None:
-        for batch in self.batches.epoch(self.progress.epoch, self.progress.batch):
+        with contextlib.closing(self.batches.epoch(self.progress.epoch, self.progress.batch)) as batches:
+            self._train_on(batches, stop)
+        if self.progress.epoch_images == 0:
+            raise FeatherlightError("not one training image could be read; see the messages above")
+
+    def _train_on(self, batches: Iterable[Batch], stop: StopRequest) -> None:
+        for batch in batches:
             self._train_step(batch)
             if self.progress.epoch == 0:  # a forward pass takes about a third of a step
                 self.progress.validation_s = len(self.validate) / (3 * self._images_per_s())
@@ -150,17 +158,13 @@ class Trainer:
                 break
             if time.monotonic() - self._saved_at >= self.recipe.checkpoint_every_s:
                 self._save()
-        if self.progress.epoch_images == 0:
-            raise FeatherlightError("not one training image could be read; see the messages above")
 
     def _train_step(self, batch: Batch) -> None:
         # Everything random in a step follows from the seed and the step's number, so nothing of it needs saving.
         torch.manual_seed(random_seed_for(self.recipe.seed, self.progress.step))
-        factor = rate_factor(self.recipe, self.clock.part_done)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.recipe.learning_rate * factor
+        set_rate(self.optimizer, self.recipe.learning_rate * rate_factor(self.recipe, self.clock.part_done))
         labels = batch.labels.to(self.device, non_blocking=True)
-        images = normalized(batch.images.to(self.device, non_blocking=True), self.preprocessing)
+        images = self.normalize(batch.images.to(self.device, non_blocking=True))
         images, targets = mix_batch(images, labels, self.augmentation)
         if self.recipe.speed == "plain":
             images = images.contiguous()

@@ -13,17 +13,19 @@ from torch import nn
 from featherlight.errors import DataError
 from featherlight.images import Preprocessing
 from featherlight.loading.batches import fits_in_memory, note_unreadable
+from featherlight.loading.decoding import Decoder
+from featherlight.loading.loaded import load_from_disk, load_images
 from featherlight.metrics import cross_entropy, macro_scores
 from featherlight.models.engine import infer, normalized
 from featherlight.sources.base import Split, Unreadable
-from featherlight.sources.reading import prepared_batches, read_prepared
+from featherlight.sources.reading import prepared_batches
 from featherlight.training.trainer import Validation
 
 BATCH_SIZE = 256
 
 
 class ValidationSet:
-    """The validation split, decoded once where memory holds it.
+    """The validation split, decoded once where memory or the cache holds it; by the one definition, to the last bit.
 
     Args:
         split: labelled images.
@@ -38,11 +40,10 @@ class ValidationSet:
     ) -> None:
         self._strict = strict
         self._split, self._preprocessing, self._device = split, preprocessing, device
-        self.unreadable: list[Unreadable] = []
-        self._stored: tuple[NDArray[np.uint8], NDArray[np.int64]] | None = None
-        if fits_in_memory(len(split), preprocessing):
-            images, labels, self.unreadable = read_prepared(split, preprocessing)
-            self._stored = (images, labels)
+        exact = Decoder(split, preprocessing, scaled=False)
+        fits = fits_in_memory(len(split), preprocessing)
+        self._stored = load_images(exact) if fits else load_from_disk(exact)
+        self.unreadable: list[Unreadable] = [] if self._stored is None else self._stored.unreadable(split)
 
     def __len__(self) -> int:
         return len(self._split)
@@ -71,9 +72,10 @@ class ValidationSet:
 
     def _batches(self) -> Iterator[tuple[NDArray[np.uint8], NDArray[Any]]]:
         if self._stored is not None:
-            images, labels = self._stored
-            for start in range(0, len(labels), BATCH_SIZE):
-                yield images[start : start + BATCH_SIZE], labels[start : start + BATCH_SIZE]
+            positions = self._stored.positions
+            for start in range(0, len(positions), BATCH_SIZE):
+                members = positions[start : start + BATCH_SIZE]
+                yield np.stack(self._stored.take(members)), self._split.labels[members]
             return
         for batch in prepared_batches(self._split, self._preprocessing, BATCH_SIZE):
             note_unreadable(batch.unreadable, self.unreadable, strict=self._strict)

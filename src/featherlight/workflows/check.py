@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from featherlight.console import counted, counting, note
-from featherlight.errors import UsageError, explain_missing
+from featherlight.errors import MissingExtraError, UsageError
 from featherlight.files import atomic_path
 from featherlight.report import write_check_page
 from featherlight.sources.findings import Checked, Finding, Findings, Survey, find_all, order_findings
@@ -63,7 +63,7 @@ def check(
     """
     if input_size is not None and input_size not in INPUT_SIZES:
         raise UsageError(f"--input-size {input_size}: {INPUT_SIZES[0]} to {INPUT_SIZES[-1]} is expected")
-    refuse_taken(fix)
+    refuse_taken(fix, "--fix")
     budget_s = read_duration(labels_time)
     find_label_errors = _load_label_finder() if labels else None
     survey = survey_data(data, group_by)
@@ -86,10 +86,12 @@ def check(
 def _load_label_finder() -> Callable[[Checked, float, str], list[Finding]]:
     """Fails at once if something is not installed, not after the images have been looked at."""
     try:
-        from featherlight.workflows.label_errors import find_label_errors, require_cleanlab
+        import cleanlab.filter  # noqa: F401  (takes no time compared with looking at all images)
+
+        from featherlight.workflows.label_errors import find_label_errors
     except ModuleNotFoundError as error:
-        raise explain_missing(error, "looking for wrong labels") from error
-    require_cleanlab()
+        module = (error.name or "").partition(".")[0]
+        raise MissingExtraError(module, "labels", "looking for wrong labels") from error
     return find_label_errors
 
 

@@ -5,21 +5,22 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from featherlight.console import Bar, bar, counting, note
+from featherlight.console import Bar, bar, counting, duration, note
 from featherlight.devices import select_device
-from featherlight.errors import MissingExtraError, TrainingStoppedError
+from featherlight.errors import TrainingStoppedError
 from featherlight.images import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from featherlight.loading.augment import Augmentation
 from featherlight.loading.batches import MemoryBatches, fits_in_memory
+from featherlight.loading.decoding import Decoder
+from featherlight.loading.loaded import load_images
 from featherlight.metrics import cross_entropy, fit_temperature, macro_scores, softmax
 from featherlight.models.engine import infer, normalized
 from featherlight.models.registry import create_model
@@ -27,27 +28,33 @@ from featherlight.sources.base import take
 from featherlight.sources.findings import Checked, Finding, Suggestion
 from featherlight.sources.findings.checked import NOWHERE
 from featherlight.sources.folds import deal_folds
-from featherlight.sources.reading import read_prepared
-from featherlight.training.defaults import CIFAR_STEM_UP_TO, DataFacts, default_recipe
+from featherlight.training.defaults import DataFacts, default_recipe
 from featherlight.training.recipe import Recipe
 from featherlight.training.trainer import Row, Trainer, Validation
 from featherlight.training.validation import BATCH_SIZE as VALIDATION_BATCH
 
-MODEL = "shufflenet_v2_x0_5"
 FOLDS = 4
-SIZES = (128, 64, 32)  # sides of the network's input, pixels
-ENLARGED = 1.3  # more than so many times brings nothing
 LEAST_IN_CLASS = 10  # of fewer images nothing can be learned about
+LEAST_AGREEMENT = 0.5  # of networks with labels; doubts of networks that know less are worth nothing
+ENLARGED = 1.3  # times at most: beyond, a larger input shows nothing more
 _WATCHED = 256  # held-out images whose accuracy is shown on the way
 _TRIED_STEPS = 4  # to measure the speed
 
 
-def require_cleanlab() -> None:
-    """Fails if the library that judges is not installed."""
-    try:
-        import cleanlab.filter  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError("cleanlab", "labels", "looking for wrong labels") from error
+@dataclass(frozen=True)
+class _Choice:
+    """A network that costs about a millisecond an image and step, or for the largest size three."""
+
+    model: str
+    input_size: int
+    stem: str
+
+
+_CHOICES = (
+    _Choice("shufflenet_v2_x0_5", 128, "imagenet"),
+    _Choice("shufflenet_v2_x0_5", 64, "imagenet"),
+    _Choice("mobilenet_v1_x0_25", 32, "cifar"),
+)
 
 
 @dataclass(frozen=True)
@@ -87,13 +94,24 @@ def find_label_errors(checked: Checked, budget_s: float, device: str = "auto") -
     if not len(positions):
         note(f"too few images to look for wrong labels: at least two classes of {LEAST_IN_CLASS} are needed")
         return []
-    size = _input_size(checked, positions)
-    images = _read(checked, positions, size)
+    recipe = _choose_recipe(checked, positions, budget_s / FOLDS, device)
+    images = _read(checked, positions, recipe.input_size)
     folds = deal_folds(images.labels, images.roots, FOLDS)
-    probabilities = _judge(images, folds, _recipe(checked, images, size, device), budget_s)
-    accuracy = float((probabilities.argmax(axis=1) == images.labels).mean())
-    note(f"labels: networks that had not seen an image agree with its label for {accuracy:.1%} of {len(folds):,}")
-    return _tell(checked, images, probabilities)
+    probabilities = _judge(images, folds, recipe)
+    agreement = float((probabilities.argmax(axis=1) == images.labels).mean())
+    note(f"labels: networks that had not seen an image agree with its label for {agreement:.1%} of {len(positions):,}")
+    if agreement < LEAST_AGREEMENT:
+        note("they know too little to doubt labels, so none is listed; give more time: --labels-time 30m")
+        return []
+    return _tell(checked, images, probabilities, _is_learned(images.labels, folds))
+
+
+def _is_learned(labels: NDArray[np.int64], folds: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether the network that judges an image has seen enough of its class; not if all that hangs together."""
+    held_out = np.zeros((int(labels.max()) + 1, FOLDS), np.int64)
+    np.add.at(held_out, (labels, folds), 1)
+    enough: NDArray[np.bool_] = held_out.sum(axis=1, keepdims=True) - held_out >= LEAST_IN_CLASS // 2
+    return enough[labels, folds]
 
 
 def _usable(checked: Checked) -> NDArray[np.int64]:
@@ -105,12 +123,33 @@ def _usable(checked: Checked) -> NDArray[np.int64]:
     return readable[large[labels[readable]]] if large.sum() > 1 else np.zeros(0, np.int64)
 
 
-def _input_size(checked: Checked, positions: NDArray[np.int64]) -> int:
-    """The largest of the sizes that images have and memory holds."""
+def _choose_recipe(checked: Checked, positions: NDArray[np.int64], budget_s: float, device: str) -> Recipe:
+    """The network with the largest input that has time for the usual number of epochs; else the smallest in that time.
+
+    Args:
+        checked: the data.
+        positions: images that take part.
+        budget_s: seconds for one network.
+        device: where to train.
+    """
+    labels = checked.survey.images.labels[positions]
+    num_trained, num_classes = len(labels) * (FOLDS - 1) // FOLDS, len(np.unique(labels))
+    for choice in _fitting(checked, positions):
+        facts = DataFacts("images", num_trained, choice.input_size, checked.survey.flip_safe)
+        recipe = default_recipe(facts, {**asdict(choice), "crop": "pad", "crop_fraction": 1.0, "device": device})
+        needed_s = recipe.epochs * num_trained / _images_per_s(recipe, num_classes)
+        if needed_s <= budget_s:
+            return recipe
+    note(f"labels: a network gets {duration(budget_s)}; the usual length would be {duration(needed_s)}")
+    return dataclasses.replace(recipe, epochs=0, time_s=budget_s)
+
+
+def _fitting(checked: Checked, positions: NDArray[np.int64]) -> list[_Choice]:
+    """Networks whose input images and memory are large enough for."""
     side = ENLARGED * float(np.median(checked.facts.sizes[positions].min(axis=1)))
-    count = len(positions)
-    fitting = (size for size in SIZES if size <= side and fits_in_memory(count, _preprocessing(size)))
-    return next(fitting, SIZES[-1])
+    sizes = [choice.input_size for choice in _CHOICES]
+    fits = [size <= side and fits_in_memory(len(positions), _preprocessing(size)) for size in sizes]
+    return [choice for choice, fit in zip(_CHOICES, fits, strict=True) if fit] or [_CHOICES[-1]]
 
 
 def _preprocessing(size: int) -> Preprocessing:
@@ -120,25 +159,16 @@ def _preprocessing(size: int) -> Preprocessing:
 def _read(checked: Checked, positions: NDArray[np.int64], size: int) -> _Images:
     chosen = take(checked.survey.images, positions)
     with counting("reading images", len(positions)) as advance:
-        pixels, labels, unreadable = read_prepared(chosen, _preprocessing(size), advance)
-    gone = {path for path, _ in unreadable}  # since they were looked at
-    positions = positions[[path not in gone for path in chosen.paths]]
-    classes, numbered = np.unique(labels, return_inverse=True)
+        stored = load_images(Decoder(chosen, _preprocessing(size), scaled=True), advance)
+    pixels = np.stack(list(stored[np.arange(len(stored.positions))]))
+    positions = positions[stored.positions]  # some may have gone since they were looked at
+    classes, numbered = np.unique(chosen.labels[stored.positions], return_inverse=True)
     return _Images(torch.from_numpy(pixels), numbered, classes, positions, checked.roots()[positions])
 
 
-def _recipe(checked: Checked, images: _Images, size: int, device: str) -> Recipe:
-    facts = DataFacts("images", len(images.labels) * (FOLDS - 1) // FOLDS, size, checked.survey.flip_safe)
-    settings: dict[str, Any] = {"model": MODEL, "input_size": size, "crop": "pad", "device": device}
-    if size > CIFAR_STEM_UP_TO // 2:  # costs no more than a quarter of the size without early shrinking
-        settings |= {"stem": "imagenet", "crop_fraction": 1.0}
-    return default_recipe(facts, settings)
-
-
-def _judge(images: _Images, folds: NDArray[np.int64], recipe: Recipe, budget_s: float) -> NDArray[np.float64]:
+def _judge(images: _Images, folds: NDArray[np.int64], recipe: Recipe) -> NDArray[np.float64]:
     """Probabilities (N, K) of networks that have not seen the image."""
     result = np.zeros((len(folds), len(images.classes)))
-    recipe = _with_length(recipe, images, budget_s / FOLDS)
     with bar("judging labels") as shown:
         for fold in range(FOLDS):
             held_out = np.flatnonzero(folds == fold)
@@ -147,25 +177,18 @@ def _judge(images: _Images, folds: NDArray[np.int64], recipe: Recipe, budget_s: 
     return result
 
 
-def _with_length(recipe: Recipe, images: _Images, budget_s: float) -> Recipe:
-    """As many epochs as usual if there is time for them, else what the time allows."""
-    needed_s = recipe.epochs * len(images.labels) * (FOLDS - 1) / FOLDS / _images_per_s(recipe, images)
-    return recipe if needed_s <= budget_s else dataclasses.replace(recipe, epochs=0, time_s=budget_s)
-
-
-def _images_per_s(recipe: Recipe, images: _Images) -> float:
-    """How fast training goes here, measured in a few steps."""
-    network, batches = _network(recipe, len(images.classes)), _batches(recipe, images, np.arange(len(images.labels)))
-    seen, started = 0, time.monotonic()
-    for batch, _ in zip(batches.epoch(0), range(_TRIED_STEPS), strict=False):
-        network.train()
-        pixels = normalized(batch.images.to(select_device(recipe.device)), _preprocessing(recipe.input_size))
-        network(pixels).sum().backward()
-        if batch.number == 0:  # the first step also prepares
-            seen, started = 0, time.monotonic()
-        else:
-            seen += len(batch.labels)
-    return max(seen, 1) / max(time.monotonic() - started, 1e-6)
+def _images_per_s(recipe: Recipe, num_classes: int) -> float:
+    """How fast training goes here, measured in a few steps; the first of them also prepares."""
+    network = _network(recipe, num_classes).train()
+    noise = torch.randint(256, (recipe.batch_size, recipe.input_size, recipe.input_size, 3), dtype=torch.uint8)
+    pixels = normalized(noise.to(select_device(recipe.device)), _preprocessing(recipe.input_size))
+    network(pixels).sum().backward()
+    started = time.monotonic()
+    for _ in range(_TRIED_STEPS):
+        output = network(pixels).sum()
+        output.backward()
+        output.item()  # waits for the device
+    return _TRIED_STEPS * recipe.batch_size / (time.monotonic() - started)
 
 
 def _network(recipe: Recipe, num_classes: int) -> nn.Module:
@@ -176,13 +199,10 @@ def _network(recipe: Recipe, num_classes: int) -> nn.Module:
     return network.to(select_device(recipe.device)).to(memory_format=torch.channels_last)
 
 
-def _augmentation(recipe: Recipe, num_classes: int) -> Augmentation:
-    return Augmentation(recipe.input_size, recipe.crop, recipe.flip, False, 0.0, 0.0, num_classes)
-
-
 def _batches(recipe: Recipe, images: _Images, chosen: NDArray[np.int64]) -> MemoryBatches:
     pixels, labels = images.pixels[chosen], torch.from_numpy(images.labels[chosen])
-    return MemoryBatches(pixels, labels, _augmentation(recipe, len(images.classes)), recipe.batch_size, recipe.seed, [])
+    augmentation = Augmentation(recipe.input_size, recipe.crop, recipe.flip, False, 0.0, 0.0, len(images.classes))
+    return MemoryBatches(pixels, labels, augmentation, recipe.batch_size, recipe.seed, [])
 
 
 def _train_without(
@@ -200,7 +220,8 @@ def _train_without(
         try:
             kept = trainer.fit()
         except TrainingStoppedError as error:  # its advice is about runs that can be resumed
-            raise TrainingStoppedError(f"looking for wrong labels: {str(error).split(';')[0]}") from error
+            reason = str(error).split(";")[0].split(". ")[0]
+            raise TrainingStoppedError(f"looking for wrong labels: {reason}") from error
     return _HeldOut(images, held_out, recipe).logits(kept)
 
 
@@ -245,12 +266,14 @@ class _Progress:
         """Nothing to tell."""
 
 
-def _tell(checked: Checked, images: _Images, probabilities: NDArray[np.float64]) -> list[Finding]:
+def _tell(
+    checked: Checked, images: _Images, probabilities: NDArray[np.float64], is_learned: NDArray[np.bool_]
+) -> list[Finding]:
     """What cleanlab doubts, the least believed label first."""
     from cleanlab.filter import find_label_issues
 
     doubted = find_label_issues(images.labels, probabilities, return_indices_ranked_by="self_confidence", n_jobs=1)
-    return [_finding(checked, images, probabilities, int(place)) for place in doubted]
+    return [_finding(checked, images, probabilities, int(place)) for place in doubted if is_learned[place]]
 
 
 def _finding(checked: Checked, images: _Images, probabilities: NDArray[np.float64], place: int) -> Finding:

@@ -41,7 +41,7 @@ def new_run_directory(out: str | Path | None, data: str, model: str) -> Iterator
                 RUNS.rmdir()
 
 
-def refuse_taken(out: str | Path | None) -> None:
+def refuse_taken(out: str | Path | None, option: str = "--out") -> None:
     """Says at once what reading all images first would only delay.
 
     Raises:
@@ -52,7 +52,7 @@ def refuse_taken(out: str | Path | None) -> None:
         if not path.is_dir() or any(path.iterdir()):
             is_run = (path / RECIPE_FILE_NAME).is_file()
             go_on = f", or go on with: featherlight train --resume {path}" if is_run else ""
-            raise UsageError(f"{path} exists and is not empty; choose another --out{go_on}")
+            raise UsageError(f"{path} exists and is not empty; choose another {option}{go_on}")
 
 
 def _take_numbered(data: str, model: str) -> Path:

@@ -13,28 +13,19 @@ import numpy as np
 import torch
 from torch import nn
 
-from featherlight.console import bar, counting, duration, note
+from featherlight.console import bar, duration, note
 from featherlight.devices import select_device
 from featherlight.engines import open_engine
-from featherlight.errors import DataError, FeatherlightError, TrainingStoppedError, UnreadableImageError, UsageError
+from featherlight.errors import FeatherlightError, TrainingStoppedError, UnreadableImageError, UsageError
 from featherlight.images import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
-from featherlight.loading.augment import Augmentation
-from featherlight.loading.batches import (
-    MemoryBatches,
-    StreamedBatches,
-    TrainBatches,
-    fits_in_memory,
-    storage_preprocessing,
-)
 from featherlight.metrics import Evaluation, fit_temperature
 from featherlight.model_file import MODEL_FILE_NAME
-from featherlight.models.registry import create_model
 from featherlight.models.weights import save_model
 from featherlight.report import write_curves
 from featherlight.sources import open_source
-from featherlight.sources.base import Source, Split, Unreadable
-from featherlight.sources.reading import find_unreadable, read_prepared
-from featherlight.training.balance import class_weights, describe_weights
+from featherlight.sources.base import Source, Unreadable, sample
+from featherlight.sources.reading import find_unreadable
+from featherlight.training.checkpoint import CHECKPOINT_FILE
 from featherlight.training.defaults import DataFacts, default_recipe
 from featherlight.training.metrics_log import read_metrics
 from featherlight.training.recipe import RECIPE_FILE_NAME, Recipe, read_duration, read_field, read_recipe, write_recipe
@@ -44,6 +35,8 @@ from featherlight.workflows.evaluate import choose_split, evaluate_split, report
 from featherlight.workflows.leaks import refuse_leaks
 from featherlight.workflows.observer import Observer, show_plan
 from featherlight.workflows.run_directory import check_place, new_run_directory, refuse_taken
+from featherlight.workflows.starting_weights import build_network, settle_pretrained
+from featherlight.workflows.training_images import augmentation_of, load_training_images, weigh_classes
 
 SIZES_SAMPLED = 64
 
@@ -84,6 +77,7 @@ def train(
     Raises:
         UsageError: an unknown field, an unfit value, or ``out`` is not empty.
         DataError: no usable images.
+        DownloadError: pretrained weights were asked for by name and cannot be fetched.
         TrainingStoppedError: interrupted or diverged; what was reached is saved.
     """
     settings = {name: value for name, value in settings.items() if value is not None}
@@ -91,14 +85,17 @@ def train(
         settings["model"] = model
     if time is not None:
         settings["time_s"] = read_duration(time)
+    if isinstance(settings.get("pretrained"), bool):  # as create_model takes it
+        settings["pretrained"] = "auto" if settings["pretrained"] else "none"
     refuse_taken(out)
     strict, allow_leaks = (read_field(name, settings.get(name, False)) for name in ("strict", "allow_leaks"))
     source = open_source(data, strict=strict, group_by=settings.get("group_by"))
     check_place(out, source)
     refuse_leaks(source, allow=allow_leaks)
     recipe = default_recipe(facts_of(source), settings)
-    _build_model(recipe, len(source.classes))  # a wrong name or width fails before anything is written
+    build_network(recipe, len(source.classes), pretrained=False)  # a wrong name fails before anything is written
     select_device(recipe.device)
+    recipe = settle_pretrained(recipe)
     with new_run_directory(out, str(data), str(settings.get("model", ""))) as run, _interrupt_explained(run):
         return _run_recipe(run, recipe, source)
 
@@ -123,12 +120,13 @@ def _run_recipe(run: Path, recipe: Recipe, source: Source) -> Run:
     show_plan(run, recipe, source)
     device = select_device(recipe.device)
     preprocessing = preprocessing_of(recipe)
-    augmentation = _augmentation(recipe, len(source.classes))
+    augmentation = augmentation_of(recipe, len(source.classes))
     with _advice(recipe):
-        network = _build_model(recipe, len(source.classes)).to(device)
+        is_new = not (run / CHECKPOINT_FILE).exists()
+        network = build_network(recipe, len(source.classes), pretrained=is_new).to(device)
         if recipe.speed == "auto":
             network = network.to(memory_format=torch.channels_last)
-        batches = _load_training_images(source.splits["train"], preprocessing, augmentation, recipe)
+        batches = load_training_images(source.splits["train"], preprocessing, augmentation, recipe)
         validation = ValidationSet(source.splits["val"], preprocessing, device, strict=recipe.strict)
         report_unreadable([*batches.unreadable, *validation.unreadable], strict=recipe.strict)
         if recipe.strict and "test" in source.splits:  # found after training it would be found too late
@@ -137,7 +135,7 @@ def _run_recipe(run: Path, recipe: Recipe, source: Source) -> Run:
         with bar("training") as shown, Observer(run, shown) as observer:
             trainer = Trainer(
                 network, recipe, batches, validation, preprocessing, augmentation, run, source.fingerprint, observer,
-                _class_weights(recipe, source),
+                weigh_classes(recipe, source),
             )  # fmt: skip
             observer.open_log(trainer.progress.epoch)
             kept = trainer.fit()
@@ -225,57 +223,11 @@ def _differences(wanted: dict[str, Any], usual: dict[str, Any]) -> dict[str, Any
 def facts_of(source: Source) -> DataFacts:
     """What the default recipe depends on."""
     split = source.splits["train"]
-    chosen = np.linspace(0, len(split) - 1, min(len(split), SIZES_SAMPLED)).astype(int)
     sides = []
-    for index in dict.fromkeys(chosen.tolist()):
+    for index in sample(split, SIZES_SAMPLED):
         with contextlib.suppress(UnreadableImageError):  # it is reported when all images are read
             sides.append(min(split.read(index).shape[:2]))
     return DataFacts(source.name, len(split), int(np.median(sides)) if sides else 224, source.flip_safe)
-
-
-def _build_model(recipe: Recipe, num_classes: int) -> nn.Module:
-    torch.manual_seed(recipe.seed)
-    return create_model(
-        recipe.model,
-        num_classes,
-        in_channels=recipe.in_channels,
-        input_size=recipe.input_size,
-        stem=recipe.stem,
-        dropout=recipe.dropout,
-    )
-
-
-def _class_weights(recipe: Recipe, source: Source) -> torch.Tensor | None:
-    if recipe.balance != "weights":
-        return None
-    weights = class_weights(source.splits["train"].labels, len(source.classes))
-    note(f"class weights: {describe_weights(weights, source.classes)}")
-    return torch.from_numpy(weights)
-
-
-def _augmentation(recipe: Recipe, num_classes: int) -> Augmentation:
-    return Augmentation(
-        recipe.input_size, recipe.crop, recipe.flip, recipe.trivial_augment, recipe.mixup, recipe.cutmix, num_classes
-    )
-
-
-def _load_training_images(
-    split: Split, preprocessing: Preprocessing, augmentation: Augmentation, recipe: Recipe
-) -> TrainBatches:
-    stored = storage_preprocessing(preprocessing, augmentation)
-    if not fits_in_memory(len(split), stored):
-        note(f"{len(split):,} images do not fit in memory; {recipe.workers} processes read them while training")
-        return StreamedBatches(
-            split, preprocessing, augmentation, recipe.batch_size, recipe.seed, recipe.workers, recipe.strict
-        )
-    with counting("reading images", len(split)) as advance:
-        images, labels, unreadable = read_prepared(split, stored, advance)
-    if not len(labels):
-        path, reason = unreadable[0]
-        raise DataError(f"not one training image can be read; the first: {path}: {reason}")
-    return MemoryBatches(
-        torch.from_numpy(images), torch.from_numpy(labels), augmentation, recipe.batch_size, recipe.seed, unreadable
-    )
 
 
 @contextlib.contextmanager

@@ -39,7 +39,10 @@ def fixed(checked: Callable[..., Checked], tmp_path: Path) -> Callable[..., tupl
 
 def read_rows(tmp_path: Path, name: str) -> Rows:
     with (tmp_path / "fixed" / name).open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-        return [{key: value.removeprefix(f"{tmp_path / 'data'}/") for key, value in row.items()} for row in csv.DictReader(file)]
+        return [
+            {key: value.removeprefix(f"{tmp_path / 'data'}/") for key, value in row.items()}
+            for row in csv.DictReader(file)
+        ]
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +60,9 @@ def test_sound_data_stays_whole(fixed, tmp_path: Path) -> None:
     assert removed == []
     assert len(kept) == 24
     assert kept[0] == {"path": "test/cat/0.png", "label": "cat", "split": "test"}
-    assert {(row["split"], row["label"]) for row in kept} == {(s, n) for s in ("train", "val", "test") for n in ("cat", "dog")}
+    assert {(row["split"], row["label"]) for row in kept} == {
+        (s, n) for s in ("train", "val", "test") for n in ("cat", "dog")
+    }
 
 
 def test_everything_certain_is_left_out_and_nothing_is_changed(fixed, tmp_path: Path) -> None:
@@ -87,12 +92,12 @@ def test_everything_certain_is_left_out_and_nothing_is_changed(fixed, tmp_path: 
         ("val/fish/0.png", "missing_class", ""),
     ]
     assert not {row["path"] for row in kept} & {row["path"] for row in removed}
-    assert len(kept) + len(removed) == len([path for path in data.rglob("*.png")])
+    assert len(kept) + len(removed) == len(list(data.rglob("*.png")))
 
 
 def test_cleaned_manifest_can_be_opened_to_train_and_is_sound(fixed, tmp_path: Path, found) -> None:
     data = tmp_path / "data"
-    for name in ("two words.png", "new\nline.png", "comma,\"quote\".png", "猫.png", " space .png"):
+    for name in ("two words.png", "new\nline.png", 'comma,"quote".png', "猫.png", " space .png"):
         shutil.copy(data / "train/cat/0.png", data / "train/cat" / name)
         Image.open(data / "train/cat" / name).rotate(len(name) * 10).save(data / "train/cat" / name)
     shutil.copy(data / "train/cat/2.png", data / "val/cat/leak.png")
@@ -117,7 +122,10 @@ def test_groups_are_written_and_torn_ones_leave_train(fixed, photo) -> None:
     photo("train/dog/p2_0.png", 902)
     kept, removed = fixed(group_by=r"(p\d+)_")
     assert [(row["path"], row["reason"]) for row in removed] == [("train/cat/p1_0.png", "the group p1 is in val too")]
-    assert {row["path"]: row["group"] for row in kept if row["group"]} == {"val/cat/p1_1.png": "p1", "train/dog/p2_0.png": "p2"}
+    assert {row["path"]: row["group"] for row in kept if row["group"]} == {
+        "val/cat/p1_1.png": "p1",
+        "train/dog/p2_0.png": "p2",
+    }
 
 
 def test_splits_that_tear_everything_are_left_to_the_person(checked) -> None:
@@ -130,7 +138,7 @@ def test_name_that_is_no_utf8_is_left_out(fixed, tmp_path: Path) -> None:
     strange = os.fsencode(tmp_path / "data/train/cat") + b"/\xff.png"
     shutil.copy(os.fsencode(tmp_path / "data/train/cat/0.png"), strange)
     Image.open(os.fsdecode(strange)).rotate(90).save(os.fsdecode(strange), "PNG")
-    kept, removed = fixed()
+    _, removed = fixed()
     assert [(row["path"], row["kind"]) for row in removed] == [("train/cat/\udcff.png", "layout")]
 
 
@@ -145,13 +153,21 @@ def surveys(draw: st.DrawFn) -> Checked:
     """Data with any copies, labels, sides, groups and unreadable images."""
     count = draw(st.integers(1, 14))
     pick = lambda *values: np.array(draw(st.lists(st.sampled_from(values), min_size=count, max_size=count)))  # noqa: E731
-    labels, sides, pixels, readable = pick(-1, 0, 1, 2), pick(0, 1, 2), pick(*range(1, 7)), pick(True, True, True, False)
+    labels, sides, pixels, readable = (
+        pick(-1, 0, 1, 2),
+        pick(0, 1, 2),
+        pick(*range(1, 7)),
+        pick(True, True, True, False),
+    )
     groups = draw(st.none() | st.just(tuple(pick("", "x", "y").tolist())))
-    images = array_split(np.zeros((count, 2, 2, 3), np.uint8), labels.astype(np.int64), [f"{k}.png" for k in range(count)])
+    images = array_split(
+        np.zeros((count, 2, 2, 3), np.uint8), labels.astype(np.int64), [f"{k}.png" for k in range(count)]
+    )
     images = Split(images.labels, images.paths, images.read, groups=groups)
     facts = Facts(
         readable=readable, content=pixels.astype(np.uint64), pixels=pixels.astype(np.uint64),
-        looks=np.zeros(count, np.uint64), thumbs=np.zeros((count, 16, 16), np.uint8), sizes=np.ones((count, 2), np.int32),
+        looks=np.zeros(count, np.uint64), thumbs=np.zeros((count, 16, 16), np.uint8),
+        sizes=np.ones((count, 2), np.int32),
         modes=("RGB",) * count, formats=("PNG",) * count, animated=np.zeros(count, bool),
         tones=np.full((count, 4), 99, np.float32), reasons={k: "truncated" for k in range(count) if not readable[k]},
     )  # fmt: skip
@@ -181,7 +197,9 @@ def test_what_stays_has_no_certain_fault(checked: Checked) -> None:
     learned = set(labels[[k for k in kept if sides[k] == 0]].tolist())
     assert not learned or set(labels[kept].tolist()) <= learned
     if not cleaned.remark:
-        assert all(sides[one] == sides[other] for one, other in checked.duplicates.near.tolist() if {one, other} <= set(kept))
+        assert all(
+            sides[one] == sides[other] for one, other in checked.duplicates.near.tolist() if {one, other} <= set(kept)
+        )
         places = {}
         for k in kept:
             places.setdefault((checked.survey.images.groups or [""] * 99)[k], set()).add(int(sides[k]))

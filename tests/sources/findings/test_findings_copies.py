@@ -58,7 +58,11 @@ class TestWithoutSplits:
     def test_near_copy_in_two_classes_may_be_right(self, found, names: Names, tmp_path: Path) -> None:
         smaller(tmp_path / "data/a/0.png", tmp_path / "data/b/copy.png")
         (finding,) = found(*KINDS)
-        assert (finding.kind, finding.severity, names(finding)) == ("label_conflict", "warning", ["a/0.png", "b/copy.png"])
+        assert (finding.kind, finding.severity, names(finding)) == (
+            "label_conflict",
+            "warning",
+            ["a/0.png", "b/copy.png"],
+        )
 
     def test_near_copy_in_a_class_is_a_note(self, found, names: Names, tmp_path: Path) -> None:
         smaller(tmp_path / "data/a/0.png", tmp_path / "data/a/copy.png")

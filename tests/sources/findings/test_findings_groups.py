@@ -63,6 +63,14 @@ def test_counter_of_a_camera_is_pointed_out_where_neighbours_look_alike(shots, f
     assert "suggest 40 groups" in finding.message
 
 
+def test_names_that_looks_confirm_win(shots, found: Found) -> None:
+    names = [(f"{k % 4}/{'uvwxyzst'[k % 8]}{k % 3}_IMG{1000 + k}.png", k // 10) for k in range(400)]
+    shots(names)
+    (finding,) = found("group")
+    assert finding.severity == "warning"
+    assert "the numbers of a camera" in finding.message
+
+
 UNGROUPED = {
     "counters": lambda k: f"{k % 4}/IMG_{1000 + k}.png",
     "counters a class": lambda k: f"{k % 4}/{k // 4:04}.png",
@@ -80,7 +88,11 @@ def test_names_that_tell_no_groups_are_left_alone(shots, found: Found, name: Cal
 
 
 def test_torn_groups_are_counted(shots, found: Found) -> None:
-    names = [(f"{'train' if k < 4 else 'val'}/{'ab'[group % 2]}/cat_{group:02}_{k}.png", group) for group in range(8) for k in range(6)]
+    names = [
+        (f"{'train' if k < 4 else 'val'}/{'ab'[group % 2]}/cat_{group:02}_{k}.png", group)
+        for group in range(8)
+        for k in range(6)
+    ]
     shots(names)
     assert "8 of them have images in more than one split" in found("group")[0].message
 

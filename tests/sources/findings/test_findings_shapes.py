@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from featherlight.sources.findings import Finding
 
 Names = Callable[[Finding], list[str]]
-KINDS = ("too_small", "odd_shape", "blank", "dark", "bright")
+KINDS = ("too_small", "odd_size", "odd_shape", "blank", "dark", "bright")
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +39,7 @@ def test_images_smaller_than_the_input_are_told_the_smallest_first(photo, found,
     photo("a/little.png", 9, width=31, height=40)
     photo("a/much.png", 10, width=15, height=40)
     photo("b/most.png", 11, width=7, height=9)
-    small = [f for f in found("too_small")]
+    small = found("too_small")
     assert [(f.severity, names(f)) for f in small] == [
         ("warning", ["b/most.png", "a/much.png"]),
         ("note", ["a/little.png"]),
@@ -57,6 +57,17 @@ def test_size_that_just_fits_is_not_small(photo, found) -> None:
 def test_long_and_high_images_are_told(photo, found, names: Names, width: int, height: int, is_odd: bool) -> None:
     photo("a/long.png", 9, width=width, height=height)
     assert told(found, names) == ([("odd_shape", "warning", ["a/long.png"])] if is_odd else [])
+
+
+def test_originals_among_prepared_images_are_told(photo, found, names: Names) -> None:
+    for seed in range(100, 140):
+        photo(f"a/{seed}.png", seed)
+    photo("b/large.png", 9, width=250, height=260)
+    photo("b/larger.png", 10, width=400, height=300)
+    assert told(found, names) == [("odd_size", "note", ["b/larger.png", "b/large.png"])]
+    for seed in range(20, 24):
+        photo(f"b/{seed}.png", seed, width=300, height=300)
+    assert told(found, names) == []  # so many are no exception
 
 
 @pytest.mark.parametrize("level", [0, 120, 255])

@@ -6,20 +6,22 @@ import pytest
 
 from featherlight.sources.findings.shortcuts import LEAST_IMAGES
 
+SQUARE = lambda k: dict.fromkeys(("width", "height"), 20 + 70 * (k % 2))  # noqa: E731
+FLAT = lambda k: {"width": 60, "height": 60 - 25 * (k % 2)}  # noqa: E731
+
 
 @pytest.mark.parametrize(
-    ("name", "size", "words"),
+    ("ending", "size", "words"),
     [
-        (lambda k: f"{'ab'[k % 2]}/{k}.{'png' if k % 2 else 'bmp'}", lambda k: {}, "the file format alone tells the class of 100%"),
-        (lambda k: f"{'ab'[k % 2]}/{k}.png", lambda k: {"width": 20 + 70 * (k % 2), "height": 20 + 70 * (k % 2)}, "the size alone"),
-        (lambda k: f"{'ab'[k % 2]}/{k}.png", lambda k: {"width": 60, "height": 60 - 25 * (k % 2)}, "the shape alone"),
+        (lambda k: "png" if k % 2 else "bmp", lambda k: {}, "the file format alone tells the class of 100%"),
+        (lambda k: "png", SQUARE, "the size alone tells the class of 100%"),
+        (lambda k: "png", FLAT, "the shape alone tells the class of 100%"),
     ],
-)  # fmt: skip
-def test_property_that_gives_the_class_away_is_told(photo, found, name, size, words: str) -> None:
+)
+def test_property_that_gives_the_class_away_is_told(photo, found, ending, size, words: str) -> None:
     for k in range(LEAST_IMAGES):
-        photo(name(k), k, **size(k))
-    messages = [f.message for f in found("shortcut")]
-    assert any(message.startswith(words) for message in messages)
+        photo(f"{'ab'[k % 2]}/{k}.{ending(k)}", k, **size(k))
+    assert any(f.message.startswith(words) for f in found("shortcut"))
 
 
 def test_grey_class_is_told(tmp_path: Path, scene, found) -> None:

@@ -54,8 +54,11 @@ def test_two_columns_for_one_role_are_refused(names: tuple[str, ...], role: str)
     assert f"could each be the {role}; rename all but one. Its columns: {', '.join(map(repr, names))}" in found
 
 
-def test_the_same_name_twice_is_refused() -> None:
-    assert "'label', 'label' could each be the label" in refusal("path", "label", "label")
+def test_the_same_name_twice_is_refused_where_it_counts() -> None:
+    assert refusal("path", "label", "label") == "m.csv: two columns are called 'label'; rename one"
+    with pytest.raises(DataError, match="two columns are called 'camera'"):
+        roles("path", "label", "camera", "camera", group_by="camera")
+    assert roles("path", "label", "camera", "camera").groups == ()
 
 
 def test_long_lists_of_columns_are_cut() -> None:

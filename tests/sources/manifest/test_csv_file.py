@@ -58,6 +58,12 @@ def test_only_wanted_columns_are_kept(tmp_path: Path) -> None:
     assert found.columns == {"a": ["1"], "c": ["3"]}
 
 
+def test_of_two_columns_of_one_name_the_first_is_kept(tmp_path: Path) -> None:
+    found = read(tmp_path, "a,b,a\n1,2,3\n4,5,6\n")
+    assert found.names == ("a", "b", "a")
+    assert found.columns == {"a": ["1", "4"], "b": ["2", "5"]}
+
+
 def test_cells_stay_the_texts_they_are(tmp_path: Path) -> None:
     columns = read(tmp_path, 'path,label\n" a.jpg",007\nb.jpg,NA\n5" c.jpg,1e5\n').columns
     assert columns == {"path": [" a.jpg", "b.jpg", '5" c.jpg'], "label": ["007", "NA", "1e5"]}

@@ -109,6 +109,15 @@ def test_without_split_column_images_are_split_by_hash(tmp_path: Path, photos: P
     assert counts(source)["train"] > 60
 
 
+def test_manifest_of_a_folder_is_split_as_the_folder(tmp_path: Path, make_images: MakeImages) -> None:
+    files = [file for name in ("cat", "dog") for file in make_images(tmp_path / "pets" / name, 40)]
+    rows = [(file.relative_to(tmp_path).as_posix(), file.parent.name) for file in files]
+    write_csv(tmp_path / "pets.csv", ("path", "label"), rows)
+    folder, manifest = open_source(tmp_path / "pets"), open_source(tmp_path / "pets.csv")
+    assert {n: s.paths for n, s in folder.splits.items()} == {n: s.paths for n, s in manifest.splits.items()}
+    assert all((folder.splits[name].labels == manifest.splits[name].labels).all() for name in folder.splits)
+
+
 def test_missing_val_is_cut_out_of_train(tmp_path: Path, photos: Photos) -> None:
     rows = [(*row, "test" if k < 10 else "train") for k, row in enumerate(photos)]
     write_csv(tmp_path / "m.csv", ("path", "label", "split"), rows)
@@ -190,6 +199,12 @@ def test_class_folders_come_before_tables(tmp_path: Path, make_images: MakeImage
         make_images(tmp_path / name, 40)
     write_csv(tmp_path / "train.csv", ("path", "label"), [("x.png", "cow")])
     assert open_source(tmp_path).classes == ("cat", "dog")
+
+
+def test_folder_that_is_none_points_to_the_manifest_in_it(tmp_path: Path, photos: Photos) -> None:
+    write_csv(tmp_path / "labels.csv", ("path", "label"), photos)
+    assert refusal(tmp_path).endswith(f"; or give the manifest that lies in it: {tmp_path}/labels.csv")
+    assert sum(counts(open_source(tmp_path / "labels.csv")).values()) == 100
 
 
 def test_table_of_a_split_with_a_split_column_is_refused(tmp_path: Path, photos: Photos) -> None:

@@ -205,7 +205,11 @@ def manifest(folder: Path, server: FileServer, splits: bool) -> Path:
     return folder / "m.csv"
 
 
-def test_with_splits_nothing_is_fetched_at_the_start(server: FileServer, tmp_path: Path) -> None:
+@pytest.mark.parametrize("read_up_to", [100, 10])
+def test_with_splits_nothing_is_fetched_at_the_start(
+    server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read_up_to: int
+) -> None:
+    monkeypatch.setattr("featherlight.sources.fingerprint.READ_UP_TO", read_up_to)
     source = open_source(manifest(tmp_path, server, splits=True))
     assert {name: len(split) for name, split in source.splits.items()} == {"train": 20, "val": 22}
     assert server.ranges == []

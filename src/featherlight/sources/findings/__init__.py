@@ -18,7 +18,7 @@ from featherlight.sources.findings.classes import find_class_problems
 from featherlight.sources.findings.copies import find_exact_copies, find_near_copies, find_torn_groups
 from featherlight.sources.findings.files import find_animated, find_odd_modes, find_unreadable
 from featherlight.sources.findings.groups import find_groups
-from featherlight.sources.findings.shapes import find_odd_light, find_odd_shapes, find_small
+from featherlight.sources.findings.shapes import find_odd_light, find_odd_shapes, find_odd_sizes, find_small
 from featherlight.sources.findings.shortcuts import find_shortcuts
 
 __all__ = [
@@ -45,6 +45,7 @@ _FINDERS: tuple[Callable[[Checked], Iterator[Finding]], ...] = (
     find_odd_light,
     find_odd_shapes,
     find_small,
+    find_odd_sizes,
     find_animated,
     find_odd_modes,
 )

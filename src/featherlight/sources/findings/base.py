@@ -35,6 +35,7 @@ KINDS: dict[str, str] = {  # by harm: what makes training impossible or its numb
     "ignored": "Files that are not looked at",
     "dark": "Very dark images",
     "bright": "Very bright images",
+    "odd_size": "Images much larger than most",
     "odd_mode": "Images stored in another way than most",
     "near_duplicate": "Images that look nearly the same",
 }

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from featherlight.errors import quote_names
 from featherlight.sources.base import SplitName
 from featherlight.sources.findings.base import Finding, Severity
 from featherlight.sources.findings.checked import NOWHERE, SPLITS, Checked
-from featherlight.sources.findings.wording import are, count, names
+from featherlight.sources.findings.wording import NAMED, are, count
 
 FEW_IMAGES = 20  # of a class in train: fewer say little about what the class looks like
 UNEQUAL, VERY_UNEQUAL = 3.0, 10.0  # largest to smallest class
@@ -45,7 +46,8 @@ def _find_missing(checked: Checked, table: NDArray[np.int64]) -> Iterator[Findin
     everywhere = table.sum(axis=1)
     empty = _named(checked, everywhere == 0)
     if empty:
-        text = f"{count(empty, 'class')} {'has' if len(empty) == 1 else 'have'} no readable image: {names(empty)}"
+        has = "has" if len(empty) == 1 else "have"
+        text = f"{count(empty, 'class')} {has} no readable image: {quote_names(empty, NAMED)}"
         yield _about(checked, "missing_class", "error", empty, None, text)
     for split in checked.present_splits():
         lacking = _named(checked, (table[:, SPLITS.index(split)] == 0) & (everywhere > 0))
@@ -59,7 +61,7 @@ def _find_missing(checked: Checked, table: NDArray[np.int64]) -> Iterator[Findin
             "note": "so it fell out by chance; more images help",
         }[severity]
         where = f"{split} (cut by training itself)" if is_cut else split
-        text = f"{count(lacking, 'class')} without an image in {where}: {names(lacking)}; {why}"
+        text = f"{count(lacking, 'class')} without an image in {where}: {quote_names(lacking, NAMED)}; {why}"
         yield _about(checked, "missing_class", severity, lacking, None, text)
 
 
@@ -67,9 +69,11 @@ def _find_small(checked: Checked, train: NDArray[np.int64]) -> Iterator[Finding]
     chosen = (train > 0) & (train < FEW_IMAGES)
     if chosen.any():
         small = _named(checked, chosen)
-        told = [f"{name} ({number})" for name, number in zip(small, train[chosen], strict=True)]
         has = "has" if len(small) == 1 else "have"
-        text = f"{count(small, 'class')} {has} fewer than {FEW_IMAGES} training images: {names(told)}"
+        text = (
+            f"{count(small, 'class')} {has} fewer than {FEW_IMAGES} training images: {quote_names(small, NAMED)}; "
+            f"the smallest has {train[chosen].min()}"
+        )
         yield _about(checked, "small_class", "warning", small, "train", text)
 
 

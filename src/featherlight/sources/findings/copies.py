@@ -6,9 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 
+from featherlight.errors import quote_names
 from featherlight.sources.findings.base import Finding
 from featherlight.sources.findings.checked import NOWHERE, SPLITS, Checked
-from featherlight.sources.findings.wording import count, names
+from featherlight.sources.findings.wording import NAMED, count
 
 Edge = tuple[int, int]
 
@@ -124,4 +125,4 @@ def _classes_of(checked: Checked, places: Sequence[int]) -> list[str]:
 
 
 def _and(all_names: Sequence[str]) -> str:
-    return names(all_names) if len(all_names) > 2 else " and ".join(all_names)
+    return " and ".join(all_names) if len(all_names) < 3 else quote_names(all_names, NAMED)

@@ -28,7 +28,7 @@ from featherlight.sources.folder import (
 )
 from featherlight.sources.grouping import group_names
 
-OTHER_PICTURES = frozenset(
+OTHER_FORMATS = frozenset(
     """.heic .heif .avif .jxl .jp2 .j2k .svg .psd .raw .cr2 .cr3 .nef .arw .dng .orf .rw2 .tga .ico .eps .pdf .exr .hdr
     .mp4 .mov .avi .mkv .webm .mpg .m4v .zip .tar .gz .rar .7z""".split()  # noqa: SIM905  (reads better than quotes)
 )
@@ -91,20 +91,20 @@ def _check_split_folders(found: _Found, folders: dict[SplitName, list[str]]) -> 
 def _enter_split(found: _Found, split: SplitName, folder: str) -> None:
     """Takes up the class folders in ``folder`` and what lies beside them."""
     try:
-        classes = list_folders(found.root / folder)
-        loose = [name for name in list_names(found.root / folder) if name not in set(classes)]
+        classes = set(list_folders(found.root / folder))
+        loose = [name for name in list_names(found.root / folder) if name not in classes]
     except DataError as error:
         found.tell("unreadable", "error", [folder], str(error))
         return
-    for name in classes:
+    for name in sorted(classes):
         below = f"{folder}/{name}" if folder else name
         found.classes[name][split] = below
         for path in _list(found, below):
             _take(found, path, name, split)
-    images = [f"{folder}/{name}" if folder else name for name in loose if is_image_name(name)]
-    found.others += [f"{folder}/{name}" if folder else name for name in loose if not is_image_name(name)]
-    for path in images:
+    beside = [f"{folder}/{name}" if folder else name for name in loose]
+    for path in beside:
         _take(found, path, "", split)
+    images = [path for path in beside if is_image_name(path)]
     if images:
         severity: Severity = "warning" if classes else "error"
         unused = f"beside the class folders; training does not use {them(images)}"
@@ -145,7 +145,7 @@ def _tell_ignored(found: _Found) -> Iterator[Finding]:
     by_suffix: dict[str, list[str]] = defaultdict(list)
     for number, path in enumerate(sorted(found.others)):
         suffix = os.path.splitext(path)[1].lower()
-        known = suffix not in OTHER_PICTURES and number < SNIFFED_UP_TO and is_image_file(found.root / path)
+        known = suffix not in OTHER_FORMATS and number < SNIFFED_UP_TO and is_image_file(found.root / path)
         by_suffix["image" if known else suffix].append(path)
     for suffix, paths in sorted(by_suffix.items()):
         severity, text = _ignored_text(suffix, paths)
@@ -157,7 +157,7 @@ def _ignored_text(suffix: str, paths: list[str]) -> tuple[Severity, str]:
     if suffix == "image":
         hold = "hold images" if len(paths) > 1 else "holds an image"
         return "warning", f"{files} {hold} but not the ending of one (.jpg, .png, ...); rename {them(paths)}"
-    if suffix in OTHER_PICTURES:
+    if suffix in OTHER_FORMATS:
         return "warning", f"{files} ending in {suffix} {are(paths)} not read; unpack or convert to JPEG or PNG"
     return "note", f"{files}{f' ending in {suffix}' if suffix else ''} {are(paths)} not looked at"
 

@@ -53,12 +53,17 @@ def find_groups(checked: Checked) -> Iterator[Finding]:
     used = np.flatnonzero(checked.facts.readable & (checked.survey.images.labels != NOWHERE))
     if not len(used):
         return
-    labels = checked.survey.images.labels[used]
+    labels, thumbs = checked.survey.images.labels[used], checked.facts.thumbs[used]
+    unsure: Finding | None = None
     for proposal in _proposals(checked, used, labels):
-        likeness = compare_groups(proposal.groups, labels, checked.facts.thumbs[used])
-        if likeness.is_sure or not proposal.is_counter:
+        likeness = compare_groups(proposal.groups, labels, thumbs)
+        if likeness.is_sure:
             yield _tell(checked, used, proposal, likeness)
             return
+        if unsure is None and not proposal.is_counter:
+            unsure = _tell(checked, used, proposal, likeness)
+    if unsure is not None:
+        yield unsure
 
 
 def _proposals(checked: Checked, used: NDArray[np.int64], labels: NDArray[np.int64]) -> Iterator[_Proposal]:
@@ -69,7 +74,7 @@ def _proposals(checked: Checked, used: NDArray[np.int64], labels: NDArray[np.int
     for what, pattern in _IN_NAMES:
         yield from _if_groups(what, pattern, paths, labels)
     for pattern in _COUNTERS:
-        for proposal in _if_groups("a camera's counter, as IMG_1118,", pattern, paths, labels):
+        for proposal in _if_groups("the numbers of a camera, as IMG_1118,", pattern, paths, labels):
             if proposal.groups.max() + 1 >= LEAST_COUNTER_GROUPS:
                 yield _Proposal(proposal.what, pattern, proposal.groups, is_counter=True)
 
@@ -83,13 +88,12 @@ def _all_below_class_folders(checked: Checked, used: NDArray[np.int64]) -> bool:
 def _if_groups(what: str, pattern: str, paths: Sequence[str], labels: NDArray[np.int64]) -> Iterator[_Proposal]:
     """The proposal, if what ``pattern`` finds are groups: several images each, several groups a class."""
     try:
-        names = np.array(group_names(paths, pattern), object)
+        names = group_names(paths, pattern)
     except UsageError:  # found nowhere
         return
-    named = names != ""
-    groups = np.full(len(names), -1)
-    _, groups[named] = np.unique(names[named].astype(str), return_inverse=True)
-    sizes = np.bincount(groups[named])
+    numbers: dict[str, int] = {}
+    groups = np.array([numbers.setdefault(name, len(numbers)) if name else -1 for name in names])
+    sizes = np.bincount(groups[groups >= 0])
     in_several = sizes[sizes > 1].sum()
     wanted = max(LEAST_GROUPS, 2 * len(set(labels.tolist())))
     if in_several >= COVERED * len(paths) and sizes.max() <= MOST_IN_ONE * len(paths) and (sizes > 1).sum() >= wanted:

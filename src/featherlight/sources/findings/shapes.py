@@ -13,6 +13,8 @@ from featherlight.sources.findings.wording import are, count
 
 ODD_ASPECT = 3.0  # longer to shorter side: the central square that networks see holds a third of the image
 ENLARGED_MUCH = 2
+ODD_SIZE = 5  # times the usual shorter side
+ODD_SHARE = 0.05  # of the images, at most
 BLANK_DEVIATION = 2.0  # of grey levels: under it there is nothing but noise
 FLAT_DEVIATION = 12.0  # a drawing of thin lines on black is not a dark photo
 DARK_HIGH = 40  # grey level that 99 of 100 pixels stay under
@@ -35,6 +37,22 @@ def find_small(checked: Checked) -> Iterator[Finding]:
             height, width = checked.facts.sizes[found[0]]
             smallest = f"the smallest has {width} x {height} pixels, the input {size} x {size}"
             yield checked.about("too_small", severity, found, f"{count(found, 'image')} {are(found)} {how}; {smallest}")
+
+
+def find_odd_sizes(checked: Checked) -> Iterator[Finding]:
+    """The few images that are many times as large as most: perhaps originals among images that were prepared."""
+    shorter, readable = checked.facts.sizes.min(axis=1), checked.facts.readable
+    if not readable.any():
+        return
+    usual = float(np.median(shorter[readable]))
+    found = _worst_first(np.flatnonzero(readable & (shorter >= ODD_SIZE * usual)), -shorter)
+    if 0 < len(found) < ODD_SHARE * readable.sum():
+        height, width = checked.facts.sizes[found[0]]
+        text = (
+            f"{count(found, 'image')} {are(found)} many times as large as most, the largest has {width} x {height} "
+            f"pixels, half of all have a shorter side up to {usual:.0f}; were they meant to be scaled or cropped?"
+        )
+        yield checked.about("odd_size", "note", found, text)
 
 
 def find_odd_shapes(checked: Checked) -> Iterator[Finding]:

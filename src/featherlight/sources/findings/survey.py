@@ -35,13 +35,13 @@ def survey_data(data: str | Path, group_by: str | None = None) -> Survey:
         UsageError: ``group_by`` does not fit the data.
     """
     path = os.path.expanduser(data)
-    if not os.path.isdir(path):
+    if os.path.isdir(path):
+        source = open_other_folder(Path(path), strict=False, as_it_is=True, group_by=group_by)
+        if source is None:
+            return survey_folder(path, group_by)
+    else:
         source = open_source(data, as_it_is=True, group_by=group_by)
-        return survey_source(str(data), source, partial(open_source, data, group_by=group_by))
-    other = open_other_folder(Path(path), strict=False, as_it_is=True, group_by=group_by)
-    if other is None:
-        return survey_folder(path, group_by)
-    return survey_source(str(data), other, partial(open_source, data, group_by=group_by))
+    return survey_source(str(data), source, partial(open_source, data, group_by=group_by))
 
 
 def survey_source(name: str, source: Source, open_to_train: Callable[[], Source]) -> Survey:
@@ -55,19 +55,19 @@ def survey_source(name: str, source: Source, open_to_train: Callable[[], Source]
     images = replace(join_splits(source), weights=_join_weights(source))
     places = {split: SPLITS.index(split) for split in source.splits}
     splits = np.concatenate([np.full(len(split), places[key]) for key, split in source.splits.items()])
+    told = tuple(Finding("unreadable", "error", (path,), reason) for path, reason in source.unreadable)
+    survey = Survey(name, source.classes, images, splits, splits, findings=told, flip_safe=source.flip_safe)
     if source.own_splits:
         is_ours = np.isin(splits, [places[split] for split in source.own_splits])
-        sides = np.where(is_ours, 0, splits)
-        return Survey(name, source.classes, images, sides, splits, flip_safe=source.flip_safe)
+        return replace(survey, sides=np.where(is_ours, 0, splits))
     if "train" in source.splits:
-        return Survey(name, source.classes, images, splits, splits, missing_fractions(source.splits))
+        return replace(survey, fractions=missing_fractions(source.splits))
     try:
         open_to_train()
     except DataError as error:
-        refused = (Finding("layout", "error", (name,), str(error)),)
-        return Survey(name, source.classes, images, splits, splits, findings=refused)
+        return replace(survey, findings=(*told, Finding("layout", "error", (name,), str(error))))
     unsplit = np.zeros_like(splits)
-    return Survey(name, source.classes, images, unsplit, unsplit, missing_fractions(()))
+    return replace(survey, sides=unsplit, splits=unsplit, fractions=missing_fractions(()))
 
 
 def _join_weights(source: Source) -> NDArray[np.float32] | None:

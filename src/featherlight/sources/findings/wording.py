@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Sized
+from collections.abc import Sized
 
 from featherlight.console import counted
 
-NAMED = 5  # so many names a message tells
+NAMED = 5  # so many classes a message names
 
 
 def count(things: Sized, noun: str) -> str:
@@ -22,10 +22,3 @@ def are(things: Sized) -> str:
 def them(things: Sized) -> str:
     """``it`` or ``them``."""
     return "it" if len(things) == 1 else "them"
-
-
-def names(all_names: Sequence[str], ending: str = "") -> str:
-    """The first few names; how many more there are."""
-    more = len(all_names) - NAMED
-    shown = ", ".join(f"{name}{ending}" for name in all_names[:NAMED])
-    return f"{shown} and {more:,} more" if more > 0 else shown

@@ -2,8 +2,8 @@
 
 from featherlight.sources.manifest.opening import (
     MANIFEST_SUFFIXES,
-    find_lists,
-    find_tables,
+    find_manifests,
+    find_table,
     is_manifest_name,
     open_folder_of_lists,
     open_manifest,
@@ -11,8 +11,8 @@ from featherlight.sources.manifest.opening import (
 
 __all__ = [
     "MANIFEST_SUFFIXES",
-    "find_lists",
-    "find_tables",
+    "find_manifests",
+    "find_table",
     "is_manifest_name",
     "open_folder_of_lists",
     "open_manifest",

@@ -5,24 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from featherlight.errors import DataError
-from featherlight.sources.manifest.table import Table, Wanted, quote_names
+from featherlight.errors import DataError, quote_names
+from featherlight.sources.manifest.table import Table, Wanted
 
 GROUP = "group"
 # As they look without case, spaces, hyphens and underscores: "Image Path" and "image_path" are one name.
 _PATHS = (
-    "path",
-    "file",
-    "filename",
-    "filepath",
-    "image",
-    "imagepath",
-    "imagefile",
-    "img",
-    "imgpath",
-    "url",
-    "imageurl",
-)
+    "path", "file", "filename", "filepath", "image", "imagepath", "imagefile", "img", "imgpath", "url", "imageurl",
+)  # fmt: skip
 _GROUPS = (GROUP, "subject", "patient", "person", "video")
 _USUAL = {
     "path": _PATHS,
@@ -66,8 +56,11 @@ def find_roles(table: Table, group_by: str | None) -> Roles:
         group_by: the group's column, if the person named one that exists.
 
     Raises:
-        DataError: no path, no label, or several columns that could be the same.
+        DataError: no path, no label, several columns that could be the same, or two of one name.
     """
+    twice = [name for name in table.columns if table.names.count(name) > 1]
+    if twice:
+        raise DataError(f"{table.file}: two columns are called {quote_names(twice[:1])}; rename one")
     return Roles(
         path=_required(table, "path"),
         label=_required(table, "label"),

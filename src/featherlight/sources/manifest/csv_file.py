@@ -34,7 +34,7 @@ def read_csv(file: Path, wanted: Wanted) -> Table:
     names = tuple(next(rows, ()))
     if not names:
         raise DataError(f"{file}: empty; the first line must name the columns, for example: path,label")
-    kept = [position for position, name in enumerate(names) if wanted(name)]
+    kept = [names.index(name) for name in dict.fromkeys(names) if wanted(name)]
     columns: dict[str, list[str]] = {names[position]: [] for position in kept}
     count = 0
     while block := list(islice(rows, _BLOCK)):

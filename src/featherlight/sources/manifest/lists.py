@@ -15,7 +15,7 @@ from pathlib import Path
 
 from featherlight.errors import DataError
 from featherlight.sources.completing import SPLIT_WORDS
-from featherlight.sources.folder import is_image_name
+from featherlight.sources.folder import is_image_name, list_names
 from featherlight.sources.manifest.cells import Rows
 from featherlight.sources.manifest.remote import is_url
 from featherlight.sources.manifest.table import text_lines
@@ -107,7 +107,7 @@ def read_class_names(lists: Path) -> ClassNames:
         DataError: several class lists, no UTF-8, or a name twice.
     """
     for folder in dict.fromkeys((lists, root_of(lists / "x"))):
-        files = sorted(name for name in os.listdir(folder) if _CLASS_LISTS.fullmatch(name))
+        files = [name for name in list_names(folder) if _CLASS_LISTS.fullmatch(name)]
         if len(files) > 1:
             raise DataError(f"{folder}: {' and '.join(files)} could each name the classes; keep one")
         if files:

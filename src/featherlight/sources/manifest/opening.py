@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from featherlight.console import note
-from featherlight.errors import DataError, UsageError
+from featherlight.errors import DataError, UsageError, quote_names
 from featherlight.sources.base import Source, SplitName
 from featherlight.sources.completing import SPLIT_WORDS, missing_fractions
+from featherlight.sources.folder import has_class_folders, list_names
 from featherlight.sources.grouping import group_names
 from featherlight.sources.manifest.cells import Rows, join_rows, read_rows
 from featherlight.sources.manifest.columns import find_roles, wanted_columns
@@ -19,7 +20,7 @@ from featherlight.sources.manifest.json_lines import read_json_lines
 from featherlight.sources.manifest.lists import LIST_FOLDER, is_list, read_class_names, read_list, root_of, split_word
 from featherlight.sources.manifest.parquet import read_parquet
 from featherlight.sources.manifest.source import make_source
-from featherlight.sources.manifest.table import Table, Wanted, quote_names
+from featherlight.sources.manifest.table import Table, Wanted
 
 _LIST = ".txt"
 _READERS: Mapping[str, Callable[[Path, Wanted], Table]] = {
@@ -64,27 +65,28 @@ def open_manifest(file: Path, *, strict: bool = False, as_it_is: bool = False, g
     return make_source(str(file), root_of(file), rows, class_order=order, as_it_is=as_it_is, strict=strict)
 
 
-def find_lists(folder: Path) -> _Files:
-    """The text list of each split, in a folder or in ``meta`` within; empty if there are none.
+def find_manifests(folder: Path) -> _Files:
+    """The manifest of each split in a folder, if it is a data set in lists; else nothing.
+
+    Text lists may also lie in ``meta`` within. Tables (``train.csv``, ``val.jsonl``) count only where there are no
+    class folders: beside those they may say anything.
 
     Raises:
-        DataError: two lists for one split.
+        DataError: two manifests for one split.
     """
     for place in (folder, folder / LIST_FOLDER):
-        files = {file for file in _files_by_split(place) if _suffix(file.name) == _LIST and is_list(file)}
-        if files:
-            return _by_split(files)
-    return {}
+        lists = [file for file in _files_by_split(place) if _suffix(file.name) == _LIST and is_list(file)]
+        if lists:
+            return _by_split(lists)
+    tables = [file for file in _files_by_split(folder) if _suffix(file.name) in _READERS]
+    has_train = any(split_word(file.stem).startswith("train") for file in tables)
+    return _by_split(tables) if has_train and not has_class_folders(folder) else {}
 
 
-def find_tables(folder: Path) -> _Files:
-    """``train.csv``, ``val.jsonl`` and the like: the table of each split in a folder; empty if there is none for train.
-
-    Raises:
-        DataError: two tables for one split.
-    """
-    files = _by_split({file for file in _files_by_split(folder) if _suffix(file.name) in _READERS})
-    return files if "train" in files else {}
+def find_table(folder: Path) -> Path | None:
+    """A table in a folder without class folders: perhaps that was meant."""
+    tables = [name for name in list_names(folder) if _suffix(name) in _READERS]
+    return folder / tables[0] if tables and not has_class_folders(folder) else None
 
 
 def open_folder_of_lists(
@@ -94,7 +96,7 @@ def open_folder_of_lists(
 
     Args:
         folder: is the source's name.
-        files: as :func:`find_lists` or :func:`find_tables` gave them.
+        files: as :func:`find_manifests` gave them.
         strict: see :func:`open_manifest`.
         as_it_is: likewise.
         group_by: likewise.
@@ -126,13 +128,13 @@ def _files_by_split(folder: Path) -> list[Path]:
     """Files whose names say a split."""
     if not folder.is_dir():
         return []
-    names = sorted(name for name in os.listdir(folder) if split_word(os.path.splitext(name)[0]))
+    names = (name for name in list_names(folder) if split_word(os.path.splitext(name)[0]))
     return [folder / name for name in names if os.path.isfile(folder / name)]
 
 
-def _by_split(files: set[Path]) -> _Files:
+def _by_split(files: list[Path]) -> _Files:
     found: _Files = {}
-    for file in sorted(files):
+    for file in files:
         split = SPLIT_WORDS[split_word(file.stem)]
         if split in found:
             raise DataError(

@@ -17,7 +17,7 @@ from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 
-from featherlight.console import quiet
+from featherlight.console import silence
 from featherlight.download import OFFLINE, fetch
 from featherlight.errors import DownloadError, FeatherlightError, UnreadableImageError
 from featherlight.files import cache_folder, write_text
@@ -155,7 +155,7 @@ def _error_within(seconds: float, work: Callable[[], object]) -> Exception | Non
 
     def run() -> None:
         try:
-            with quiet():
+            with silence():
                 work()
         except Exception as error:
             errors.append(error)

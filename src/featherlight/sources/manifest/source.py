@@ -10,13 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featherlight.console import note
-from featherlight.errors import DataError, UnreadableImageError
+from featherlight.errors import DataError, UnreadableImageError, quote_names
 from featherlight.sources.base import Source, Split, SplitName
 from featherlight.sources.completing import finish_source, missing_fractions
 from featherlight.sources.files import FileReader
 from featherlight.sources.manifest.cells import Rows
 from featherlight.sources.manifest.remote import RemoteReader, is_url
-from featherlight.sources.manifest.table import quote_names
 
 _SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
 _Indices = list[int]

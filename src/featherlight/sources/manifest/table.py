@@ -11,8 +11,6 @@ from featherlight.errors import DataError
 from featherlight.images import open_file, reason_unreadable
 
 MAX_LINE_BYTES = 2**20  # no row of a manifest is longer; a file without line ends must not fill the memory
-NAMES_SHOWN = 20
-NAME_LENGTH_SHOWN = 40
 
 Wanted = Callable[[str], bool]
 
@@ -65,13 +63,3 @@ def _decode(file: Path, number: int, line: bytes) -> str:
     except UnicodeDecodeError as error:
         found = "UTF-16" if line.startswith((b"\xff\xfe", b"\xfe\xff")) else f"the byte 0x{line[error.start]:02x}"
         raise DataError(f"{file}, line {number}: {found} where UTF-8 is expected; save the file as UTF-8") from error
-
-
-def quote_names(names: Sequence[str], limit: int = NAMES_SHOWN) -> str:
-    """``'a', 'b' and 3 more``: names for a message, however many and long they are."""
-    shown = ", ".join(repr(_shortened(name)) for name in names[:limit])
-    return f"{shown} and {len(names) - limit:,} more" if len(names) > limit else shown
-
-
-def _shortened(name: str) -> str:
-    return name if len(name) <= NAME_LENGTH_SHOWN else f"{name[:NAME_LENGTH_SHOWN]}..."

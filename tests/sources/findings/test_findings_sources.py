@@ -9,6 +9,7 @@ import pytest
 
 from featherlight.sources import open_source
 from featherlight.sources.findings.survey import survey_data
+from shard_files import samples, write_splits, write_table, write_tar
 
 
 @pytest.fixture
@@ -61,3 +62,26 @@ def test_absent_files_are_unreadable(manifest, found, tmp_path: Path) -> None:
     target = manifest()
     (tmp_path / "data/7.png").unlink()
     assert [f.paths for f in found("unreadable", data=target.name)] == [(str(tmp_path / "data/7.png"),)]
+
+
+def test_shards_are_looked_at(found, checked, tmp_path: Path) -> None:
+    folder = write_splits(tmp_path / "shards", {"train": 24, "val": 6})
+    leaked = next(samples(1, 3))
+    write_tar(
+        folder / "test-0000.tar", [("copy.png", leaked["png"]), ("copy.cls", b"0"), ("cut.png", b""), ("cut.cls", b"1")]
+    )
+    assert checked(data="shards").counts().sum(axis=0).tolist() == [24, 6, 1]
+    (leak,) = [f for f in found("leak", data="shards") if f.severity == "error"]
+    assert [Path(path).name for path in leak.paths] == ["copy.png", "000003.png"]
+    assert [Path(f.paths[0]).name for f in found("empty", data="shards")] == ["cut.png"]
+
+
+def test_hugging_face_tables_are_looked_at(found, checked, tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    table = write_table(24)
+    broken = table.select([0]).map(lambda row: {"image": {"bytes": b"", "path": None}})
+    parts = {"train": table, "test": datasets.concatenate_datasets([write_table(3, 0), broken])}
+    datasets.DatasetDict(parts).save_to_disk(str(tmp_path / "saved"))
+    assert checked(data="saved").survey.sides.tolist() == [0] * 24 + [2] * 4
+    assert len([f for f in found("leak", data="saved") if f.severity == "error"]) == 3
+    assert len(found("unreadable", data="saved")) == 1
