@@ -172,7 +172,7 @@ def _gif() -> dict[str, bytes]:
 
 def _tiff() -> dict[str, bytes]:
     modes = _modes()
-    packed = ("tiff_lzw", "packbits", "tiff_adobe_deflate", "jpeg", "lzma", "zstd")
+    packed = ("tiff_lzw", "packbits", "tiff_adobe_deflate", "jpeg", "lzma")  # not zstd: older wheels lack it
     depth = Image.fromarray(PHOTO[..., 0].astype(np.float32) / 255)
     big_endian = Image.frombytes("I;16B", (WIDTH, HEIGHT), DEEP.astype(">u2").tobytes())
     return {
@@ -218,7 +218,7 @@ def _netpbm() -> dict[str, bytes]:
         "ppm-rgb-text": b"P3\n" + size + b"255 # depth\n" + text(PHOTO),
         "ppm-bits": encode(modes["bits"], "PPM"),
         "ppm-grey": encode(modes["grey"], "PPM"),
-        "ppm-deep": encode(modes["deep"], "PPM"),
+        "ppm-deep": b"P5\n" + size + b"65535\n" + DEEP.astype(">u2").tobytes(),
         "ppm-rgb": encode(modes["rgb"], "PPM"),
         "ppm-twelve-bits": b"P5\n" + size + b"4095\n" + (DEEP >> 4).astype(">u2").tobytes(),
         "ppm-hundred-shades": b"P6\n" + size + b"100\n" + (PHOTO % 101).tobytes(),

@@ -41,13 +41,13 @@ class Outcome:
     peak_mib: int
 
 
-def run_command(*arguments: object) -> Outcome:
-    """Runs a command of the command line.
+def run_command(*arguments: object, first: str = "") -> Outcome:
+    """Runs a command of the command line, after a statement of Python.
 
     Raises:
         subprocess.TimeoutExpired: it hangs.
     """
-    return run_python(_COMMAND, *arguments)
+    return run_python(f"{first}\n{_COMMAND}", *arguments)
 
 
 def run_python(body: str, *arguments: object) -> Outcome:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ IN_THREADS = """
 from concurrent.futures import ThreadPoolExecutor
 from featherlight.images import load_image
 with ThreadPoolExecutor(len(sys.argv)) as pool:
-    print({pool_size for pool_size in pool.map(lambda path: load_image(path).shape, sys.argv[1:])})
+    print(set(pool.map(lambda path: load_image(path).shape, sys.argv[1:])))
 """
 BASE_MIB, DECODING_MIB = 100, 1800  # NumPy and Pillow; the dearest image of 100 million pixels
 
@@ -110,6 +111,15 @@ def test_large_images_are_decoded_one_at_a_time(tmp_path: Path) -> None:
     assert outcome.peak_mib > 850
 
 
+def test_large_files_are_read_one_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "padded.png"
+    path.write_bytes(encode(Image.new("RGB", (20, 20)), "PNG"))
+    os.truncate(path, 300 * 2**20)
+    outcome = run_python(IN_THREADS, *[path] * 5)
+    assert outcome.out == "{(20, 20, 3)}\n"
+    assert 300 < outcome.peak_mib < BASE_MIB + 300 + 100
+
+
 def test_fork_while_a_large_image_is_decoded_does_not_wait_for_it() -> None:
     """A data loader's worker starts from a process in which any thread may be decoding."""
     outcome = run_python(
@@ -126,6 +136,13 @@ code = in_turn(work, 10_000, 10_000)
 """
     )
     assert outcome.code == 0
+
+
+def test_endless_standard_input_is_refused(tiny_run: Path) -> None:
+    """``featherlight predict RUN - < /dev/zero``, with little memory to fill."""
+    little = "import featherlight.workflows.predict as it; it.MAX_FILE_BYTES = 2**24; sys.stdin = open('/dev/zero')"
+    outcome = run_command("predict", tiny_run, "-", first=little)
+    assert (outcome.code, outcome.err) == (2, "error: standard input: more than 16 MiB; pipe in one image, or paths\n")
 
 
 def test_pixels_may_be_read_one_by_one() -> None:

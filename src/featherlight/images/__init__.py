@@ -8,12 +8,13 @@ from featherlight.images.decode import (
     reason_unreadable,
 )
 from featherlight.images.limits import MAX_PIXELS
-from featherlight.images.opening import is_image_file, open_file, read_file
+from featherlight.images.opening import MAX_FILE_BYTES, is_image_file, open_file, read_file
 from featherlight.images.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, normalize, resize_image
 
 __all__ = [
     "IMAGENET_MEAN",
     "IMAGENET_STD",
+    "MAX_FILE_BYTES",
     "MAX_PIXELS",
     "ImageInput",
     "Preprocessing",

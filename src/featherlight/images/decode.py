@@ -26,7 +26,7 @@ from featherlight.images.limits import (
     check_size,
     in_turn,
 )
-from featherlight.images.opening import SIGNATURES, read_file
+from featherlight.images.opening import SIGNATURES, contents_of
 
 ImageInput: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO | Image.Image | NDArray[np.uint8]
 
@@ -145,17 +145,14 @@ def _decode(image: ImageInput, at_least: int) -> NDArray[np.uint8]:
         return _from_array(image)
     if isinstance(image, Image.Image):
         return _to_rgb(image)
-    return _from_bytes(_read(image), at_least)
-
-
-def _read(image: str | os.PathLike[str] | bytes | BinaryIO) -> bytes:
     if isinstance(image, bytes):
-        return image
+        return _from_bytes(image, at_least)
     if isinstance(image, (str, os.PathLike)):
-        return read_file(image)
+        with contents_of(image) as data:
+            return _from_bytes(data, at_least)
     if image.seekable():
         image.seek(0)
-    return image.read()
+    return _from_bytes(image.read(), at_least)
 
 
 def _from_array(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import BinaryIO
 
 from featherlight.errors import UnreadableImageError
+from featherlight.images.limits import ForkSafeLock
 
 MAX_FILE_BYTES = 2**30
+_LARGE = 2**26  # bytes; few images are
+_ONE_AT_A_TIME = ForkSafeLock()
 # How files of the formats begin that are read.
 SIGNATURES = (b"BM", b"GIF8", b"\xff\xd8\xff", b"\x89PNG\r\n", b"II*\0", b"MM\0*", b"RIFF")
 
@@ -24,13 +29,24 @@ def open_file(path: str | os.PathLike[str]) -> BinaryIO:
     return open(path, "rb", opener=_open_at_once)
 
 
+@contextmanager
+def contents_of(path: str | os.PathLike[str]) -> Iterator[bytes]:
+    """The bytes of a file, as :func:`read_file` gives them; large ones for one thread at a time."""
+    with open_file(path) as file, _ONE_AT_A_TIME if _size_of(file) > _LARGE else nullcontext():
+        yield file.read(_size_of(file))
+
+
 def read_file(path: str | os.PathLike[str]) -> bytes:
     """The bytes of a file as many as it has now; errors as :func:`open_file`.
 
     Decoders get these, not the file: libtiff maps files into memory, and the process dies when one gets shorter.
     """
     with open_file(path) as file:
-        return file.read(os.fstat(file.fileno()).st_size)  # not to its end: it may be growing
+        return file.read(_size_of(file))  # not to its end: it may be growing
+
+
+def _size_of(file: BinaryIO) -> int:
+    return os.fstat(file.fileno()).st_size
 
 
 def _open_at_once(path: str, flags: int) -> int:

@@ -10,6 +10,7 @@ from itertools import chain, groupby
 from pathlib import Path
 
 from featherlight.errors import UsageError
+from featherlight.images import MAX_FILE_BYTES
 from featherlight.predictor import Prediction, Predictor
 from featherlight.sources import open_images
 
@@ -42,13 +43,22 @@ def predict(
 
 
 def _from_standard_input(predictor: Predictor, top: int) -> Iterator[Prediction]:
-    data = sys.stdin.buffer.read()
+    data = _read_standard_input()
     paths = _as_paths(data)
     if paths is not None:
         yield from predictor.stream(paths, top)
         return
     (answer,) = predictor.predict([data], top)
     yield Prediction("-", answer.label, answer.probability, answer.top, answer.rejected, answer.error)
+
+
+def _read_standard_input() -> bytes:
+    data = bytearray()
+    while piece := sys.stdin.buffer.read(2**20):
+        data += piece
+        if len(data) > MAX_FILE_BYTES:
+            raise UsageError(f"standard input: more than {MAX_FILE_BYTES // 2**20} MiB; pipe in one image, or paths")
+    return bytes(data)
 
 
 def _as_paths(data: bytes) -> list[str] | None:
