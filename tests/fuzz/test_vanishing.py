@@ -16,13 +16,13 @@ import pytest
 from corpus import encode
 from PIL import Image
 
-import featherlight.workflows.training_images as workflow
 from featherlight.errors import UnreadableImageError
 from featherlight.images import load_image, opening
 from featherlight.predictor import Predictor
 from featherlight.sources import open_source
 from featherlight.sources.facts import collect_contents, collect_facts
 from featherlight.sources.files import FileReader
+from featherlight.workflows import training_images
 
 Cli = Callable[..., Any]
 
@@ -100,7 +100,7 @@ def skipped_of(data: Path, split: str) -> set[str]:
 def place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Where training images are kept."""
     if request.param == "streamed":
-        monkeypatch.setattr(workflow, "fits_in_memory", lambda *_: False)
+        monkeypatch.setattr(training_images, "fits_in_memory", lambda *_: False)
     return str(request.param)
 
 
@@ -124,18 +124,20 @@ def test_images_that_change_before_they_are_read_are_skipped(
     assert json.loads((data.parent / "run" / "evaluation.json").read_text())["num_images"] == 7
 
 
-def test_images_that_change_between_epochs_are_skipped_from_then_on(
-    cli: Cli, data: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("kept", [False, True])
+def test_images_that_change_between_epochs_are_skipped_unless_they_are_kept(
+    cli: Cli, data: Path, kept: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workflow, "fits_in_memory", lambda *_: False)
+    monkeypatch.setattr(training_images, "fits_in_memory", lambda *_: False)
+    monkeypatch.setenv("FEATHERLIGHT_CACHE_GB", "1" if kept else "0")
     code, told = train_while(monkeypatch, cli, data, FIRST_EPOCH, lambda: spoil(data / "train" / "a"))
     lines = told.splitlines()
     first = next(k for k, line in enumerate(lines) if line.startswith(FIRST_EPOCH))
     assert code == 0, told
     assert not [line for line in lines[:first] if line.startswith("skipped")]
-    assert {line for line in lines[first:] if line.startswith("skipped")} == skipped_of(data, "train")
+    assert {line for line in lines if line.startswith("skipped")} == (set() if kept else skipped_of(data, "train"))
     rows = [json.loads(line) for line in (data.parent / "run" / "metrics.jsonl").read_text().splitlines()]
-    assert np.diff([0, *(row["images_seen"] for row in rows)]).tolist() == [24, 17, 17]
+    assert np.diff([0, *(row["images_seen"] for row in rows)]).tolist() == ([24, 24, 24] if kept else [24, 17, 17])
 
 
 @pytest.mark.parametrize("when", [READ, FIRST_EPOCH])
