@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -29,16 +30,11 @@ def decode_plainly(data: bytes) -> np.ndarray | None:
                 image.load()
                 if image.mode == "P" and image.palette is None:  # Pillow shows bare numbers, browsers show nothing
                     return None
-                return _flatten(_upright(image))
+                with suppress(Exception):  # EXIF that cannot be read, or, once all is turned, not written anew
+                    ImageOps.exif_transpose(image, in_place=True)
+                return _flatten(image)
         except Exception:
             return None
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # EXIF that cannot be read says nothing
-        return image
 
 
 def _flatten(image: Image.Image) -> np.ndarray:
