@@ -66,7 +66,12 @@ class Recipe:
         keep: the model kept is the last epoch's or the best on validation.
         seed: of everything random.
         device: where to compute.
-        speed: ``auto`` uses the memory layout in which convolutions run fastest, ``plain`` is PyTorch's default.
+        speed: ``auto`` measures which layout, precision, compiler and number of threads train fastest here, unless
+            they are set; ``plain`` is PyTorch's default. What was chosen stands in the four fields below.
+        layout: of images and weights in memory.
+        precision: of convolutions; with ``bfloat16``, weights, statistics and the loss stay float32.
+        compile: by torch.compile; its start takes a minute.
+        threads: cores that compute; 0: as many as PyTorch takes.
         workers: processes that read images when they do not fit in memory.
         checkpoint_every_s: seconds between checkpoints within an epoch; each epoch ends with one.
         strict: an unreadable image is an error.
@@ -108,6 +113,10 @@ class Recipe:
     seed: int = 0
     device: str = "auto"
     speed: Literal["auto", "plain"] = "auto"
+    layout: Literal["auto", "channels-last", "channels-first"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    compile: Literal["auto", "on", "off"] = "auto"
+    threads: int = 0
     workers: int = 2
     checkpoint_every_s: float = 60.0
     strict: bool = False
@@ -212,7 +221,7 @@ def _find_problem(recipe: Recipe) -> str | None:
         "learning_rate": (0, 1000), "momentum": (0, 0.9999), "weight_decay": (0, 10), "warmup": (0, 1),
         "label_smoothing": (0, 0.9999), "ema_decay": (0, 0.99999), "mixup": (0, 100), "cutmix": (0, 100),
         "workers": (0, 256), "checkpoint_every_s": (0, math.inf), "clip_norm": (0, math.inf), "seed": (0, 2**63 - 1),
-        "body_rate": (0, 1),
+        "body_rate": (0, 1), "threads": (0, 1024),
     }  # fmt: skip
     for name, (low, high) in ranges.items():
         value = getattr(recipe, name)

@@ -30,6 +30,8 @@ from featherlight.training.optimiser import build_average, build_optimizer, set_
 from featherlight.training.recipe import Recipe
 from featherlight.training.schedule import rate_factor
 from featherlight.training.signals import StopRequest
+from featherlight.training.speed import TrainingStep, plan_threads
+from featherlight.training.speed.settle import plan_of
 
 Row = dict[str, Any]
 
@@ -87,6 +89,7 @@ class Trainer:
         fingerprint: of the data.
         observer: is told how it goes.
         class_weights: how much each class counts in the loss, float32 (K,); None: all alike.
+        spent_s: seconds that the preparation of a new run has taken; they count like those of training.
     """
 
     def __init__(
@@ -101,15 +104,19 @@ class Trainer:
         fingerprint: str,
         observer: Observer,
         class_weights: Tensor | None = None,
+        spent_s: float = 0.0,
     ) -> None:
         self.model, self.recipe, self.batches, self.validate = model, recipe, batches, validate
         self.normalize, self.augmentation = Normalizer(preprocessing), augmentation
         self.run, self.fingerprint, self.observer = run, fingerprint, observer
         self.device = next(model.parameters()).device
         self.class_weights = None if class_weights is None else class_weights.to(self.device)
+        self.computed = TrainingStep(model, plan_of(recipe))
         self.optimizer = build_optimizer(model, recipe)
         self.average = build_average(model, recipe)
         self.progress, self.best = load_checkpoint(run, self._modules, self.optimizer, fingerprint)
+        if self.progress.step == 0:
+            self.progress.seconds += spent_s
         self.clock = Clock(recipe, len(batches), self.progress)
         self._saved_at = time.monotonic()
         self._seen_at_start, self._started_at = self.progress.images_seen, time.monotonic()
@@ -129,7 +136,7 @@ class Trainer:
         Raises:
             TrainingStoppedError: interrupted or diverged; the last checkpoint is good.
         """
-        with StopRequest() as stop:
+        with StopRequest() as stop, plan_threads(self.computed.plan):
             while not self.progress.finished:
                 self._train_epoch(stop)
                 self._close_epoch()
@@ -166,21 +173,18 @@ class Trainer:
         labels = batch.labels.to(self.device, non_blocking=True)
         images = self.normalize(batch.images.to(self.device, non_blocking=True))
         images, targets = mix_batch(images, labels, self.augmentation)
-        if self.recipe.speed == "plain":
-            images = images.contiguous()
         loss, logits = self._optimize(images, targets, batch.weights)
         self._count(batch, loss, int((logits.argmax(1) == labels).sum()))
 
     def _optimize(self, images: Tensor, targets: Tensor, weights: Tensor | None) -> tuple[float, Tensor]:
-        self.model.train()
-        logits: Tensor = self.model(images)
+        logits = self.computed.forward(images)
         losses = F.cross_entropy(logits, targets, label_smoothing=self.recipe.label_smoothing, reduction="none")
         loss = weigh(losses, targets, self.class_weights, None if weights is None else weights.to(self.device))
         value = loss.item()
         if not math.isfinite(value):
             raise TrainingStoppedError(self._explain_divergence(value))
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        self.computed.backward(loss)
         if self.recipe.clip_norm > 0:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
         self.optimizer.step()

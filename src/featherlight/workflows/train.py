@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shlex
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ from featherlight.training.checkpoint import CHECKPOINT_FILE
 from featherlight.training.defaults import DataFacts, default_recipe
 from featherlight.training.metrics_log import read_metrics
 from featherlight.training.recipe import RECIPE_FILE_NAME, Recipe, read_duration, read_field, read_recipe, write_recipe
+from featherlight.training.speed.settle import settle_speed
 from featherlight.training.trainer import Row, Trainer
 from featherlight.training.validation import ValidationSet
 from featherlight.workflows.evaluate import choose_split, evaluate_split, report_unreadable, write_evaluation
@@ -124,18 +126,18 @@ def _run_recipe(run: Path, recipe: Recipe, source: Source) -> Run:
     with _advice(recipe):
         is_new = not (run / CHECKPOINT_FILE).exists()
         network = build_network(recipe, len(source.classes), pretrained=is_new).to(device)
-        if recipe.speed == "auto":
-            network = network.to(memory_format=torch.channels_last)
         batches = load_training_images(source.splits["train"], preprocessing, augmentation, recipe)
         validation = ValidationSet(source.splits["val"], preprocessing, device, strict=recipe.strict)
         report_unreadable([*batches.unreadable, *validation.unreadable], strict=recipe.strict)
         if recipe.strict and "test" in source.splits:  # found after training it would be found too late
             report_unreadable(find_unreadable(source.splits["test"], preprocessing), strict=True)
+        started = time.monotonic()
+        recipe = settle_speed(recipe, network, len(source.classes), len(batches))
         write_recipe(run, recipe)  # not before the images are known to be usable
         with bar("training") as shown, Observer(run, shown) as observer:
             trainer = Trainer(
                 network, recipe, batches, validation, preprocessing, augmentation, run, source.fingerprint, observer,
-                weigh_classes(recipe, source),
+                weigh_classes(recipe, source), spent_s=time.monotonic() - started,
             )  # fmt: skip
             observer.open_log(trainer.progress.epoch)
             kept = trainer.fit()
