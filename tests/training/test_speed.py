@@ -92,9 +92,14 @@ def test_compiled_step_gives_the_gradients_of_a_plain_loop_and_computes_a_smalle
 
 def test_threads_are_as_before_after_training() -> None:
     before = torch.get_num_threads()
-    with pytest.raises(ZeroDivisionError), plan_threads(SpeedPlan(threads=before + 1)):
-        assert torch.get_num_threads() == before + 1
-        raise ZeroDivisionError
+
+    def fail() -> None:
+        with plan_threads(SpeedPlan(threads=before + 1)):
+            assert torch.get_num_threads() == before + 1
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert torch.get_num_threads() == before
 
 
@@ -103,18 +108,30 @@ def test_threads_are_as_before_after_training() -> None:
     precision=st.sampled_from([None, "float32", "bfloat16"]),
     compiled=st.sampled_from([None, True, False]),
     threads=st.sampled_from([None, 1, 2, 3]),
+    kernels=st.sampled_from([None, True, False]),
+    known=st.booleans(),
     pixels=st.integers(1, 10**7),
 )
 def test_candidates_keep_what_is_set_and_are_each_listed_once(
-    layout: str | None, precision: str | None, compiled: bool | None, threads: int | None, pixels: int
+    layout: str | None,
+    precision: str | None,
+    compiled: bool | None,
+    threads: int | None,
+    kernels: bool | None,
+    known: bool,
+    pixels: int,
 ) -> None:
-    fields = {"layout": layout, "precision": precision, "compile": compiled, "threads": threads}
+    fields = {
+        "layout": layout, "precision": precision, "compile": compiled, "threads": threads, "kernels": kernels,
+    }  # fmt: skip
     pinned = {name: value for name, value in fields.items() if value is not None}
-    plans = candidates(pinned, CPU, pixels)
+    plans = candidates(pinned, CPU, pixels, kernels=known)
     assert plans
     assert len(set(plans)) == len(plans)
-    assert all(plan.to_dict()[name] == value for plan in plans for name, value in pinned.items())
-    if len(pinned) == 4:
+    assert all(plan.is_possible for plan in plans)
+    kept = {name: value for name, value in pinned.items() if name != "kernels"}  # which not every plan can have
+    assert all(plan.to_dict()[name] == value for plan in plans for name, value in kept.items())
+    if len(pinned) == 5:
         assert len(plans) == 1
 
 
@@ -125,7 +142,7 @@ def test_choosing_leaves_the_network_as_it_was_and_takes_the_fastest() -> None:
     plan, trials = choose_plan(network, SHAPE, 10, {"compile": False}, RunLength(steps=1_000_000))
     chosen = next(trial for trial in trials if trial.plan == plan)
     assert chosen.step_s <= min(trial.step_s for trial in trials) / 0.97
-    assert len(trials) == len(candidates({"compile": False}, CPU, 8 * 16 * 16))
+    assert len(trials) == len(candidates({"compile": False}, CPU, 8 * 16 * 16, kernels=True))
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert all(parameter.grad is None for parameter in network.parameters())
     assert torch.equal(torch.get_rng_state(), state)
@@ -143,18 +160,19 @@ def remembering(tmp_path: Path, step_s: dict[SpeedPlan, tuple[float, float]]) ->
 
 
 def all_plans() -> list[SpeedPlan]:
-    return candidates({}, CPU, 8 * 16 * 16)
+    return candidates({}, CPU, 8 * 16 * 16, kernels=True)
 
 
 @pytest.mark.skipif(cannot_compile(CPU) is not None, reason=str(cannot_compile(CPU)))
 @pytest.mark.parametrize(("steps", "compiled"), [(1_000, False), (100_000, True)])
 def test_compiling_is_weighed_against_the_length_of_the_run(tmp_path: Path, steps: int, compiled: bool) -> None:
     # Eager takes 10 ms a step; compiled 8 ms after a minute: even at 30,000 steps.
-    costs = {plan: (0.008, 60.0) if plan.compile else (0.010, 0.0) for plan in all_plans()}
+    costs = {plan: (0.008, 60.0) if plan.compile else (0.010, 0.0) for plan in all_plans() if not plan.kernels}
     memory = remembering(tmp_path, costs)
-    plan, _ = choose_plan(small_network(), SHAPE, 10, {}, RunLength(steps=steps), memory)
+    without = {"kernels": False}
+    plan, _ = choose_plan(small_network(), SHAPE, 10, without, RunLength(steps=steps), memory)
     assert plan.compile == compiled
-    plan, _ = choose_plan(small_network(), SHAPE, 10, {}, RunLength(budget_s=steps * 0.010), memory)
+    plan, _ = choose_plan(small_network(), SHAPE, 10, without, RunLength(budget_s=steps * 0.010), memory)
     assert plan.compile == compiled
 
 
@@ -218,7 +236,7 @@ def test_plain_is_eager_float32_in_the_usual_layout_without_measuring() -> None:
 
 
 def test_a_settled_recipe_stays_as_it_is() -> None:
-    recipe = Recipe("digits", layout="channels-first", precision="bfloat16", compile="off", threads=1)
+    recipe = Recipe("digits", layout="channels-first", precision="bfloat16", compile="off", kernels="off", threads=1)
     assert settle_speed(recipe, small_network(), 10, batches=10) == recipe
     assert plan_of(recipe) == SpeedPlan("channels-first", "bfloat16", compile=False, threads=1)
 

@@ -67,10 +67,11 @@ class Recipe:
         seed: of everything random.
         device: where to compute.
         speed: ``auto`` measures which layout, precision, compiler and number of threads train fastest here, unless
-            they are set; ``plain`` is PyTorch's default. What was chosen stands in the four fields below.
+            they are set; ``plain`` is PyTorch's default. What was chosen stands in the five fields below.
         layout: of images and weights in memory.
         precision: of convolutions; with ``bfloat16``, weights, statistics and the loss stay float32.
         compile: by torch.compile; its start takes a minute.
+        kernels: by Featherlight's own operators, which a C compiler makes on first use.
         threads: cores that compute; 0: as many as PyTorch takes.
         workers: processes that read images when they do not fit in memory.
         checkpoint_every_s: seconds between checkpoints within an epoch; each epoch ends with one.
@@ -116,6 +117,7 @@ class Recipe:
     layout: Literal["auto", "channels-last", "channels-first"] = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     compile: Literal["auto", "on", "off"] = "auto"
+    kernels: Literal["auto", "on", "off"] = "auto"
     threads: int = 0
     workers: int = 2
     checkpoint_every_s: float = 60.0

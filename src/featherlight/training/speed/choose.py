@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from featherlight.console import note
 from featherlight.cost.latency import garbage_collector_paused
+from featherlight.kernels import accelerate
 from featherlight.training.speed.memory import Memory
 from featherlight.training.speed.plan import SpeedPlan, candidates, cannot_compile
 from featherlight.training.speed.step import TrainingStep, plan_threads
@@ -91,7 +92,9 @@ def choose_plan(
         The plan, and what is known of each plan.
     """
     device = next(network.parameters()).device
-    plans = candidates(pinned, device, input_shape[0] * input_shape[2] * input_shape[3])
+    pixels = input_shape[0] * input_shape[2] * input_shape[3]
+    wanted = pinned.get("kernels", device.type == "cpu")
+    plans = candidates(pinned, device, pixels, kernels=wanted and accelerate(network) is not None)
     eager = [plan for plan in plans if not plan.compile]
     compiled = [plan for plan in plans if plan.compile]
     if len(plans) == 1:
@@ -163,7 +166,7 @@ class _Bench:
     def measure_compiled(self, plans: list[SpeedPlan], best: Trial | None, length: RunLength) -> list[Trial]:
         """Compiling takes as long as thousands of steps, so it is tried for long runs, in the best layout only."""
         if best is not None:
-            plans = [plan for plan in plans if plan == replace(best.plan, compile=True)]
+            plans = [plan for plan in plans if plan == replace(best.plan, compile=True, kernels=False)]
             known = self._recall(plans)
             if known or length.steps_at(best.step_s) * best.step_s < COMPILE_WORTH_TRYING * COMPILING_S:
                 return known

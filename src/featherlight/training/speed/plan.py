@@ -6,8 +6,7 @@ import os
 import platform
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from itertools import product
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,13 +28,20 @@ class SpeedPlan:
         layout: of images and weights in memory.
         precision: of convolutions and products; weights, statistics and the loss are float32 in any case.
         compile: by torch.compile, which takes its time at the start.
+        kernels: by Featherlight's own, see :mod:`featherlight.kernels`.
         threads: cores that compute.
     """
 
     layout: Layout = "channels-last"
     precision: Precision = "float32"
     compile: bool = False
+    kernels: bool = False
     threads: int = 1
+
+    @property
+    def is_possible(self) -> bool:
+        """Kernels compute float32 images that lie channels last, and are compiled already."""
+        return not self.kernels or (self.layout, self.precision, self.compile) == ("channels-last", "float32", False)
 
     def to_dict(self) -> dict[str, Any]:
         """Fields by name."""
@@ -43,7 +49,7 @@ class SpeedPlan:
 
     def __str__(self) -> str:
         """As a person reads it."""
-        how = "compiled" if self.compile else "eager"
+        how = "compiled" if self.compile else "kernels," if self.kernels else "eager"
         threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
         return f"{how} {self.precision} {self.layout}, {threads}"
 
@@ -56,36 +62,27 @@ def default_threads() -> int:
     return min(torch.get_num_threads(), usable_cores())
 
 
-def candidates(pinned: Mapping[str, Any], device: torch.device, pixels: int) -> list[SpeedPlan]:
+def candidates(pinned: Mapping[str, Any], device: torch.device, pixels: int, *, kernels: bool) -> list[SpeedPlan]:
     """The sensible plans for a device, the likeliest first; compiled ones come last.
 
     Args:
         pinned: fields that the person has set.
         device: where to compute.
         pixels: of all images in a batch.
+        kernels: whether they can compute the network.
     """
-    on_cpu = device.type == "cpu"
-    threads = default_threads()
-    choices: dict[str, list[Any]] = {
-        "compile": [False] if cannot_compile(device) else [False, True],
-        "threads": [threads, 1] if on_cpu and threads > 1 and pixels <= SMALL_BATCH else [threads],
-        "precision": ["float32", "bfloat16"] if computes_bfloat16(device) else ["float32"],
-        "layout": ["channels-last", "channels-first"],
-    }
-    choices |= {name: [value] for name, value in pinned.items()}
-    plans = [
-        SpeedPlan(layout, precision, compile=compiled, threads=count)
-        for compiled, count, precision, layout in product(
-            choices["compile"], choices["threads"], choices["precision"], choices["layout"]
-        )
-    ]
-    # One thread and channels first were never faster together with anything else than alone: not worth their time.
-    usual = plans[0]
-    return [plan for plan in plans if plan.compile or _changes(plan, usual) <= 1] or plans
-
-
-def _changes(plan: SpeedPlan, other: SpeedPlan) -> int:
-    return sum(a != b for a, b in zip(plan.to_dict().values(), other.to_dict().values(), strict=True))
+    usual = SpeedPlan(threads=default_threads())
+    fast = replace(usual, kernels=True)
+    plans = [fast, usual] if kernels else [usual]
+    if device.type == "cpu" and usual.threads > 1 and pixels <= SMALL_BATCH:
+        plans.append(replace(plans[0], threads=1))
+    if computes_bfloat16(device):
+        plans.append(replace(usual, precision="bfloat16"))
+    plans.append(replace(usual, layout="channels-first"))
+    if cannot_compile(device) is None:
+        plans += [replace(plan, compile=True) for plan in plans if not plan.kernels]
+    plans = list(dict.fromkeys(replace(plan, **pinned) for plan in plans))
+    return [plan for plan in plans if plan.is_possible] or [replace(plans[0], kernels=False)]
 
 
 def computes_bfloat16(device: torch.device) -> bool:

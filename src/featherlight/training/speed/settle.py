@@ -44,13 +44,14 @@ def settle_speed(recipe: Recipe, network: nn.Module, num_classes: int, batches: 
         layout=plan.layout,
         precision=plan.precision,
         compile="on" if plan.compile else "off",
+        kernels="on" if plan.kernels else "off",
         threads=plan.threads,
     )
 
 
 def is_settled(recipe: Recipe) -> bool:
     """Whether nothing is left to choose."""
-    return "auto" not in (recipe.layout, recipe.precision, recipe.compile) and recipe.threads > 0
+    return "auto" not in (recipe.layout, recipe.precision, recipe.compile, recipe.kernels) and recipe.threads > 0
 
 
 def _pinned(recipe: Recipe) -> dict[str, Any]:
@@ -61,6 +62,8 @@ def _pinned(recipe: Recipe) -> dict[str, Any]:
         fields["precision"] = recipe.precision
     if recipe.compile != "auto":
         fields["compile"] = recipe.compile == "on"
+    if recipe.kernels != "auto":
+        fields["kernels"] = recipe.kernels == "on"
     if recipe.threads > 0:
         fields["threads"] = recipe.threads
     return fields

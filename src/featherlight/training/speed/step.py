@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from featherlight.kernels import accelerate
 from featherlight.training.speed.plan import SpeedPlan
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -29,7 +30,7 @@ class TrainingStep:
         self.model, self.plan = model, plan
         self._format = torch.channels_last if plan.layout == "channels-last" else torch.contiguous_format
         model.to(memory_format=self._format)
-        self._compiled = torch.compile(model, dynamic=False) if plan.compile else model
+        self._fast = _faster(model, plan)
         self._shape: torch.Size | None = None
 
     def forward(self, images: Tensor) -> Tensor:
@@ -38,7 +39,7 @@ class TrainingStep:
         images = images.contiguous(memory_format=self._format)
         self._shape = self._shape or images.shape
         # An epoch's last batch may be smaller. Compiling for it alone would never pay.
-        network = self._compiled if images.shape == self._shape else self.model
+        network = self._fast if images.shape == self._shape or self.plan.kernels else self.model
         reduced = self.plan.precision == "bfloat16"
         with torch.autocast(images.device.type, torch.bfloat16, enabled=reduced):
             logits: Tensor = network(images)
@@ -47,6 +48,12 @@ class TrainingStep:
     def backward(self, loss: Tensor) -> None:
         """Adds the loss's gradients to the parameters'."""
         loss.backward()  # type: ignore[no-untyped-call]
+
+
+def _faster(model: nn.Module, plan: SpeedPlan) -> Callable[[Tensor], Tensor]:
+    if plan.compile:
+        return torch.compile(model, dynamic=False)
+    return (accelerate(model) if plan.kernels else None) or model
 
 
 @contextmanager

@@ -1,0 +1,201 @@
+"""Finds the chains of a network that the kernels can compute, and computes them in training."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn import functional as F
+
+from featherlight.kernels.chain import Link, run_chain
+from featherlight.kernels.library import load_kernels
+
+_ACTIVATION_OF_MODULE: dict[Any, str] = {nn.ReLU: "relu", nn.ReLU6: "relu6", nn.Identity: "none"}
+_ACTIVATION_OF_FUNCTION: dict[Any, str] = {F.relu: "relu", torch.relu: "relu", F.relu6: "relu6", "relu": "relu"}
+_SHUFFLES = (F.channel_shuffle, torch.channel_shuffle)
+
+
+def accelerate(model: nn.Module) -> Callable[[Tensor], Tensor] | None:
+    """A function that computes ``model`` in training mode, faster, with the same weights and statistics.
+
+    The model itself stays as it is. Batches that the kernels do not know (not float32, not on the CPU) and networks
+    whose norms are frozen are computed by the model.
+
+    Returns:
+        The function; None where there is nothing to gain: no compiler, or no chain of known operators.
+    """
+    library = load_kernels()
+    if library is None:
+        return None
+    was_training = model.training
+    try:
+        traced = fx.symbolic_trace(model.train())
+    except Exception:  # a network whose Python code depends on values cannot be traced
+        return None
+    finally:
+        model.train(was_training)
+    chains = _find_chains(traced)
+    if not chains:
+        return None
+    for chain in chains:
+        _exchange(traced, chain, library)
+    traced.graph.eliminate_dead_code()
+    traced.recompile()
+    norms: list[Any] = [traced.get_submodule(name) for chain in chains for name in chain.norms]
+    device_type = next(model.parameters()).device.type
+
+    def compute(images: Tensor) -> Tensor:
+        known = images.dtype == torch.float32 and images.device.type == device_type == "cpu"
+        if not known or not all(norm.training for norm in norms) or torch.is_autocast_enabled("cpu"):
+            return model(images)  # type: ignore[no-any-return]
+        torch._foreach_add_([norm.num_batches_tracked for norm in norms], 1)
+        return traced(images)  # type: ignore[no-any-return]
+
+    return compute
+
+
+@dataclass
+class _Piece:
+    """A link where it was found: its modules, its nodes, and the last of these."""
+
+    link: Link
+    convolution: str | None
+    norm: str
+    nodes: list[fx.Node]
+
+    @property
+    def end(self) -> fx.Node:
+        return self.nodes[-1]
+
+
+@dataclass
+class _Found:
+    """A chain in a graph."""
+
+    start: fx.Node
+    pieces: list[_Piece] = field(default_factory=list)
+
+    @property
+    def end(self) -> fx.Node:
+        return self.pieces[-1].end
+
+    @property
+    def norms(self) -> list[str]:
+        return [piece.norm for piece in self.pieces]
+
+
+def _find_chains(traced: fx.GraphModule) -> list[_Found]:
+    chains: list[_Found] = []
+    taken: set[fx.Node] = set()
+    for node in traced.graph.nodes:
+        if node in taken or node.op != "call_module":
+            continue
+        chain = _Found(node.all_input_nodes[0])
+        at: fx.Node | None = node
+        while at is not None and (piece := _next_piece(traced, chain, at)) is not None:
+            chain.pieces.append(piece)
+            at = _only_user(piece.end)
+        if chain.pieces and chain.pieces[-1].link.shuffled:  # nobody is left to put its channels in order
+            chain.pieces.pop()
+        if chain.pieces:
+            chains.append(chain)
+            taken.update(node for piece in chain.pieces for node in piece.nodes)
+    return chains
+
+
+def _only_user(node: fx.Node) -> fx.Node | None:
+    return next(iter(node.users)) if len(node.users) == 1 else None
+
+
+def _next_piece(traced: fx.GraphModule, chain: _Found, node: fx.Node) -> _Piece | None:
+    """The link that begins at ``node`` and can follow on ``chain``."""
+    nodes, shuffle = [node], 1
+    if chain.pieces and node.op == "call_function" and node.target in _SHUFFLES:
+        shuffle = int(node.args[1])  # type: ignore[arg-type]
+        if (after := _only_user(node)) is None or after.op != "call_module":
+            return None
+        nodes.append(after)
+    module = _module_of(traced, nodes[-1])
+    link = _link_of(module)
+    if link is None and chain.pieces:
+        return None
+    if link is not None:
+        after = _only_user(nodes[-1])
+        if after is None:
+            return None
+        nodes.append(after)
+    norm = _module_of(traced, nodes[-1])
+    if type(norm) is not nn.BatchNorm2d or not norm.affine or norm.running_mean is None or norm.momentum is None:
+        return None
+    convolution = None if link is None else str(nodes[-2].target)
+    link = _place_shuffle(link or Link("norm", "none"), shuffle, chain)
+    if link is None:
+        return None
+    name = str(nodes[-1].target)
+    activation = _activation_after(traced, nodes)
+    return _Piece(replace(link, activation=activation, momentum=norm.momentum, eps=norm.eps), convolution, name, nodes)
+
+
+def _place_shuffle(link: Link, shuffle: int, chain: _Found) -> Link | None:
+    """A depthwise convolution leaves its channels where they were; the pointwise one after it finds them."""
+    waiting = chain.pieces[-1].link.shuffled if chain.pieces else 0
+    if waiting and (shuffle > 1 or link.kind != "pointwise"):
+        return None
+    if link.kind == "pointwise":
+        return replace(link, shuffle=waiting or shuffle)
+    return replace(link, shuffled=shuffle if shuffle > 1 else 0)
+
+
+def _module_of(traced: fx.GraphModule, node: fx.Node) -> nn.Module | None:
+    return traced.get_submodule(str(node.target)) if node.op == "call_module" else None
+
+
+def _link_of(module: nn.Module | None) -> Link | None:
+    if type(module) is not nn.Conv2d or module.bias is not None or module.padding_mode != "zeros":
+        return None
+    size, stride, padding = module.kernel_size, module.stride, module.padding
+    if module.dilation != (1, 1) or isinstance(padding, str):
+        return None
+    if size == (1, 1) and stride == (1, 1) and padding == (0, 0):
+        return Link("pointwise", "none", groups=module.groups)
+    depthwise = module.groups == module.in_channels == module.out_channels
+    square = size[0] == size[1] and stride[0] == stride[1] and padding[0] == padding[1] < size[0]
+    if depthwise and square:
+        return Link("depthwise", "none", stride=stride[0], padding=padding[0])
+    return None
+
+
+def _activation_after(traced: fx.GraphModule, nodes: list[fx.Node]) -> str:
+    """The activation's name; its node, if there is one, is added to ``nodes``."""
+    user = _only_user(nodes[-1])
+    if user is None:
+        return "none"
+    if user.op == "call_module":
+        name = _ACTIVATION_OF_MODULE.get(type(_module_of(traced, user)))
+    else:
+        name = _ACTIVATION_OF_FUNCTION.get(user.target) if user.op.startswith("call_") else None
+    if name is None or len(user.all_input_nodes) != 1:
+        return "none"
+    nodes.append(user)
+    return name
+
+
+def _exchange(traced: fx.GraphModule, chain: _Found, library: ctypes.CDLL) -> None:
+    """Puts one call of the kernels in the place of a chain's nodes."""
+    links = tuple(piece.link for piece in chain.pieces)
+
+    def call(x: Tensor, *parameters: Tensor) -> Tensor:
+        return run_chain(library, links, x, parameters)
+
+    with traced.graph.inserting_before(chain.end):
+        parameters = []
+        for piece in chain.pieces:
+            names = [f"{piece.convolution or piece.norm}.weight"]
+            names += [f"{piece.norm}.{name}" for name in ("weight", "bias", "running_mean", "running_var")]
+            parameters += [traced.graph.get_attr(name) for name in names]
+        result = traced.graph.call_function(call, (chain.start, *parameters))
+    chain.end.replace_all_uses_with(result)

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from featherlight import create_model
+from featherlight.errors import FeatherlightError
+from featherlight.kernels import accelerate
+from featherlight.kernels.library import compile_kernels, load_kernels
+
+needs_compiler = pytest.mark.skipif(load_kernels() is None, reason="no C compiler here")
+NETWORKS = [
+    "mobilenet_v1_x0_25",
+    "mobilenet_v2_x1_0",
+    "shufflenet_v1_g3_x0_5",
+    "shufflenet_v1_g8_x0_5",
+    "shufflenet_v2_x0_5",
+]
+
+
+def batch(count: int = 8, size: int = 32) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    images = torch.randn(count, 3, size, size, generator=generator).contiguous(memory_format=torch.channels_last)
+    return images, torch.randint(10, (count,), generator=generator)
+
+
+def network(name: str) -> nn.Module:
+    torch.manual_seed(0)
+    return create_model(name, num_classes=10, input_size=32, dropout=0.0).to(memory_format=torch.channels_last)
+
+
+def results(model: nn.Module, compute, images: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+    logits = compute(images)
+    F.cross_entropy(logits, labels).backward()
+    gradient = torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
+    running = torch.cat([value.flatten() for key, value in model.state_dict().items() if "running" in key])
+    return {"logits": logits.detach().double(), "gradient": gradient.double(), "running": running.double()}
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_network_computed_by_kernels_is_as_near_the_truth_as_pytorchs(name):
+    images, labels = batch()
+    exact, eager, mine = network(name).double().train(), network(name).train(), network(name).train()
+    fast = accelerate(mine)
+    assert fast is not None
+    truth = results(exact, exact, images.double(), labels)
+    theirs, ours = results(eager, eager, images, labels), results(mine, fast, images, labels)
+    for key, value in truth.items():
+        error, usual = (float((found[key] - value).norm() / value.norm()) for found in (ours, theirs))
+        assert error < max(3 * usual, 1e-6), key
+    counts = [value for key, value in mine.state_dict().items() if key.endswith("num_batches_tracked")]
+    assert counts
+    assert all(count == 1 for count in counts)
+
+
+@needs_compiler
+def test_same_batch_same_threads_same_bits():
+    gradients = []
+    for _ in range(2):
+        model = network("shufflenet_v2_x0_5").train()
+        fast = accelerate(model)
+        images, labels = batch()
+        F.cross_entropy(fast(images), labels).backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
+    assert torch.equal(*gradients)
+
+
+@needs_compiler
+def test_model_stays_as_it_was():
+    model = network("shufflenet_v2_x0_5").eval()
+    before = copy.deepcopy(model.state_dict())
+    names = [name for name, _ in model.named_modules()]
+    assert accelerate(model) is not None
+    assert not model.training
+    assert [name for name, _ in model.named_modules()] == names
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+@needs_compiler
+def test_frozen_norms_other_types_and_reduced_precision_are_left_to_pytorch():
+    model = network("mobilenet_v1_x0_25").train()
+    fast = accelerate(model)
+    images, _ = batch()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
+    before = copy.deepcopy(model.state_dict())
+    assert torch.equal(fast(images), model(images))
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    with torch.autocast("cpu", torch.bfloat16):
+        assert fast(images).dtype == torch.bfloat16
+
+
+@needs_compiler
+def test_a_network_without_known_operators_or_with_control_flow_is_left_alone():
+    class Branching(nn.Module):
+        def forward(self, x):
+            return x if x.sum() > 0 else -x
+
+    assert accelerate(Branching()) is None
+    assert accelerate(nn.Sequential(nn.Flatten(), nn.Linear(4, 2))) is None
+
+
+def test_without_a_compiler_training_goes_on(monkeypatch, tmp_path, capsys):
+    load_kernels.cache_clear()
+    monkeypatch.setenv("CC", str(tmp_path / "no-such-compiler"))
+    monkeypatch.setenv("FEATHERLIGHT_CACHE", str(tmp_path))
+    try:
+        assert accelerate(network("mobilenet_v1_x0_25")) is None
+    finally:
+        load_kernels.cache_clear()
+    said = capsys.readouterr().err
+    assert "training goes on with PyTorch's operators alone" in said
+    assert said.count("\n") == 1
+
+
+def test_a_compiler_that_fails_is_quoted(monkeypatch, tmp_path):
+    compiler = tmp_path / "cc"
+    compiler.write_text("#!/bin/sh\necho 'no such flag' >&2\nexit 1\n")
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CC", str(compiler))
+    with pytest.raises(FeatherlightError, match="no such flag"):
+        compile_kernels(tmp_path / "kernels")
+    assert list((tmp_path / "kernels").iterdir()) == []
