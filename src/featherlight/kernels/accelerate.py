@@ -41,9 +41,9 @@ def accelerate(model: nn.Module) -> Callable[[Tensor], Tensor] | None:
     chains = _find_chains(traced)
     if not chains:
         return None
+    exchanged: dict[fx.Node, fx.Node] = {}
     for chain in chains:
-        _exchange(traced, chain, library)
-    traced.graph.eliminate_dead_code()
+        exchanged[chain.end] = _exchange(traced, chain, exchanged.get(chain.start, chain.start), library)
     traced.recompile()
     norms: list[Any] = [traced.get_submodule(name) for chain in chains for name in chain.norms]
     device_type = next(model.parameters()).device.type
@@ -184,8 +184,8 @@ def _activation_after(traced: fx.GraphModule, nodes: list[fx.Node]) -> str:
     return name
 
 
-def _exchange(traced: fx.GraphModule, chain: _Found, library: ctypes.CDLL) -> None:
-    """Puts one call of the kernels in the place of a chain's nodes."""
+def _exchange(traced: fx.GraphModule, chain: _Found, start: fx.Node, library: ctypes.CDLL) -> fx.Node:
+    """Puts one call of the kernels, with ``start`` as input, in the place of a chain's nodes."""
     links = tuple(piece.link for piece in chain.pieces)
 
     def call(x: Tensor, *parameters: Tensor) -> Tensor:
@@ -197,5 +197,9 @@ def _exchange(traced: fx.GraphModule, chain: _Found, library: ctypes.CDLL) -> No
             names = [f"{piece.convolution or piece.norm}.weight"]
             names += [f"{piece.norm}.{name}" for name in ("weight", "bias", "running_mean", "running_var")]
             parameters += [traced.graph.get_attr(name) for name in names]
-        result = traced.graph.call_function(call, (chain.start, *parameters))
+        result = traced.graph.call_function(call, (start, *parameters))
     chain.end.replace_all_uses_with(result)
+    for piece in reversed(chain.pieces):  # not left to the removal of dead code, which keeps norms for their statistics
+        for node in reversed(piece.nodes):
+            traced.graph.erase_node(node)
+    return result
