@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from featherlight.cli.options import Duration, Setting, device_option
+from featherlight.cli.recipes import show_recipes
 from featherlight.errors import UsageError
 
 EXAMPLES = """\b
@@ -17,6 +18,7 @@ Examples:
   featherlight train cifar10 --model mobilenet_v1_x1_0 --time 15m
   featherlight train photos/ --set trivial_augment=true --set batch_size=64
   featherlight train people/ --group-by "person\\d+"
+  featherlight train cifar10 --recipe article-ascend-mobilenet-v1
   featherlight train --resume runs/photos-20260101-120000
 
 \b
@@ -34,6 +36,10 @@ diverged, what was reached is saved; 2 could not run.
 @click.command("train", epilog=EXAMPLES)
 @click.argument("data", required=False)
 @click.option("--model", metavar="NAME", help="Network; `featherlight models` lists them.")
+@click.option("--recipe", metavar="NAME", help="Settings to begin with; other options change them.  [default: default]")
+@click.option(
+    "--list-recipes", is_flag=True, is_eager=True, expose_value=False, callback=show_recipes, help="List the recipes."
+)
 @click.option("--epochs", type=click.IntRange(min=1), metavar="N", help="Passes over the training images.")
 @click.option("--time", type=Duration(), metavar="TIME", help="Train for this long instead: 90s, 15m, 2h.")
 @click.option("--out", metavar="DIR", help="The run directory.  [default: a new one in runs/]")

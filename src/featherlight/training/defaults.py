@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from featherlight.models.catalogue import model_info
-from featherlight.training.recipe import DEFAULT_MODEL, Recipe, read_field
+from featherlight.training.recipe import DEFAULT_MODEL, DEFAULT_RECIPE, Recipe, read_field
+from featherlight.training.recipes.catalogue import find_recipe
 
 CIFAR_STEM_UP_TO = 64  # pixels; above, the published stem's early shrinking pays
 TRANSFER_FROM = 96  # pixels; what networks learnt on 224 px ImageNet carries over to images of this size and more
@@ -38,12 +39,13 @@ class DataFacts:
 def default_recipe(facts: DataFacts, settings: Mapping[str, Any]) -> Recipe:
     """The default recipe for this data, with ``settings`` in place of defaults.
 
+    Those of a recipe that ``settings`` name come first, and ``settings`` change them.
     Where a default depends on another field (stem on input size, rate on optimiser), it follows the setting.
 
     Raises:
-        UsageError: an unknown field or an unfit value.
+        UsageError: an unknown field, recipe or an unfit value.
     """
-    given = {name: read_field(name, value) for name, value in settings.items()}
+    given = _with_named_recipe({name: read_field(name, value) for name, value in settings.items()})
     size = given.get("input_size", default_input_size(facts.typical_side))
     small = size <= CIFAR_STEM_UP_TO
     batch_size = max(1, given.get("batch_size", _default_batch(facts.num_train)))  # the recipe refuses less
@@ -69,6 +71,16 @@ def default_recipe(facts: DataFacts, settings: Mapping[str, Any]) -> Recipe:
         **given,
     }
     return Recipe(**chosen)
+
+
+def _with_named_recipe(given: dict[str, Any]) -> dict[str, Any]:
+    """The settings of the recipe that is named among ``given``, changed by the others."""
+    settings = find_recipe(given.get("recipe", DEFAULT_RECIPE), given.get("model")).settings
+    if given.get("time_s"):  # a schedule of so many epochs becomes one over that time
+        settings = {name: value for name, value in settings.items() if name not in ("epochs", "schedule_epochs")}
+    elif given.get("epochs", 0) > settings.get("schedule_epochs", math.inf):
+        settings.pop("schedule_epochs")
+    return {**settings, **given}
 
 
 def default_input_size(typical_side: int) -> int:

@@ -11,26 +11,32 @@ from torch.optim.swa_utils import AveragedModel
 
 from featherlight.models.pretrained import classifier
 from featherlight.training.recipe import Recipe
+from featherlight.training.schedule import Place, momentum_at, rate_factor
 
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm)
 Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
 def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """SGD with Nesterov momentum or AdamW; weight decay on weights only, not on norms and biases.
+    """SGD, AdamW or RMSprop; weight decay on what the recipe says, by default not on norms and biases.
 
     On top of pretrained weights, the layers before the classifier learn more slowly. Each group of parameters has its
     ``rate``, the part of the recipe's learning rate that it gets.
     """
-    groups = [_group(model.parameters(), recipe, decay, 1.0) for decay in (True, False)]
+    spared = _spared(model, recipe)
+    groups = [_group(model.parameters(), recipe, spared, decay, 1.0) for decay in (True, False)]
     if recipe.pretrained != "none":
         head = list(model.get_submodule(classifier(model)).parameters())
         body = [p for p in model.parameters() if all(p is not other for other in head)]
         rates = ((head, 1.0), (body, recipe.body_rate))
-        groups = [_group(part, recipe, decay, rate) for part, rate in rates for decay in (True, False)]
+        groups = [_group(part, recipe, spared, decay, rate) for part, rate in rates for decay in (True, False)]
+    rate, momentum = recipe.learning_rate, momentum_at(recipe, Place(0.0))
     if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(recipe.momentum, 0.999), fused=True)
-    nesterov = recipe.momentum > 0
-    return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=nesterov, fused=True)
+        return torch.optim.AdamW(groups, lr=rate, betas=(momentum, 0.999), eps=recipe.eps, fused=True)
+    if recipe.optimizer == "rmsprop":
+        return torch.optim.RMSprop(groups, lr=rate, alpha=recipe.rms_decay, eps=recipe.eps, momentum=momentum)
+    nesterov = recipe.nesterov and momentum > 0
+    return torch.optim.SGD(groups, lr=rate, momentum=momentum, nesterov=nesterov, fused=True)
 
 
 def set_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
@@ -39,8 +45,30 @@ def set_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
         group["lr"] = learning_rate * group["rate"]
 
 
-def _group(parameters: Iterable[nn.Parameter], recipe: Recipe, decay: bool, rate: float) -> dict[str, Any]:
-    chosen = [p for p in parameters if (p.ndim >= 2) == decay]
+def follow_schedule(optimizer: torch.optim.Optimizer, recipe: Recipe, place: Place) -> None:
+    """Sets the learning rate and the momentum that the recipe has at this place of its schedule."""
+    set_rate(optimizer, recipe.learning_rate * rate_factor(recipe, place))
+    for group in optimizer.param_groups if recipe.cycle_momentum else ():
+        if "betas" in group:
+            group["betas"] = (momentum_at(recipe, place), group["betas"][1])
+        else:
+            group["momentum"] = momentum_at(recipe, place)
+
+
+def _spared(model: nn.Module, recipe: Recipe) -> set[int]:
+    """Which parameters are not decayed, as ``id``."""
+    if recipe.weight_decay_on == "all":
+        return set()
+    if recipe.weight_decay_on == "weights":
+        return {id(p) for p in model.parameters() if p.ndim < 2}
+    norms = (module for module in model.modules() if isinstance(module, NORMS))
+    return {id(p) for module in norms for p in module.parameters(recurse=False)}
+
+
+def _group(
+    parameters: Iterable[nn.Parameter], recipe: Recipe, spared: set[int], decay: bool, rate: float
+) -> dict[str, Any]:
+    chosen = [p for p in parameters if (id(p) not in spared) == decay]
     return {"params": chosen, "weight_decay": recipe.weight_decay if decay else 0.0, "rate": rate}
 
 
@@ -48,16 +76,27 @@ def build_average(model: nn.Module, recipe: Recipe) -> AveragedModel | None:
     """An exponential moving average of weights and running statistics; None when the recipe wants none."""
     if recipe.ema_decay == 0:
         return None
-    return AveragedModel(model, multi_avg_fn=_ema_update(recipe.ema_decay), use_buffers=True)
+    return AveragedModel(
+        model, multi_avg_fn=_ema_update(recipe.ema_decay, ramp=recipe.ema_start == "ramp"), use_buffers=True
+    )
 
 
-def _ema_update(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
+def update_average(average: AveragedModel, model: nn.Module, recipe: Recipe, step: int, place: Place) -> None:
+    """Takes the weights after ``step`` (from 0) into the mean, if it is its turn."""
+    if step % recipe.ema_every == 0:
+        average.update_parameters(model)
+        if recipe.ema_start == "copy" and place.part < recipe.warmup:
+            average.n_averaged.zero_()  # the next update copies again
+
+
+def _ema_update(decay: float, *, ramp: bool) -> Callable[[Tensors, Tensors, Tensor | int], None]:
     @torch.no_grad()
     def update(averages: Tensors, values: Tensors, count: Tensor | int) -> None:
         if not averages[0].is_floating_point():  # PyTorch hands over one dtype at a time; counters are just copied
             torch._foreach_copy_(averages, values)
             return
         # The decay itself warms up: a young average would otherwise remember the random start.
-        torch._foreach_lerp_(averages, values, 1 - min(decay, (1 + int(count)) / (10 + int(count))))
+        kept = min(decay, (1 + int(count)) / (10 + int(count))) if ramp else decay
+        torch._foreach_lerp_(averages, values, 1 - kept)
 
     return update

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.optim.swa_utils import update_bn
 
 from featherlight.errors import FeatherlightError, TrainingStoppedError
 from featherlight.images import Preprocessing
@@ -26,9 +26,10 @@ from featherlight.models.engine import Normalizer
 from featherlight.training.balance import weigh
 from featherlight.training.checkpoint import CHECKPOINT_FILE, load_checkpoint, save_checkpoint
 from featherlight.training.clock import Clock
-from featherlight.training.optimiser import build_average, build_optimizer, set_rate
+from featherlight.training.loss import compute_losses
+from featherlight.training.optimiser import build_average, build_optimizer, follow_schedule, update_average
 from featherlight.training.recipe import Recipe
-from featherlight.training.schedule import rate_factor
+from featherlight.training.schedule import Place, find_place
 from featherlight.training.signals import StopRequest
 
 Row = dict[str, Any]
@@ -135,7 +136,15 @@ class Trainer:
                 self._close_epoch()
         if self.recipe.keep == "best":
             self.averaged.load_state_dict(self.best)
+        if self.recipe.reestimate_norms:
+            self._reestimate_norms()
         return self.averaged
+
+    def _reestimate_norms(self) -> None:
+        """The running statistics become the means over one more epoch, in which no weight changes."""
+        torch.manual_seed(random_seed_for(self.recipe.seed, self.progress.step))
+        with contextlib.closing(self.batches.epoch(self.progress.epoch)) as batches:
+            update_bn((self.normalize(batch.images.to(self.device)) for batch in batches), self.averaged)
 
     def _train_epoch(self, stop: StopRequest) -> None:
         with contextlib.closing(self.batches.epoch(self.progress.epoch, self.progress.batch)) as batches:
@@ -162,19 +171,20 @@ class Trainer:
     def _train_step(self, batch: Batch) -> None:
         # Everything random in a step follows from the seed and the step's number, so nothing of it needs saving.
         torch.manual_seed(random_seed_for(self.recipe.seed, self.progress.step))
-        set_rate(self.optimizer, self.recipe.learning_rate * rate_factor(self.recipe, self.clock.part_done))
+        place = find_place(self.recipe, self.clock.part_done, self.progress.step, len(self.batches))
+        follow_schedule(self.optimizer, self.recipe, place)
         labels = batch.labels.to(self.device, non_blocking=True)
         images = self.normalize(batch.images.to(self.device, non_blocking=True))
         images, targets = mix_batch(images, labels, self.augmentation)
         if self.recipe.speed == "plain":
             images = images.contiguous()
-        loss, logits = self._optimize(images, targets, batch.weights)
+        loss, logits = self._optimize(images, targets, batch.weights, place)
         self._count(batch, loss, int((logits.argmax(1) == labels).sum()))
 
-    def _optimize(self, images: Tensor, targets: Tensor, weights: Tensor | None) -> tuple[float, Tensor]:
+    def _optimize(self, images: Tensor, targets: Tensor, weights: Tensor | None, place: Place) -> tuple[float, Tensor]:
         self.model.train()
         logits: Tensor = self.model(images)
-        losses = F.cross_entropy(logits, targets, label_smoothing=self.recipe.label_smoothing, reduction="none")
+        losses = compute_losses(logits, targets, self.recipe)
         loss = weigh(losses, targets, self.class_weights, None if weights is None else weights.to(self.device))
         value = loss.item()
         if not math.isfinite(value):
@@ -185,7 +195,7 @@ class Trainer:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
         self.optimizer.step()
         if self.average is not None:
-            self.average.update_parameters(self.model)
+            update_average(self.average, self.model, self.recipe, self.progress.step, place)
         return value, logits.detach()
 
     def _count(self, batch: Batch, loss: float, correct: int) -> None:

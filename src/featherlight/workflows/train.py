@@ -28,7 +28,16 @@ from featherlight.sources.reading import find_unreadable
 from featherlight.training.checkpoint import CHECKPOINT_FILE
 from featherlight.training.defaults import DataFacts, default_recipe
 from featherlight.training.metrics_log import read_metrics
-from featherlight.training.recipe import RECIPE_FILE_NAME, Recipe, read_duration, read_field, read_recipe, write_recipe
+from featherlight.training.recipe import (
+    DEFAULT_RECIPE,
+    RECIPE_FILE_NAME,
+    Recipe,
+    read_duration,
+    read_field,
+    read_recipe,
+    write_recipe,
+)
+from featherlight.training.recipes.catalogue import find_recipe
 from featherlight.training.trainer import Row, Trainer
 from featherlight.training.validation import ValidationSet
 from featherlight.workflows.evaluate import choose_split, evaluate_split, report_unreadable, write_evaluation
@@ -61,6 +70,7 @@ def train(
     data: str | Path = "digits",
     model: str | None = None,
     *,
+    recipe: str | None = None,
     time: str | None = None,
     out: str | Path | None = None,
     **settings: Any,
@@ -70,6 +80,7 @@ def train(
     Args:
         data: folder of images or a known name (``digits``, ``cifar10``, ``cifar100``).
         model: network name.
+        recipe: a published recipe, or our default; ``featherlight train --list-recipes`` lists them.
         time: train for this long instead of a number of epochs: ``90s``, ``15m``, ``2h``.
         out: the run directory; by default a new one under ``runs/``.
         settings: any field of the recipe; see :class:`featherlight.training.recipe.Recipe`.
@@ -83,21 +94,25 @@ def train(
     settings = {name: value for name, value in settings.items() if value is not None}
     if model is not None:
         settings["model"] = model
+    if recipe is not None:
+        settings["recipe"] = recipe
     if time is not None:
         settings["time_s"] = read_duration(time)
     if isinstance(settings.get("pretrained"), bool):  # as create_model takes it
         settings["pretrained"] = "auto" if settings["pretrained"] else "none"
+    if "recipe" in settings:  # a wrong name fails before images are looked at
+        find_recipe(settings["recipe"])
     refuse_taken(out)
     strict, allow_leaks = (read_field(name, settings.get(name, False)) for name in ("strict", "allow_leaks"))
     source = open_source(data, strict=strict, group_by=settings.get("group_by"))
     check_place(out, source)
     refuse_leaks(source, allow=allow_leaks)
-    recipe = default_recipe(facts_of(source), settings)
-    build_network(recipe, len(source.classes), pretrained=False)  # a wrong name fails before anything is written
-    select_device(recipe.device)
-    recipe = settle_pretrained(recipe)
+    chosen = default_recipe(facts_of(source), settings)
+    build_network(chosen, len(source.classes), pretrained=False)  # a wrong name fails before anything is written
+    select_device(chosen.device)
+    chosen = settle_pretrained(chosen)
     with new_run_directory(out, str(data), str(settings.get("model", ""))) as run, _interrupt_explained(run):
-        return _run_recipe(run, recipe, source)
+        return _run_recipe(run, chosen, source)
 
 
 def resume(run: str | Path) -> Run:
@@ -196,12 +211,15 @@ def _headline(evaluation: Evaluation) -> dict[str, Any]:
 def preprocessing_of(recipe: Recipe) -> Preprocessing:
     """How this recipe's model sees an image."""
     mean, std = (IMAGENET_MEAN, IMAGENET_STD) if recipe.in_channels == 3 else ((0.5,), (0.25,))
-    return Preprocessing(recipe.input_size, recipe.resize, recipe.crop_fraction, mean, std)
+    return Preprocessing(recipe.input_size, recipe.resize, recipe.crop_fraction, recipe.mean or mean, recipe.std or std)
 
 
 def reproduce_command(recipe: Recipe, source: Source) -> str:
     """The command that makes this run again."""
-    basic = {"model": recipe.model, "epochs": recipe.epochs, "time_s": recipe.time_s, "seed": recipe.seed}
+    basic = {
+        "recipe": recipe.recipe, "model": recipe.model, "epochs": recipe.epochs, "time_s": recipe.time_s,
+        "seed": recipe.seed,
+    }  # fmt: skip
     fixed = {name: value for name, value in basic.items() if value}
     wanted, changed = recipe.to_dict(), dict[str, Any]()
     # A field that is set moves the defaults of others, so those are compared again.
@@ -212,8 +230,9 @@ def reproduce_command(recipe: Recipe, source: Source) -> str:
         f"--set {name}={','.join(map(str, value)) if isinstance(value, list) else value}"
         for name, value in changed.items()
     ]
-    start = f"featherlight train {shlex.quote(recipe.data)} --model {recipe.model} {length} --seed {recipe.seed}"
-    return " ".join([start, *settings])
+    named = [] if recipe.recipe == DEFAULT_RECIPE else [f"--recipe {recipe.recipe}"]
+    start = f"featherlight train {shlex.quote(recipe.data)}"
+    return " ".join([start, *named, f"--model {recipe.model} {length} --seed {recipe.seed}", *settings])
 
 
 def _differences(wanted: dict[str, Any], usual: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,61 @@
+"""Recipes by name."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable
+
+from featherlight.errors import UsageError
+from featherlight.training.recipes import articles, imagenet, own
+from featherlight.training.recipes.source import RecipeSource
+
+_FUNCTIONS: tuple[Callable[..., RecipeSource], ...] = (
+    own.default,
+    articles.article_mindspore_shufflenet_v1,
+    articles.article_ascend_mobilenet_v1,
+    articles.article_ascend_mobilenet_v1_corrected,
+    articles.article_keras_shufflenet_v2,
+    articles.article_mobilenet_v3,
+    imagenet.torchvision_mobilenet_v2,
+    imagenet.torchvision_mobilenet_v3,
+    imagenet.torchvision_shufflenet_v2,
+    imagenet.megvii_shufflenet_v1,
+    imagenet.megvii_shufflenet_v2,
+    imagenet.mindcv_shufflenet_v1,
+    imagenet.mindcv_shufflenet_v2,
+    imagenet.mindcv_mobilenet_v1,
+    imagenet.mindcv_mobilenet_v2,
+    imagenet.mindcv_mobilenet_v3,
+)
+_RECIPES = {function.__name__.replace("_", "-"): function for function in _FUNCTIONS}
+
+
+def list_recipes() -> list[str]:
+    """Names of all recipes; our default is the first."""
+    return list(_RECIPES)
+
+
+def find_recipe(name: str, model: str | None = None) -> RecipeSource:
+    """A recipe by its name.
+
+    Args:
+        name: one of :func:`list_recipes`.
+        model: the network to train, for recipes that differ from network to network; None: the recipe's own.
+
+    Raises:
+        UsageError: there is no such recipe.
+    """
+    if name not in _RECIPES:
+        near = difflib.get_close_matches(name, _RECIPES, n=1)
+        meant = f"did you mean {near[0]}? " if near else ""
+        raise UsageError(f"unknown recipe {name!r}; {meant}there are: {', '.join(_RECIPES)}")
+    function = _RECIPES[name]
+    if model is None or not inspect.signature(function).parameters:
+        return function()
+    return function(model)
+
+
+def describe_recipe(name: str) -> str:
+    """What a recipe is, in a line."""
+    return (inspect.getdoc(_RECIPES[name]) or "").partition("\n")[0]
