@@ -159,7 +159,7 @@ def test_workers_keep_what_they_decode(photos, own_cache):
 
 def test_stored_images_have_room_for_regions_only_where_regions_are_cut():
     preprocessing = Preprocessing(224, crop_fraction=0.875)
-    assert storage_preprocessing(preprocessing, AUGMENTATION) == preprocessing
+    assert storage_preprocessing(preprocessing, dataclasses.replace(AUGMENTATION, size=224)) == preprocessing
     resized = Augmentation(224, "resized", True, False, 0.0, 0.0, 2)
     assert storage_preprocessing(preprocessing, resized) == Preprocessing(256, crop_fraction=1.0)
 

@@ -39,8 +39,8 @@ class Recipe:
 
     Attributes:
         data: path or known name of the images.
-        recipe: name of the recipe whose settings came first; ``featherlight train --list-recipes`` lists them.
         model: registered network name.
+        recipe: name of the recipe whose settings came first; ``featherlight train --list-recipes`` lists them.
         input_size: side of the network's input, pixels.
         train_size: side of training images, where it is another one (Touvron et al. 2019); 0: as ``input_size``.
         in_channels: 3 for colour, 1 for grey.
@@ -115,8 +115,8 @@ class Recipe:
     """
 
     data: str
-    recipe: str = DEFAULT_RECIPE
     model: str = DEFAULT_MODEL
+    recipe: str = DEFAULT_RECIPE
     input_size: int = 224
     train_size: int = 0
     in_channels: int = 3
