@@ -10,6 +10,7 @@ import functools
 from typing import Literal
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from featherlight.loading.trivial import operation_of
@@ -17,7 +18,7 @@ from featherlight.loading.trivial import operation_of
 Policy = Literal["none", "imagenet", "cifar10", "svhn"]
 Step = tuple[str, float, int | None]  # operation, probability, strength
 
-_STEPS = 9  # strengths count from 0 to 9
+_STEPS = 10  # strengths of an operation, evenly spaced
 _STRONGEST = {
     "ShearX": 0.3,
     "ShearY": 0.3,
@@ -63,11 +64,14 @@ def strength(name: str, step: int | None, sign: int, side: int) -> float:
         sign: -1 or 1, for those that go both ways.
         side: of the image, pixels.
     """
-    part = (step or 0) / _STEPS
-    if name in _STRONGEST:
-        return sign * part * _STRONGEST[name]
-    if name.startswith("Translate"):
-        return sign * part * _TRANSLATION * side
+    if step is None:
+        return 0.0
+    if name == "Solarize":
+        return _spaced(1, 0, step)
     if name == "Posterize":
-        return float(round(8 - part * 4))  # bits that are left
-    return 1 - part if name == "Solarize" else 0.0
+        return round(_spaced(8, 4, step))  # bits that are left
+    return sign * _spaced(0, _TRANSLATION * side if name.startswith("Translate") else _STRONGEST[name], step)
+
+
+def _spaced(weakest: float, strongest: float, step: int) -> float:
+    return float(torch.linspace(weakest, strongest, _STEPS)[step])  # as torchvision rounds it

@@ -104,8 +104,8 @@ def article_keras_shufflenet_v2() -> RecipeSource:
 
     ``featherlight train PHOTOS --recipe article-keras-shufflenet-v2``. It states the network, the dropout and that
     softmax belongs to the loss; rate, epochs, batch size and augmentation are not stated, so those of our default
-    recipe stand in. Accuracy: "the effect is not particularly good", with confusion matrices of two trials on a small
-    set of the author's; not run here.
+    recipe stand in. Accuracy: none in numbers, but confusion matrices of two trials on a small set of the author's, who
+    was not content. Time not stated; not run here.
     """
     return RecipeSource(
         source="article on training ShuffleNetV2 in Keras (有关利用ShuffleNetV2网络训练模型的问题)",
@@ -127,7 +127,7 @@ def article_mobilenet_v3() -> RecipeSource:
     """MobileNetV3 with dropout and cosine decay, where the author of the Keras article began.
 
     ``featherlight train PHOTOS --recipe article-mobilenet-v3``. It states these two and no number: which MobileNetV3,
-    how much dropout and all else are ours. Accuracy: "the effect was not good"; time not stated; not run here.
+    how much dropout and all else are ours. Accuracy and time not stated; not run here.
     """
     return RecipeSource(
         source="the same article, on its starting point",

@@ -87,7 +87,7 @@ def show_settings(settings: Mapping[str, Any]) -> str:
     """``epochs=60, mean=0.49,0.48,0.45``; of what is not done only the names."""
     off = [name for name, value in settings.items() if name in _OFF and value == NOT_DONE[name]]
     shown = [f"{name}={_show(value)}" for name, value in settings.items() if name not in off]
-    return ", ".join([*shown, *([f"no {', '.join(off)}"] if off else [])])
+    return ", ".join([*shown, *([f"off: {', '.join(off)}"] if off else [])])
 
 
 def _show(value: Any) -> str:
