@@ -108,7 +108,8 @@ def train(
     check_place(out, source)
     refuse_leaks(source, allow=allow_leaks)
     chosen = default_recipe(facts_of(source), settings)
-    build_network(chosen, len(source.classes), pretrained=False)  # a wrong name fails before anything is written
+    preprocessing_of(chosen)  # what does not fit fails before anything is written
+    build_network(chosen, len(source.classes), pretrained=False)
     select_device(chosen.device)
     chosen = settle_pretrained(chosen)
     with new_run_directory(out, str(data), str(settings.get("model", ""))) as run, _interrupt_explained(run):
@@ -236,7 +237,8 @@ def reproduce_command(recipe: Recipe, source: Source) -> str:
 
 
 def _differences(wanted: dict[str, Any], usual: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in wanted.items() if name != "data" and usual.get(name) != value}
+    absent = {name: "none" for name in usual if name not in wanted}
+    return absent | {name: value for name, value in wanted.items() if name != "data" and usual.get(name) != value}
 
 
 def facts_of(source: Source) -> DataFacts:
