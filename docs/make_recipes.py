@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from featherlight.training.recipes.catalogue import describe_recipe, find_recipe, list_recipes
+from featherlight.training.recipes.catalogue import describe_recipe, find_recipe, list_recipes, other_networks
 from featherlight.training.recipes.source import RecipeSource, show_settings
 
 PAGE = Path(__file__).with_name("recipes.md")
@@ -29,7 +29,8 @@ Each field of a recipe is
 
 "Off" stands before what is not done: 0, false or none.
 
-Recipes for several networks (`--model`) may differ from one to the other; the page shows the first.
+Where a source trains several networks, the first is the recipe's own, and `--model` takes the others with what is
+theirs. Any other network gets the settings of the first.
 
 `--epochs N` changes the length of the whole schedule, but where the recipe has `schedule_epochs`, a run shorter than
 that stops on the way, as published. With `--time` the schedule always ends with the run.
@@ -65,6 +66,9 @@ def _row(name: str, recipe: RecipeSource) -> list[str]:
 
 def _section(name: str, recipe: RecipeSource) -> str:
     parts = [f"- {ORIGIN[origin]}: {show_settings(part)}" for origin, part in recipe.by_origin().items() if part]
+    for models, changes in other_networks(name):
+        named = ", ".join(f"`{model}`" for model in models)
+        parts.append(f"- With `--model` {named}: {show_settings(changes) or 'the same'}")
     notes = [f"- {note[0].upper()}{note[1:]}." for note in recipe.notes]
     text = describe_recipe(name).replace("``", "`")
     return "\n".join([f"\n## {name}\n", f"{text}\n", *(parts or ["- Ours: everything"]), *notes]) + "\n"

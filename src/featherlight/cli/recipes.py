@@ -8,7 +8,7 @@ import textwrap
 import click
 
 from featherlight.cli.options import print_table
-from featherlight.training.recipes.catalogue import describe_recipe, find_recipe, list_recipes
+from featherlight.training.recipes.catalogue import describe_recipe, find_recipe, list_recipes, other_networks
 from featherlight.training.recipes.source import show_settings
 
 LEGEND = """
@@ -21,7 +21,7 @@ def show_recipes(context: click.Context, _: click.Parameter, wanted: bool) -> No
     """Prints all recipes and ends the command."""
     if not wanted:
         return
-    print_table(["name", "model", "epochs", "accuracy there"], [_row(name) for name in list_recipes()])
+    print_table(["name", "model", "epochs"], [_row(name) for name in list_recipes()])
     sys.stdout.write(LEGEND)
     for name in list_recipes():
         sys.stdout.write(f"\n{name}\n" + "".join(f"  {line}\n" for line in _describe(name)))
@@ -29,16 +29,16 @@ def show_recipes(context: click.Context, _: click.Parameter, wanted: bool) -> No
 
 
 def _row(name: str) -> dict[str, object]:
-    recipe = find_recipe(name)
-    settings = recipe.settings
-    shown = {"model": settings.get("model", "-"), "epochs": settings.get("epochs")}
-    return {"name": name, **shown, "accuracy there": recipe.accuracy}
+    settings = find_recipe(name).settings
+    return {"name": name, "model": settings.get("model", "-"), "epochs": settings.get("epochs")}
 
 
 def _describe(name: str) -> list[str]:
     recipe = find_recipe(name)
-    facts = [("source", recipe.source), ("time", recipe.time)]
+    facts = [("source", recipe.source), ("there", f"accuracy {recipe.accuracy}; time {recipe.time}")]
     facts += [(origin, show_settings(part)) for origin, part in recipe.by_origin().items() if part]
+    for models, changes in other_networks(name):
+        facts.append(("also", f"{', '.join(models)}: {show_settings(changes) or 'the same'}"))
     facts += [("note", note) for note in recipe.notes]
     indent = " " * 8
     lines = [describe_recipe(name)]

@@ -12,13 +12,26 @@ from featherlight.training.metrics_log import MetricsLog, read_metrics
 from featherlight.training.recipe import Recipe
 from featherlight.training.trainer import Row
 
+# Fields that few runs touch are shown only where they are not as ever; the run's recipe.toml has all.
+RARE = {
+    "recipe", "train_size", "initialisation", "norm_momentum", "mean", "std", "nesterov", "rms_decay", "eps",
+    "weight_decay_on", "schedule_epochs", "rate_per", "warmup_start", "div_factor", "final_div_factor",
+    "cycle_momentum", "base_momentum", "max_momentum", "step_epochs", "gamma", "power", "loss", "ema_every",
+    "ema_start", "reestimate_norms", "crop_area", "auto_augment", "color_jitter", "random_erasing", "repeats",
+}  # fmt: skip
+
 
 def show_plan(run: Path, recipe: Recipe, source: Source) -> None:
-    """Says which images there are, every field of the recipe, and where the run goes."""
+    """Says which images there are, what the recipe is, and where the run goes."""
     counts = ", ".join(f"{len(split):,} {name}" for name, split in source.splits.items())
     note(f"{source.name}: {len(source.classes)} classes; images: {counts}")
-    fields = ", ".join(f"{name}={value}" for name, value in recipe.to_dict().items() if name != "data")
-    note(f"recipe: {fields}")
+    usual = Recipe(recipe.data).to_dict()
+    shown = {
+        name: value
+        for name, value in recipe.to_dict().items()
+        if name != "data" and not (name in RARE and value == usual.get(name))
+    }
+    note(f"recipe: {', '.join(f'{name}={value}' for name, value in shown.items())}")
     note(f"run: {run}")
 
 

@@ -13,7 +13,7 @@ from featherlight.models.catalogue import model_info
 from featherlight.training.defaults import DataFacts, default_recipe
 from featherlight.training.recipe import DEFAULT_RECIPE, Recipe, read_recipe, write_recipe
 from featherlight.training.recipes import catalogue
-from featherlight.training.recipes.catalogue import describe_recipe, find_recipe, list_recipes
+from featherlight.training.recipes.catalogue import describe_recipe, find_recipe, list_recipes, other_networks
 from featherlight.training.recipes.source import NOT_DONE, ORIGINS, show_settings
 
 FACTS = DataFacts("photos", 50_000, 500, True)
@@ -303,3 +303,23 @@ def test_settings_are_shown_short():
 
 def test_a_recipe_is_described_in_a_line():
     assert all(0 < len(describe_recipe(name)) < 110 and "\n" not in describe_recipe(name) for name in list_recipes())
+
+
+def test_networks_of_a_source_exist_and_the_first_is_the_recipes_own():
+    for name in list_recipes():
+        models = find_recipe(name).models
+        assert all(model_info(model) for model in models)
+        assert models[:1] in ((), (find_recipe(name).settings.get("model"),))
+
+
+def test_further_networks_are_told_by_what_is_theirs():
+    small, *_ = other_networks("mindcv-shufflenet-v2")
+    assert small == (
+        ["shufflenet_v2_x0_5"],
+        {"epochs": 250, "warmup": 4 / 250, "learning_rate": 0.35, "random_erasing": 0.0},
+    )
+    assert other_networks("megvii-shufflenet-v2") == [
+        ([f"shufflenet_v2_{width}.megvii" for width in ("x2_0", "x1_0", "x0_5")], {})
+    ]
+    assert other_networks("torchvision-mobilenet-v3") == [(["mobilenet_v3_small"], {})]
+    assert other_networks("default") == []

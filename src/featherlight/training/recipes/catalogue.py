@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Callable
+from typing import Any
 
 from featherlight.errors import UsageError
 from featherlight.training.recipes import articles, imagenet, own
@@ -54,6 +55,23 @@ def find_recipe(name: str, model: str | None = None) -> RecipeSource:
     if model is None or not inspect.signature(function).parameters:
         return function()
     return function(model)
+
+
+def other_networks(name: str) -> list[tuple[list[str], dict[str, Any]]]:
+    """The further networks that a recipe's source trains, and what the recipe sets otherwise for them.
+
+    Returns:
+        Networks and settings; networks with the same settings are together.
+    """
+    first, groups = find_recipe(name).settings, list[tuple[list[str], dict[str, Any]]]()
+    for model in find_recipe(name).models[1:]:
+        settings = find_recipe(name, model).settings
+        changes = {key: value for key, value in settings.items() if key != "model" and first[key] != value}
+        if groups and groups[-1][1] == changes:
+            groups[-1][0].append(model)
+        else:
+            groups.append(([model], changes))
+    return groups
 
 
 def describe_recipe(name: str) -> str:

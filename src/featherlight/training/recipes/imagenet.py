@@ -6,7 +6,7 @@ of the one named first.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from featherlight.training.recipe import Initialisation
@@ -67,7 +67,7 @@ def torchvision_mobilenet_v3(model: str = "mobilenet_v3_large") -> RecipeSource:
     return RecipeSource(
         source="pytorch/vision, references/classification/README.md",
         data=_DATA,
-        accuracy="67.668 %" if _plain(model) == "mobilenet_v3_small" else "74.042 %",
+        accuracy="large 74.042 %, small 67.668 %",
         time="not stated; 8 V100",
         stated={
             "model": model,
@@ -86,6 +86,7 @@ def torchvision_mobilenet_v3(model: str = "mobilenet_v3_large") -> RecipeSource:
         },
         implied={**_USUAL, "rms_decay": 0.9, "eps": 0.0316, "initialisation": "network"},
         notes=(_DEVICES, _STORED_CROP, "the last checkpoints that improved are not averaged"),
+        models=("mobilenet_v3_large", "mobilenet_v3_small"),
     )
 
 
@@ -101,7 +102,7 @@ def torchvision_shufflenet_v2(model: str = "shufflenet_v2_x1_5") -> RecipeSource
     return RecipeSource(
         source="pytorch/vision, references/classification/README.md",
         data=_DATA,
-        accuracy="76.230 %" if _plain(model) == "shufflenet_v2_x2_0" else "72.996 %",
+        accuracy="1.5x 72.996 %, 2x 76.230 %",
         time="not stated; 8 GPUs",
         stated={
             "model": model,
@@ -133,39 +134,40 @@ def torchvision_shufflenet_v2(model: str = "shufflenet_v2_x1_5") -> RecipeSource
             "initialisation": "pytorch",
         },
         notes=(_DEVICES, _STORED_CROP, "the published weights are the best epoch's, not their mean"),
+        models=("shufflenet_v2_x1_5", "shufflenet_v2_x2_0"),
     )
 
 
-def _megvii(model: str, errors: Mapping[str, float], time: str) -> RecipeSource:
-    stated = {
-        "model": model,
-        "batch_size": 1024,
-        "optimizer": "sgd",
-        "learning_rate": 0.5,
-        "momentum": 0.9,
-        "weight_decay": 4e-5,
-        "weight_decay_on": "weights",
-        "schedule": "polynomial",
-        "power": 1.0,
-        "label_smoothing": 0.1,
-        "color_jitter": 0.4,
-        "mean": (0.0, 0.0, 0.0),
-        "std": (1 / 255, 1 / 255, 1 / 255),
-        "initialisation": "megvii",
-        "reestimate_norms": True,
-    }
+def _megvii(model: str, models: tuple[str, ...], accuracy: str, time: str) -> RecipeSource:
     return RecipeSource(
         source="megvii-model/ShuffleNet-Series, train.py",
         data=_DATA,
-        accuracy=f"{100 - _of_model(errors, model):.1f} %",
+        accuracy=accuracy,
         time=time,
-        stated=stated,
+        stated={
+            "model": model,
+            "batch_size": 1024,
+            "optimizer": "sgd",
+            "learning_rate": 0.5,
+            "momentum": 0.9,
+            "weight_decay": 4e-5,
+            "weight_decay_on": "weights",
+            "schedule": "polynomial",
+            "power": 1.0,
+            "label_smoothing": 0.1,
+            "color_jitter": 0.4,
+            "mean": (0.0, 0.0, 0.0),
+            "std": (1 / 255, 1 / 255, 1 / 255),
+            "initialisation": "megvii",
+            "reestimate_norms": True,
+        },
         implied={**_USUAL, "epochs": 240, "norm_momentum": 0.1},
         notes=(
             _STORED_CROP,
             "300,000 steps there are 239.8 epochs",
             "channels in the order red, green, blue, there the other way round",
         ),
+        models=models,
     )
 
 
@@ -176,17 +178,16 @@ def megvii_shufflenet_v1(model: str = "shufflenet_v1_g3_x2_0.megvii") -> RecipeS
     Accuracy there, with 3 and with 8 groups: 0.5x 57.3 and 58.8 %, 1x 67.8 and 68.0 %, 1.5x 71.6 and 71.0 %, 2x 74.1
     and 72.9 %. Time, by the paper, for as many steps: one to two days on 4 GPUs. Not run here.
     """
-    errors = {
-        "shufflenet_v1_g3_x2_0": 25.9,
-        "shufflenet_v1_g8_x2_0": 27.1,
-        "shufflenet_v1_g3_x1_5": 28.4,
-        "shufflenet_v1_g8_x1_5": 29.0,
-        "shufflenet_v1_g3_x1_0": 32.2,
-        "shufflenet_v1_g8_x1_0": 32.0,
-        "shufflenet_v1_g3_x0_5": 42.7,
-        "shufflenet_v1_g8_x0_5": 41.2,
-    }
-    return _megvii(model, errors, "1 to 2 days on 4 GPUs, says the paper")
+    models = tuple(
+        f"shufflenet_v1_{groups}_{width}.megvii"
+        for groups in ("g3", "g8")
+        for width in ("x2_0", "x1_5", "x1_0", "x0_5")
+    )
+    accuracy = (
+        "3 groups: 0.5x 57.3 %, 1x 67.8 %, 1.5x 71.6 %, 2x 74.1 %; 8 groups: 0.5x 58.8 %, 1x 68.0 %, 1.5x 71.0 %, "
+        "2x 72.9 %"
+    )
+    return _megvii(model, models, accuracy, "1 to 2 days on 4 GPUs, says the paper")
 
 
 def megvii_shufflenet_v2(model: str = "shufflenet_v2_x1_5.megvii") -> RecipeSource:
@@ -195,13 +196,8 @@ def megvii_shufflenet_v2(model: str = "shufflenet_v2_x1_5.megvii") -> RecipeSour
     ``featherlight train IMAGENET_FOLDER --recipe megvii-shufflenet-v2 [--model shufflenet_v2_x0_5.megvii]``. Accuracy
     there: 0.5x 61.1 %, 1x 69.4 %, 1.5x 72.6 %, 2x 75.0 %. Time not stated; not run here.
     """
-    errors = {
-        "shufflenet_v2_x1_5": 27.4,
-        "shufflenet_v2_x2_0": 25.0,
-        "shufflenet_v2_x1_0": 30.6,
-        "shufflenet_v2_x0_5": 38.9,
-    }
-    return _megvii(model, errors, NOT_STATED)
+    models = tuple(f"shufflenet_v2_{width}.megvii" for width in ("x1_5", "x2_0", "x1_0", "x0_5"))
+    return _megvii(model, models, "0.5x 61.1 %, 1x 69.4 %, 1.5x 72.6 %, 2x 75.0 %", NOT_STATED)
 
 
 def _mindcv(
@@ -209,15 +205,16 @@ def _mindcv(
     epochs: int,
     warmup_epochs: int,
     rate: float,
-    accuracy: float,
-    speed: str,
     stated: Mapping[str, Any],
     draw: Initialisation,
+    models: Iterable[str],
+    reached: tuple[str, str],
 ) -> RecipeSource:
+    accuracy, speed = reached
     return RecipeSource(
         source="mindspore-lab/mindcv, configs",
         data=_DATA,
-        accuracy=f"{accuracy:.2f} %",
+        accuracy=accuracy,
         time=f"not stated; {speed} on 8 Ascend cards",
         stated={
             "model": model,
@@ -230,10 +227,12 @@ def _mindcv(
             "warmup": warmup_epochs / epochs,
             "label_smoothing": 0.1,
             "crop_fraction": 0.875,
+            "flip": True,
             **stated,
         },
         implied={**_USUAL, "norm_momentum": 0.1, "initialisation": draw},
         notes=(_DEVICES, _STORED_CROP, "float32 here, partly float16 there but for ShuffleNetV1"),
+        models=tuple(models),
     )
 
 
@@ -243,9 +242,10 @@ def mindcv_shufflenet_v1(model: str = "shufflenet_v1_g3_x1_0.mindcv") -> RecipeS
     ``featherlight train IMAGENET_FOLDER --recipe mindcv-shufflenet-v1 [--model shufflenet_v1_g3_x0_5.mindcv]``.
     Accuracy there: 0.5x 57.05 %, 1x 67.77 %. Time not stated, on 8 Ascend cards; not run here.
     """
-    rate, accuracy = _of_model({"shufflenet_v1_g3_x1_0": (0.4, 67.77), "shufflenet_v1_g3_x0_5": (0.35, 57.05)}, model)
+    rates = {"shufflenet_v1_g3_x1_0.mindcv": 0.4, "shufflenet_v1_g3_x0_5.mindcv": 0.35}
     stated = {"weight_decay": 4e-5, "weight_decay_on": "weights", "color_jitter": 0.4}
-    return _mindcv(model, 250, 4, rate, accuracy, "11,263 images/s (0.5x)", stated, "mindcv-shufflenet")
+    reached = ("0.5x 57.05 %, 1x 67.77 %", "11,263 images/s (0.5x)")
+    return _mindcv(model, 250, 4, _of_model(rates, model), stated, "mindcv-shufflenet", rates, reached)
 
 
 def mindcv_shufflenet_v2(model: str = "shufflenet_v2_x1_0") -> RecipeSource:
@@ -255,14 +255,15 @@ def mindcv_shufflenet_v2(model: str = "shufflenet_v2_x1_0") -> RecipeSource:
     0.5x 60.53 %, 1x 69.47 %, 1.5x 72.79 %, 2x 75.07 %. Time not stated, on 8 Ascend cards; not run here.
     """
     table = {
-        "shufflenet_v2_x1_0": (300, 5, 0.4, 69.47, 0.5),
-        "shufflenet_v2_x0_5": (250, 4, 0.35, 60.53, 0.0),
-        "shufflenet_v2_x1_5": (300, 5, 0.5, 72.79, 0.5),
-        "shufflenet_v2_x2_0": (300, 5, 0.5, 75.07, 0.25),
+        "shufflenet_v2_x1_0": (300, 5, 0.4, 0.5),
+        "shufflenet_v2_x0_5": (250, 4, 0.35, 0.0),
+        "shufflenet_v2_x1_5": (300, 5, 0.5, 0.5),
+        "shufflenet_v2_x2_0": (300, 5, 0.5, 0.25),
     }
-    epochs, warmup_epochs, rate, accuracy, erasing = _of_model(table, model)
+    epochs, warmup_epochs, rate, erasing = _of_model(table, model)
     stated = {"weight_decay": 4e-5, "weight_decay_on": "weights", "color_jitter": 0.4, "random_erasing": erasing}
-    return _mindcv(model, epochs, warmup_epochs, rate, accuracy, "10,633 images/s (0.5x)", stated, "mindcv-shufflenet")
+    reached = ("0.5x 60.53 %, 1x 69.47 %, 1.5x 72.79 %, 2x 75.07 %", "10,633 images/s (0.5x)")
+    return _mindcv(model, epochs, warmup_epochs, rate, stated, "mindcv-shufflenet", table, reached)
 
 
 def mindcv_mobilenet_v1(model: str = "mobilenet_v1_x1_0.mindcv") -> RecipeSource:
@@ -271,16 +272,10 @@ def mindcv_mobilenet_v1(model: str = "mobilenet_v1_x1_0.mindcv") -> RecipeSource
     ``featherlight train IMAGENET_FOLDER --recipe mindcv-mobilenet-v1 [--model mobilenet_v1_x0_25.mindcv]``. Accuracy
     there: 0.25x 53.87 %, 0.5x 65.94 %, 0.75x 70.44 %, 1x 72.95 %. Time not stated, on 8 Ascend cards; not run here.
     """
-    table = {
-        "mobilenet_v1_x1_0": 72.95,
-        "mobilenet_v1_x0_75": 70.44,
-        "mobilenet_v1_x0_5": 65.94,
-        "mobilenet_v1_x0_25": 53.87,
-    }
-    stated = {"weight_decay": 3e-5, "crop_area": 0.08, "flip": True}
-    return _mindcv(
-        model, 200, 2, 0.4, _of_model(table, model), "11,034 images/s (0.25x)", stated, "mindcv-mobilenet-v1"
-    )
+    models = tuple(f"mobilenet_v1_{width}.mindcv" for width in ("x1_0", "x0_75", "x0_5", "x0_25"))
+    stated = {"weight_decay": 3e-5, "crop_area": 0.08}
+    reached = ("0.25x 53.87 %, 0.5x 65.94 %, 0.75x 70.44 %, 1x 72.95 %", "11,034 images/s (0.25x)")
+    return _mindcv(model, 200, 2, 0.4, stated, "mindcv-mobilenet-v1", models, reached)
 
 
 def mindcv_mobilenet_v2() -> RecipeSource:
@@ -289,8 +284,9 @@ def mindcv_mobilenet_v2() -> RecipeSource:
     ``featherlight train IMAGENET_FOLDER --recipe mindcv-mobilenet-v2``. Accuracy there: 72.27 %. Time not stated, on 8
     Ascend cards; not run here.
     """
-    stated = {"batch_size": 8 * 256, "weight_decay": 4e-5, "crop_area": 0.08, "flip": True}
-    return _mindcv("mobilenet_v2_x1_0", 320, 4, 0.4, 72.27, "11,693 images/s (0.75x)", stated, "kaiming-normal")
+    stated = {"batch_size": 8 * 256, "weight_decay": 4e-5, "crop_area": 0.08}
+    reached = ("72.27 %", "11,693 images/s (0.75x)")
+    return _mindcv("mobilenet_v2_x1_0", 320, 4, 0.4, stated, "kaiming-normal", (), reached)
 
 
 def mindcv_mobilenet_v3(model: str = "mobilenet_v3_small") -> RecipeSource:
@@ -299,19 +295,14 @@ def mindcv_mobilenet_v3(model: str = "mobilenet_v3_small") -> RecipeSource:
     ``featherlight train IMAGENET_FOLDER --recipe mindcv-mobilenet-v3 [--model mobilenet_v3_large]``. Accuracy there:
     small 68.10 %, large 75.23 %. Time not stated, on 8 Ascend cards; not run here.
     """
-    table = {
-        "mobilenet_v3_small": (470, 0.77, 68.10, "11,068 images/s", 0.4),
-        "mobilenet_v3_large": (420, 1.08, 75.23, "10,550 images/s", 0.0),
-    }
-    epochs, rate, accuracy, speed, jitter = _of_model(table, model)
-    stated = {"batch_size": 8 * 75, "weight_decay": 2e-5, "weight_decay_on": "weights", "crop_area": 0.08, "flip": True}
-    return _mindcv(model, epochs, 4, rate, accuracy, speed, {**stated, "color_jitter": jitter}, "kaiming-normal")
+    table = {"mobilenet_v3_small": (470, 0.77, 0.4), "mobilenet_v3_large": (420, 1.08, 0.0)}
+    epochs, rate, jitter = _of_model(table, model)
+    stated = {"batch_size": 8 * 75, "weight_decay": 2e-5, "weight_decay_on": "weights", "crop_area": 0.08}
+    reached = ("small 68.10 %, large 75.23 %", "small 11,068 images/s, large 10,550")
+    return _mindcv(model, epochs, 4, rate, {**stated, "color_jitter": jitter}, "kaiming-normal", table, reached)
 
 
 def _of_model(table: Mapping[str, Settings], model: str) -> Settings:
-    """A network's row; for a network that the source does not have, the first."""
-    return table.get(_plain(model), next(iter(table.values())))
-
-
-def _plain(model: str) -> str:
-    return model.partition(".")[0]
+    """A network's row, whatever its tag; for a network that the source does not have, the first."""
+    rows = {name.partition(".")[0]: row for name, row in table.items()}
+    return rows.get(model.partition(".")[0], next(iter(rows.values())))

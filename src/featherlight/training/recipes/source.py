@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
+
+from featherlight.training.recipe import Recipe
 
 Origin = Literal["stated", "implied", "ours"]
 ORIGINS: tuple[Origin, ...] = get_args(Origin)
@@ -35,6 +37,7 @@ NOT_DONE: Mapping[str, Any] = {
     "mixup": 0.0,
     "cutmix": 0.0,
 }
+_ORDER = [one.name for one in fields(Recipe)]
 _OFF = [name for name, value in NOT_DONE.items() if value in (0.0, False, "none")]
 
 
@@ -47,12 +50,13 @@ class RecipeSource:
     Attributes:
         source: where it was published.
         data: what it trains on there, as ``featherlight train`` takes it.
-        accuracy: what the source reaches with it, in its words.
+        accuracy: what the source reaches with it.
         time: how long that takes there.
         stated: fields that the source gives in text or code.
         implied: fields that follow from its code: the defaults of what it calls, and what it does not do.
         ours: fields that a run needs and the source leaves open.
         notes: what no field can say, and what a run here does otherwise.
+        models: networks that the source trains so, the recipe's own first; empty: only that.
     """
 
     source: str
@@ -63,6 +67,7 @@ class RecipeSource:
     implied: Mapping[str, Any] = field(default_factory=dict)
     ours: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -77,8 +82,9 @@ class RecipeSource:
 
     def by_origin(self) -> dict[Origin, dict[str, Any]]:
         """The settings, grouped by whose choice they are."""
+        settings = {name: self.settings[name] for name in _ORDER if name in self.settings}
         return {
-            origin: {name: value for name, value in self.settings.items() if self.origin(name) == origin}
+            origin: {name: value for name, value in settings.items() if self.origin(name) == origin}
             for origin in ORIGINS
         }
 
