@@ -37,6 +37,12 @@ ASCEND = NOTHING_BUT | {
     "crop": "pad", "flip": True, "mean": (0.4914, 0.4822, 0.4465), "std": (0.2023, 0.1994, 0.2010),
     "loss": "double-softmax", "initialisation": "pytorch", "crop_fraction": 1.0, "dropout": 0.0,
 }  # fmt: skip
+CIFAR10 = {key: value for key, value in NOTHING_BUT.items() if key != "nesterov"} | {
+    "input_size": 32, "stem": "cifar", "epochs": 200, "learning_rate": 0.1, "weight_decay": 0.0005,
+    "weight_decay_on": "all", "schedule": "cosine", "rate_per": "epoch", "warmup": 0.0, "label_smoothing": 0.0,
+    "crop": "pad", "flip": True, "mean": (0.4914, 0.4822, 0.4465), "std": (0.2023, 0.1994, 0.2010),
+    "initialisation": "pytorch", "crop_fraction": 1.0,
+}  # fmt: skip
 MEGVII = IMAGENET | {
     "epochs": 240, "batch_size": 1024, "learning_rate": 0.5, "weight_decay": 0.00004, "weight_decay_on": "weights",
     "schedule": "polynomial", "power": 1.0, "rate_per": "step", "warmup": 0.0, "label_smoothing": 0.1,
@@ -79,6 +85,15 @@ GOLDEN: list[tuple[str, str | None, dict[str, Any]]] = [
     (
         "article-mobilenet-v3", None,
         {"model": "mobilenet_v3_small", "dropout": 0.2, "schedule": "cosine", "warmup": 0.0},
+    ),
+    (
+        "kuangliu-cifar10", None,
+        CIFAR10 | {"model": "mobilenet_v2_x1_0", "batch_size": 128, "nesterov": False, "dropout": 0.0},
+    ),
+    ("kuangliu-cifar10", "shufflenet_v1_g3_x1_0.kuangliu", CIFAR10 | {"model": "shufflenet_v1_g3_x1_0.kuangliu"}),
+    (
+        "chenyaofo-cifar10", None,
+        CIFAR10 | {"model": "shufflenet_v2_x0_5", "batch_size": 256, "nesterov": True},
     ),
     (
         "torchvision-mobilenet-v2", None,

@@ -93,6 +93,10 @@ def default_one_cycle(optimizer: Optimizer, steps_per_epoch: int) -> lr_schedule
     return lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, pct_start=0.2, cycle_momentum=False)
 
 
+def cosine_of_200(optimizer: Optimizer, _: int) -> lr_scheduler.LRScheduler:
+    return lr_scheduler.CosineAnnealingLR(optimizer, T_max=200)
+
+
 def warm_cosine(epochs: int, warmup: int, optimizer: Optimizer, steps_per_epoch: int) -> lr_scheduler.LRScheduler:
     """mindcv: from nothing to the rate, then down along a cosine, with each step."""
     rise, fall = warmup * steps_per_epoch, (epochs - warmup) * steps_per_epoch
@@ -166,6 +170,10 @@ LOOPS: dict[str, Plain] = {
     "article-ascend-mobilenet-v1-corrected": Plain(ASCEND.optimizer, ASCEND.scheduler, CIFAR10),
     "article-keras-shufflenet-v2": Plain(own, default_one_cycle, criterion=SMOOTH),
     "article-mobilenet-v3": Plain(own, lambda o, n: lr_scheduler.CosineAnnealingLR(o, 100 * n), criterion=SMOOTH),
+    "kuangliu-cifar10": Plain(lambda network: sgd(network, 0.1, 5e-4), cosine_of_200, CIFAR10, per_epoch=True),
+    "chenyaofo-cifar10": Plain(
+        lambda network: sgd(network, 0.1, 5e-4, nesterov=True), cosine_of_200, CIFAR10, per_epoch=True
+    ),
     "torchvision-mobilenet-v2": Plain(
         lambda network: sgd(network, 0.045, 4e-5),
         lambda optimizer, _: lr_scheduler.StepLR(optimizer, step_size=1, gamma=0.98),

@@ -2,16 +2,16 @@
 
 The other two of the five articles (ShuffleNetV1 by jaxony's code and by kuangliu's) describe networks and train none.
 Their networks are ``shufflenet_v1_g3_x1_0.jaxony`` and ``.kuangliu``; jaxony's first weights are
-``initialisation=jaxony``.
+``initialisation=jaxony``, and how kuangliu's repository trains is the recipe ``kuangliu-cifar10``.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+from featherlight.training.recipes.cifar import CIFAR10_MEAN, CIFAR10_STD
 from featherlight.training.recipes.source import NOT_DONE, NOT_STATED, RecipeSource
 
-_CIFAR10_MEAN, _CIFAR10_STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 _VALIDATION = "the article measures the test images after each epoch; here validation images are cut out of train"
 
 
@@ -60,8 +60,8 @@ def article_ascend_mobilenet_v1() -> RecipeSource:
             "model": "mobilenet_v1_x1_0",
             "input_size": 32,
             "stem": "cifar",
-            "mean": _CIFAR10_MEAN,
-            "std": _CIFAR10_STD,
+            "mean": CIFAR10_MEAN,
+            "std": CIFAR10_STD,
             "epochs": 60,
             "batch_size": 128,
             "optimizer": "sgd",

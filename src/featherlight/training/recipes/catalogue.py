@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from featherlight.errors import UsageError
-from featherlight.training.recipes import articles, imagenet, own
+from featherlight.training.recipes import articles, cifar, imagenet, own
 from featherlight.training.recipes.source import RecipeSource
 
 _FUNCTIONS: tuple[Callable[..., RecipeSource], ...] = (
@@ -18,6 +18,8 @@ _FUNCTIONS: tuple[Callable[..., RecipeSource], ...] = (
     articles.article_ascend_mobilenet_v1_corrected,
     articles.article_keras_shufflenet_v2,
     articles.article_mobilenet_v3,
+    cifar.kuangliu_cifar10,
+    cifar.chenyaofo_cifar10,
     imagenet.torchvision_mobilenet_v2,
     imagenet.torchvision_mobilenet_v3,
     imagenet.torchvision_shufflenet_v2,
