@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from featherlight.models.pretrained import classifier
+from featherlight.training.layers import layer_numbers
 from featherlight.training.recipe import Recipe
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
@@ -18,19 +19,29 @@ Tensors = tuple[Tensor, ...] | list[Tensor]
 def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """SGD with Nesterov momentum or AdamW; weight decay on weights only, not on norms and biases.
 
-    On top of pretrained weights, the layers before the classifier learn more slowly. Each group of parameters has its
-    ``rate``, the part of the recipe's learning rate that it gets.
+    On top of pretrained weights, the layers before the classifier learn more slowly; with ``layer_decay`` each layer
+    more slowly than the one behind it. Each group of parameters has its ``rate``, the part of the recipe's learning
+    rate that it gets; the first group is the classifier's.
     """
-    groups = [_group(model.parameters(), recipe, decay, 1.0) for decay in (True, False)]
-    if recipe.pretrained != "none":
-        head = list(model.get_submodule(classifier(model)).parameters())
-        body = [p for p in model.parameters() if all(p is not other for other in head)]
-        rates = ((head, 1.0), (body, recipe.body_rate))
-        groups = [_group(part, recipe, decay, rate) for part, rate in rates for decay in (True, False)]
+    groups = [_group(part, recipe, decay, rate) for part, rate in _parts(model, recipe) for decay in (True, False)]
     if recipe.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(recipe.momentum, 0.999), fused=True)
     nesterov = recipe.momentum > 0
     return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=nesterov, fused=True)
+
+
+def _parts(model: nn.Module, recipe: Recipe) -> list[tuple[list[nn.Parameter], float]]:
+    """Parameters that learn at the same rate, and the part of the recipe's rate that is theirs."""
+    if recipe.layer_decay < 1:
+        numbers, parameters = layer_numbers(model), dict(model.named_parameters())
+        last = max(numbers.values())
+        layers = [[parameters[name] for name, n in numbers.items() if n == number] for number in range(last, -1, -1)]
+        return [(layer, recipe.layer_decay**depth) for depth, layer in enumerate(layers)]
+    if recipe.pretrained == "none":
+        return [(list(model.parameters()), 1.0)]
+    head = list(model.get_submodule(classifier(model)).parameters())
+    body = [p for p in model.parameters() if all(p is not other for other in head)]
+    return [(head, 1.0), (body, recipe.body_rate)]
 
 
 def set_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:

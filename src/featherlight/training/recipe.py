@@ -42,11 +42,19 @@ class Recipe:
             ``auto``, before a run begins: the best there are, if they can be had.
         body_rate: with pretrained weights, the learning rate of all layers but the classifier, as a part of the
             classifier's.
+        layer_decay: each layer's learning rate is that of the layer behind it times this, the classifier's is whole;
+            1 is off, less takes the place of ``body_rate``.
+        freeze_epochs: first epochs in which layers before the classifier stay as they are; 0 is off.
+        unfreeze: after them, ``all`` layers learn, or with ``stages`` one stage more after each ``freeze_epochs``, from
+            the back.
         resize: how an image of another shape becomes a square.
         crop_fraction: part of the shorter side that evaluation keeps.
         epochs: passes over the training images; 0 when ``time_s`` rules.
         time_s: seconds that training may take; 0 when ``epochs`` rules.
+        target: accuracy on validation, a fraction, after which the run stops; 0 is off.
+        patience: epochs without a better accuracy on validation after which the run stops; 0 is off.
         batch_size: images a step.
+        accumulate: batches whose gradients make one update; normalisation still sees one batch at a time.
         optimizer: SGD with Nesterov momentum, or AdamW.
         learning_rate: the schedule's highest.
         momentum: of SGD; AdamW's first beta.
@@ -56,7 +64,12 @@ class Recipe:
         step_at: parts of the run at which ``step`` divides the rate by ten.
         balance: of classes of different size: ``weights`` in the loss, ``sampler`` shows each equally often, or none.
         clip_norm: gradients longer than this are shortened; 0 is off.
+        clip_value: each number of a gradient is cut to at most this, before ``clip_norm``; 0 is off.
         label_smoothing: share of the target that is spread over all classes.
+        teacher: a larger model whose answers are learned too: run directory, model file, or a network with ImageNet
+            weights; absent: none.
+        distill_weight: the teacher's part of the loss; the labels have the rest.
+        distill_temperature: by which both networks' logits are divided for the comparison.
         ema_decay: of the running mean of the weights, which becomes the model; 0 is off.
         crop: how training images are cut: shifted by an eighth, a random region, or not at all.
         flip: mirror half of the training images.
@@ -68,11 +81,13 @@ class Recipe:
         device: where to compute.
         speed: ``auto`` uses the memory layout in which convolutions run fastest, ``plain`` is PyTorch's default.
         workers: processes that read images when they do not fit in memory.
-        checkpoint_every_s: seconds between checkpoints within an epoch; each epoch ends with one.
+        checkpoint_every_s: seconds between checkpoints; at the end of an epoch sooner, where writing takes little of
+            the time; 0: after each step.
         strict: an unreadable image is an error.
         group_by: images of one group stay on one side of our splits: a regular expression searched in paths, or the
             name of a manifest's column; absent: no groups.
         allow_leaks: train although images to measure with are also in train.
+        history: what the length and target were, up to which step, before the run was extended.
     """
 
     data: str
@@ -83,11 +98,17 @@ class Recipe:
     dropout: float | None = None
     pretrained: str = "none"
     body_rate: float = 0.1
+    layer_decay: float = 1.0
+    freeze_epochs: int = 0
+    unfreeze: Literal["all", "stages"] = "all"
     resize: Literal["crop", "pad", "stretch"] = "crop"
     crop_fraction: float = 0.875
     epochs: int = 30
     time_s: float = 0.0
+    target: float = 0.0
+    patience: int = 0
     batch_size: int = 64
+    accumulate: int = 1
     optimizer: Literal["sgd", "adamw"] = "sgd"
     learning_rate: float = 0.07
     momentum: float = 0.9
@@ -97,7 +118,11 @@ class Recipe:
     step_at: tuple[float, ...] = (0.5, 0.75)
     balance: Literal["none", "weights", "sampler"] = "none"
     clip_norm: float = 0.0
+    clip_value: float = 0.0
     label_smoothing: float = 0.1
+    teacher: str | None = None
+    distill_weight: float = 0.9
+    distill_temperature: float = 4.0
     ema_decay: float = 0.99
     crop: Literal["pad", "resized", "none"] = "resized"
     flip: bool = True
@@ -113,6 +138,7 @@ class Recipe:
     strict: bool = False
     group_by: str | None = None
     allow_leaks: bool = False
+    history: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         problem = _find_problem(self)
@@ -177,7 +203,7 @@ def read_duration(text: str) -> float:
 def _read_as(kind: Any, value: Any) -> Any:
     if get_origin(kind) is tuple:
         parts = [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-        return tuple(float(part) for part in parts)
+        return tuple(get_args(kind)[0](part) for part in parts)
     if kind is bool:
         words = {
             "true": True,
@@ -212,7 +238,9 @@ def _find_problem(recipe: Recipe) -> str | None:
         "learning_rate": (0, 1000), "momentum": (0, 0.9999), "weight_decay": (0, 10), "warmup": (0, 1),
         "label_smoothing": (0, 0.9999), "ema_decay": (0, 0.99999), "mixup": (0, 100), "cutmix": (0, 100),
         "workers": (0, 256), "checkpoint_every_s": (0, math.inf), "clip_norm": (0, math.inf), "seed": (0, 2**63 - 1),
-        "body_rate": (0, 1),
+        "body_rate": (0, 1), "layer_decay": (0, 1), "freeze_epochs": (0, 1_000_000), "target": (0, 1),
+        "patience": (0, 1_000_000), "accumulate": (1, 65536), "clip_value": (0, math.inf), "distill_weight": (0, 1),
+        "distill_temperature": (0.01, 1000),
     }  # fmt: skip
     for name, (low, high) in ranges.items():
         value = getattr(recipe, name)
