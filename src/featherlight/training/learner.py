@@ -111,7 +111,7 @@ class Learner:
         """Moves the weights by the gathered gradients, at the rate that is set."""
         parameters = [parameter for parameter in self.model.parameters() if parameter.grad is not None]
         if self.recipe.accumulate > 1:
-            torch._foreach_div_([parameter.grad for parameter in parameters], self.gathered)
+            torch._foreach_div_([p.grad for p in parameters if p.grad is not None], self.gathered)
         if self.recipe.clip_value > 0:
             nn.utils.clip_grad_value_(parameters, self.recipe.clip_value)
         if self.recipe.clip_norm > 0:

@@ -42,7 +42,7 @@ class Teacher:
     ) -> None:
         self._order = _order(classes, student_classes, device)
         self.fingerprint = _fingerprint(network)
-        self._network = network.to(device).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self._network = network.to(device).to(memory_format=torch.channels_last).eval()
         self._preprocessing = preprocessing
 
     def __call__(self, images: Tensor, mix: Callable[[Tensor], Tensor]) -> Tensor:

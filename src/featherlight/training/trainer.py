@@ -178,14 +178,16 @@ class Trainer:
         if not clock.rules or p.validation_s > 0 or p.batches < TRIAL_AFTER_STEPS:
             return
         p.validation_image_s = clock.image_s
-        p.validation_s = clock.image_s * len(self.validate) / 3  # a forward pass takes about a third of a step
+        p.validation_s = self._try_validation(TRIAL_IMAGES // 8)  # the first pass is never typical
         if p.validation_s > TRIAL_FROM * self.recipe.time_s:
-            count = min(TRIAL_IMAGES, len(self.validate))
-            self.validate.part(count // 8 or 1)(self.learner.averaged)  # the first pass is never typical
-            started = time.monotonic()
-            self.validate.part(count)(self.learner.averaged)
-            p.validation_s = (time.monotonic() - started) * len(self.validate) / count
+            p.validation_s = self._try_validation(TRIAL_IMAGES)
         clock.pause_over()
+
+    def _try_validation(self, images: int) -> float:
+        """How long a whole validation will take, judged by some images."""
+        count, started = min(images, len(self.validate)), time.monotonic()
+        self.validate.part(count)(self.learner.averaged)
+        return (time.monotonic() - started) * len(self.validate) / max(1, count)
 
     def _close_epoch(self) -> None:
         p = self.progress
