@@ -109,7 +109,7 @@ def command(
             )
         result = resume_run(resume, **given)
     else:
-        result = train(data or "digits", out=out, **{**given, **_without_repeats(given, settings)})
+        result = train(data or "digits", out=out, **{**given, **without_repeats(given, settings)})
     metrics = result.metrics
     click.echo(
         f"{metrics['split']} accuracy {metrics['top1']:.2%} on {metrics['num_images']:,} images\n"
@@ -119,7 +119,12 @@ def command(
     )
 
 
-def _without_repeats(given: dict[str, Any], settings: tuple[tuple[str, str], ...]) -> dict[str, str]:
+def without_repeats(given: dict[str, Any], settings: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    """The fields given by ``--set``.
+
+    Raises:
+        UsageError: one of them is also an option that was given, or is none of ``--set``.
+    """
     named = dict(settings)
     if "data" in named or "out" in named:
         raise UsageError(

@@ -11,7 +11,8 @@ from featherlight.loading.augment import Augmentation, mix_batch
 from featherlight.loading.batches import Batch
 from featherlight.models.engine import Normalizer
 from featherlight.training.balance import weigh
-from featherlight.training.optimiser import build_average, build_optimizer
+from featherlight.training.layers import freeze
+from featherlight.training.optimiser import build_average, build_optimizer, give_momentum
 from featherlight.training.recipe import Recipe
 from featherlight.training.teacher import Teacher, distill
 
@@ -29,7 +30,6 @@ class Learner:
 
     Attributes:
         gathered: images whose gradients wait for the next update.
-        frozen: modules that stay as they are.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Learner:
         self.optimizer = build_optimizer(model, recipe)
         self.average = build_average(model, recipe)
         self.gathered = 0
-        self.frozen: list[nn.Module] = []
+        self._frozen: list[nn.Module] = []
         self._normalize = Normalizer(preprocessing)
 
     @property
@@ -67,6 +67,12 @@ class Learner:
     def rate(self) -> float:
         """The learning rate of the classifier."""
         return float(self.optimizer.param_groups[0]["lr"])
+
+    def freeze(self, epoch: int) -> None:
+        """Freezes what the recipe keeps as it is in this epoch, and lets the rest learn."""
+        self._frozen = freeze(self.model, self.recipe, epoch)
+        if self.recipe.freeze_epochs > 0:
+            give_momentum(self.optimizer)
 
     def gather(self, batch: Batch, seed: int) -> tuple[float, int]:
         """Adds the gradients of a batch to those that wait.
@@ -98,7 +104,7 @@ class Learner:
         self, images: Tensor, targets: Tensor, weights: Tensor | None, taught: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         self.model.train()
-        for module in self.frozen:
+        for module in self._frozen:
             module.eval()
         logits: Tensor = self.model(images)
         losses = F.cross_entropy(logits, targets, label_smoothing=self.recipe.label_smoothing, reduction="none")

@@ -50,6 +50,16 @@ def set_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
         group["lr"] = learning_rate * group["rate"]
 
 
+def give_momentum(optimizer: torch.optim.Optimizer) -> None:
+    """Zero momentum for parameters that begin to learn: fused SGD takes a group in which all have some, or none."""
+    if not isinstance(optimizer, torch.optim.SGD):
+        return
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            if group["momentum"] > 0 and parameter.requires_grad and not optimizer.state[parameter]:
+                optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+
+
 def _group(parameters: Iterable[nn.Parameter], recipe: Recipe, decay: bool, rate: float) -> dict[str, Any]:
     chosen = [p for p in parameters if (p.ndim >= 2) == decay]
     return {"params": chosen, "weight_decay": recipe.weight_decay if decay else 0.0, "rate": rate}

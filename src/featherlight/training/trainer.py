@@ -24,7 +24,6 @@ from featherlight.loading.batches import Batch, TrainBatches
 from featherlight.training.checkpoint import CHECKPOINT_FILE, Origin, Progress, Stored, load_checkpoint, save_checkpoint
 from featherlight.training.clock import Clock
 from featherlight.training.extension import has_reached, reopen, rewarmed
-from featherlight.training.layers import freeze
 from featherlight.training.learner import Learner
 from featherlight.training.optimiser import set_rate
 from featherlight.training.schedule import rate_factor
@@ -132,7 +131,7 @@ class Trainer:
         return self.learner.averaged
 
     def _train_epoch(self, stop: StopRequest) -> None:
-        self.learner.frozen = freeze(self.learner.model, self.recipe, self.progress.epoch)
+        self.learner.freeze(self.progress.epoch)
         with contextlib.closing(self.batches.epoch(self.progress.epoch, self.progress.batch)) as batches:
             self._train_on(batches, stop)
         if self.progress.epoch_images == 0:
