@@ -29,9 +29,9 @@ _ROWS = 20
 @click.argument("data", required=False)
 @click.option("--model", metavar="NAME", help="Network; `featherlight models` lists them.")
 @click.option("--out", metavar="FILE", help="Draw the loss over the rate: a .png file.")
-@click.option("--steps", type=click.IntRange(min=10), default=100, show_default=True, metavar="N", help="Rates to try.")
-@click.option("--low", type=float, default=1e-5, show_default=True, metavar="RATE", help="The first.")
-@click.option("--high", type=float, default=10.0, show_default=True, metavar="RATE", help="The last.")
+@click.option("--steps", type=click.IntRange(min=10), default=300, show_default=True, metavar="N", help="Rates to try.")
+@click.option("--low", type=float, metavar="RATE", help="The first.  [default: 0.001; AdamW 0.00001]")
+@click.option("--high", type=float, metavar="RATE", help="The last.  [default: 3; AdamW 0.3]")
 @click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Of everything random.  [default: 0]")
 @device_option
 @click.option(

@@ -17,6 +17,7 @@ from featherlight.training.optimiser import set_rate
 SMOOTHING = 0.9
 GIVE_UP_AT = 4.0  # times the lowest loss; beyond it, nothing is learned any more
 LEAST_STEPS = 10
+LEAST_FALL = 0.97  # of the smoothed loss; less is noise
 SAFETY = 10.0  # the rate at which loss is lowest is about to be too high; a tenth of it is the custom
 
 
@@ -30,7 +31,7 @@ class RateTest:
         smoothed: running mean of the losses, its start corrected (Kingma & Ba 2015).
         lowest: rate at which the smoothed loss is lowest.
         steepest: rate below it at which the smoothed loss falls fastest.
-        suggestion: for a schedule's highest rate: a tenth of ``lowest``, but at least ``steepest``.
+        suggestion: for a schedule's highest rate: a tenth of ``lowest``.
     """
 
     rates: tuple[float, ...]
@@ -46,7 +47,7 @@ class RateTest:
         slopes = np.gradient(np.asarray(smoothed), np.log(np.asarray(self.rates)))
         lowest, steepest = self.rates[best], self.rates[int(np.argmin(slopes[: best + 1]))]
         found = {"smoothed": smoothed, "lowest": lowest, "steepest": steepest}
-        for name, value in (found | {"suggestion": _two_digits(max(lowest / SAFETY, steepest))}).items():
+        for name, value in (found | {"suggestion": _two_digits(lowest / SAFETY)}).items():
             object.__setattr__(self, name, value)
 
 
@@ -81,7 +82,7 @@ def try_rates(
         seen: is told the part done after each step.
 
     Raises:
-        DataError: not enough can be tried: no image can be read, or already the first rates are far too high.
+        DataError: no image can be read, the first rates are far too high, or the loss did not fall at any.
     """
     rates, losses, source = [], list[float](), _endless(batches)
     for step in range(steps):
@@ -96,7 +97,13 @@ def try_rates(
         losses.append(loss)
     if len(losses) < LEAST_STEPS:
         raise DataError(f"the loss runs away after {len(losses)} steps, at a rate of {rate:.2g}; try a smaller --low")
-    return RateTest(tuple(rates), tuple(losses))
+    found = RateTest(tuple(rates), tuple(losses))
+    before = found.smoothed[: found.rates.index(found.lowest) + 1]
+    if before[-1] > LEAST_FALL * max(before):
+        raise DataError(
+            f"the loss did not fall at any rate in {len(rates)} steps; try --steps {3 * steps}, or other rates"
+        )
+    return found
 
 
 def _one_update(learner: Learner, source: Iterator[Batch], step: int, rate: float) -> float:

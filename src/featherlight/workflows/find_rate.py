@@ -23,8 +23,9 @@ from featherlight.workflows.teacher import open_teacher, settle_teacher
 from featherlight.workflows.train import preprocessing_of
 from featherlight.workflows.training_images import augmentation_of, load_training_images, weigh_classes
 
-STEPS = 100
-LOW, HIGH = 1e-5, 10.0
+STEPS = 300  # with 100, light networks learn too little at any rate to tell them apart
+RANGES = {"adamw": (1e-5, 0.3)}
+USUAL_RANGE = (1e-3, 3.0)
 
 
 def find_rate(
@@ -33,8 +34,8 @@ def find_rate(
     *,
     out: str | Path | None = None,
     steps: int = STEPS,
-    low: float = LOW,
-    high: float = HIGH,
+    low: float | None = None,
+    high: float | None = None,
     **settings: Any,
 ) -> RateTest:
     """Tries learning rates from ``low`` to ``high`` on a network's first steps (Smith 2017); keeps none of its weights.
@@ -44,14 +45,16 @@ def find_rate(
         model: network name.
         out: a PNG to draw; by default nothing is written.
         steps: updates, one a rate.
-        low: first rate.
-        high: last rate.
+        low: first rate; by default 0.001, for AdamW 0.00001.
+        high: last rate; by default 3, for AdamW 0.3.
         settings: any field of the recipe, as in training.
 
     Raises:
         UsageError: an unknown field, an unfit value, or no range.
         DataError: no usable images, or the loss runs away at once.
     """
+    usual = RANGES.get(str(settings.get("optimizer")), USUAL_RANGE)
+    low, high = usual[0] if low is None else low, usual[1] if high is None else high
     if steps < LEAST_STEPS or not 0 < low < high:
         raise UsageError(f"from {low:g} to {high:g} in {steps} steps is no range; give --low < --high and 10 --steps")
     if out is not None and Path(out).suffix.lower() != ".png":
