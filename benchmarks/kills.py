@@ -218,7 +218,6 @@ def main() -> None:
         assert same_weights(work / "whole", work / "again")
         size = (work / "whole" / CHECKPOINT_FILE).stat().st_size
         run_trials(options.kills, options.failures, rng, tally, work, whole_s, size)
-    lost = tally.lost_steps
     found = {
         "kills": tally.kills, "runs_ended_in_the_same_bits": tally.runs - 2,
         "most_steps_lost_when_each_is_saved": max(tally.lost_when_each_is_saved, default=0),
