@@ -64,7 +64,8 @@ def test_run_of_a_real_process_can_be_evaluated_and_used(
             ["DATA", "--resume", "taken"],
             "--resume goes on with the run's own recipe and data; leave out the other options",
         ),
-        (["--resume", "taken", "--epochs", "3"], "--resume goes on with the run's own recipe and data; "),
+        (["--resume", "taken", "--epochs", "3"], "taken: no run directory"),
+        (["--resume", "taken", "--patience", "3"], "--resume goes on with the run's own recipe and data; "),
         (["--resume", "taken", "--set", "flip=no"], "--resume goes on with the run's own recipe and data; "),
     ],
 )

@@ -10,7 +10,7 @@ from featherlight.models.registry import create_model
 from featherlight.training.optimiser import (
     build_average,
     build_optimizer,
-    follow_schedule,
+    set_momentum,
     set_rate,
     update_average,
 )
@@ -89,7 +89,7 @@ def test_momentum_follows_the_cycle_also_as_adams_beta():
         recipe = Recipe("x", optimizer=optimizer, nesterov=nesterov, momentum=0.0, cycle_momentum=True, warmup=0.5)
         built = build_optimizer(small_network(), recipe)
         for part, expected in ((0.0, 0.95), (0.5, 0.85), (1.0, 0.95)):
-            follow_schedule(built, recipe, Place(part))
+            set_momentum(built, recipe, Place(part))
             group = built.param_groups[1]
             assert (group["betas"][0] if optimizer == "adamw" else group["momentum"]) == pytest.approx(expected)
         assert built.param_groups[0].get("nesterov", False) == nesterov

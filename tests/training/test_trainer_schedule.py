@@ -40,22 +40,23 @@ def test_rate_and_momentum_of_a_run_are_one_cycles(tmp_path: Path) -> None:
     """As a plain loop's optimiser has them in front of each step, over a schedule that is longer than the run."""
     trainer = make_trainer(tmp_path, **CYCLE, schedule="one-cycle", nesterov=False)
     seen: list[tuple[float, float]] = []
-    step = trainer.optimizer.step
+    optimizer = trainer.learner.optimizer
+    step = optimizer.step
 
     def watch() -> None:
-        group = trainer.optimizer.param_groups[1]
+        group = optimizer.param_groups[1]
         seen.append((group["lr"], group["momentum"]))
         step()
 
-    trainer.optimizer.step = watch  # type: ignore[method-assign, assignment]
+    optimizer.step = watch  # type: ignore[method-assign, assignment]
     trainer.fit()
-    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
-    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.05, steps_per_epoch=5, epochs=5, pct_start=0.3)
+    plain = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(plain, 0.05, steps_per_epoch=5, epochs=5, pct_start=0.3)
     assert len(seen) == 15
     for rate, momentum in seen:
-        assert rate == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-12)
-        assert momentum == pytest.approx(optimizer.param_groups[0]["momentum"], rel=1e-12)
-        optimizer.step()
+        assert rate == pytest.approx(plain.param_groups[0]["lr"], rel=1e-12)
+        assert momentum == pytest.approx(plain.param_groups[0]["momentum"], rel=1e-12)
+        plain.step()
         scheduler.step()
 
 

@@ -15,8 +15,9 @@ from featherlight.sources import open_source
 from featherlight.training.defaults import default_recipe
 from featherlight.training.recipe import Recipe, read_recipe
 from featherlight.training.recipes.catalogue import list_recipes
+from featherlight.workflows.reproduce import facts_of, reproduce_command
 from featherlight.workflows.starting_weights import build_network
-from featherlight.workflows.train import facts_of, preprocessing_of, reproduce_command, train
+from featherlight.workflows.train import preprocessing_of, train
 
 TINY = {"input_size": 32, "batch_size": 8, "epochs": 1, "device": "cpu"}
 ASCEND = "article-ascend-mobilenet-v1"

@@ -49,6 +49,7 @@ def default_recipe(facts: DataFacts, settings: Mapping[str, Any]) -> Recipe:
     size = given.get("input_size", default_input_size(facts.typical_side))
     small = size <= CIFAR_STEM_UP_TO
     batch_size = max(1, given.get("batch_size", _default_batch(facts.num_train)))  # the recipe refuses less
+    images_an_update = batch_size * max(1, given.get("accumulate", 1))
     adamw = given.get("optimizer", "sgd") == "adamw"
     epochs = given.get("epochs", 0 if given.get("time_s") else _default_epochs(facts))
     model = given.get("model", DEFAULT_MODEL)
@@ -62,10 +63,11 @@ def default_recipe(facts: DataFacts, settings: Mapping[str, Any]) -> Recipe:
         "pretrained": "auto" if size >= TRANSFER_FROM else "none",
         "crop_fraction": 1.0 if small else 0.875,
         "batch_size": batch_size,
-        "learning_rate": 2e-3 if adamw else _default_rate(batch_size),
+        "learning_rate": 2e-3 if adamw else _default_rate(images_an_update),
         "weight_decay": 0.05 if adamw else 5e-4,
         "epochs": epochs,
-        "ema_decay": _default_average(epochs * facts.num_train / batch_size),
+        "ema_decay": _default_average(epochs * facts.num_train / images_an_update),
+        "keep": "best" if given.get("patience") else "last",
         "crop": "pad" if small else "resized",
         "flip": facts.flip_safe,
         **given,
@@ -77,7 +79,8 @@ def _with_named_recipe(given: dict[str, Any]) -> dict[str, Any]:
     """The settings of the recipe that is named among ``given``, changed by the others."""
     settings = find_recipe(given.get("recipe", DEFAULT_RECIPE), given.get("model")).settings
     if given.get("time_s"):  # a schedule of so many epochs becomes one over that time
-        settings = {name: value for name, value in settings.items() if name not in ("epochs", "schedule_epochs")}
+        bound = ("epochs", "schedule_epochs", "reestimate_norms")
+        settings = {name: value for name, value in settings.items() if name not in bound}
     elif given.get("epochs", 0) > settings.get("schedule_epochs", math.inf):
         settings.pop("schedule_epochs")
     return {**settings, **given}

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from featherlight.models.pretrained import classifier
+from featherlight.training.layers import layer_numbers
 from featherlight.training.recipe import Recipe
-from featherlight.training.schedule import Place, momentum_at, rate_factor
+from featherlight.training.schedule import START, Place, momentum_at
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm)
 Tensors = tuple[Tensor, ...] | list[Tensor]
@@ -20,17 +21,15 @@ Tensors = tuple[Tensor, ...] | list[Tensor]
 def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """SGD, AdamW or RMSprop; weight decay on what the recipe says, by default not on norms and biases.
 
-    On top of pretrained weights, the layers before the classifier learn more slowly. Each group of parameters has its
-    ``rate``, the part of the recipe's learning rate that it gets.
+    On top of pretrained weights, the layers before the classifier learn more slowly; with ``layer_decay`` each layer
+    more slowly than the one behind it. Each group of parameters has its ``rate``, the part of the recipe's learning
+    rate that it gets; the first group is the classifier's.
     """
     spared = _spared(model, recipe)
-    groups = [_group(model.parameters(), recipe, spared, decay, 1.0) for decay in (True, False)]
-    if recipe.pretrained != "none":
-        head = list(model.get_submodule(classifier(model)).parameters())
-        body = [p for p in model.parameters() if all(p is not other for other in head)]
-        rates = ((head, 1.0), (body, recipe.body_rate))
-        groups = [_group(part, recipe, spared, decay, rate) for part, rate in rates for decay in (True, False)]
-    rate, momentum = recipe.learning_rate, momentum_at(recipe, Place(0.0))
+    groups = [
+        _group(part, recipe, spared, decay, rate) for part, rate in _parts(model, recipe) for decay in (True, False)
+    ]
+    rate, momentum = recipe.learning_rate, momentum_at(recipe, START)
     if recipe.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=rate, betas=(momentum, 0.999), eps=recipe.eps, fused=True)
     if recipe.optimizer == "rmsprop":
@@ -39,20 +38,43 @@ def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     return torch.optim.SGD(groups, lr=rate, momentum=momentum, nesterov=nesterov, fused=True)
 
 
+def _parts(model: nn.Module, recipe: Recipe) -> list[tuple[list[nn.Parameter], float]]:
+    """Parameters that learn at the same rate, and the part of the recipe's rate that is theirs."""
+    if recipe.layer_decay < 1:
+        numbers, parameters = layer_numbers(model), dict(model.named_parameters())
+        last = max(numbers.values())
+        layers = [[parameters[name] for name, n in numbers.items() if n == number] for number in range(last, -1, -1)]
+        return [(layer, recipe.layer_decay**depth) for depth, layer in enumerate(layers)]
+    if recipe.pretrained == "none":
+        return [(list(model.parameters()), 1.0)]
+    head = list(model.get_submodule(classifier(model)).parameters())
+    body = [p for p in model.parameters() if all(p is not other for other in head)]
+    return [(head, 1.0), (body, recipe.body_rate)]
+
+
 def set_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
     """Sets every group's learning rate, each in its part."""
     for group in optimizer.param_groups:
         group["lr"] = learning_rate * group["rate"]
 
 
-def follow_schedule(optimizer: torch.optim.Optimizer, recipe: Recipe, place: Place) -> None:
-    """Sets the learning rate and the momentum that the recipe has at this place of its schedule."""
-    set_rate(optimizer, recipe.learning_rate * rate_factor(recipe, place))
+def set_momentum(optimizer: torch.optim.Optimizer, recipe: Recipe, place: Place) -> None:
+    """Sets the momentum that the recipe's cycle has at this place of its schedule."""
     for group in optimizer.param_groups if recipe.cycle_momentum else ():
         if "betas" in group:
             group["betas"] = (momentum_at(recipe, place), group["betas"][1])
         else:
             group["momentum"] = momentum_at(recipe, place)
+
+
+def give_momentum(optimizer: torch.optim.Optimizer) -> None:
+    """Zero momentum for parameters that begin to learn: fused SGD takes a group in which all have some, or none."""
+    if not isinstance(optimizer, torch.optim.SGD):
+        return
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            if group["momentum"] > 0 and parameter.requires_grad and not optimizer.state[parameter]:
+                optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
 
 def _spared(model: nn.Module, recipe: Recipe) -> set[int]:

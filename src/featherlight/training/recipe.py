@@ -55,11 +55,19 @@ class Recipe:
         norm_momentum: weight of a batch in the running statistics of batch norm; absent: the network's own.
         mean: of each channel, subtracted from images on the scale 0 to 1; empty: ImageNet's.
         std: of each channel, by which images are divided; empty: ImageNet's.
+        layer_decay: each layer's learning rate is that of the layer behind it times this, the classifier's is whole;
+            1 is off, less takes the place of ``body_rate``.
+        freeze_epochs: first epochs in which layers before the classifier stay as they are; 0 is off.
+        unfreeze: after them, ``all`` layers learn, or with ``stages`` one stage more after each ``freeze_epochs``, from
+            the back.
         resize: how an image of another shape becomes a square.
         crop_fraction: part of the shorter side that evaluation keeps.
         epochs: passes over the training images; 0 when ``time_s`` rules.
         time_s: seconds that training may take; 0 when ``epochs`` rules.
+        target: accuracy on validation, a fraction, after which the run stops; 0 is off.
+        patience: epochs without a better accuracy on validation after which the run stops; 0 is off.
         batch_size: images a step.
+        accumulate: batches whose gradients make one update; normalisation still sees one batch at a time.
         optimizer: SGD, AdamW or RMSprop.
         learning_rate: the schedule's highest.
         momentum: of SGD and RMSprop; AdamW's first beta.
@@ -85,7 +93,12 @@ class Recipe:
         loss: cross-entropy, or ``double-softmax``, which takes the softmax of the softmax, as some tutorials do.
         balance: of classes of different size: ``weights`` in the loss, ``sampler`` shows each equally often, or none.
         clip_norm: gradients longer than this are shortened; 0 is off.
+        clip_value: each number of a gradient is cut to at most this, before ``clip_norm``; 0 is off.
         label_smoothing: share of the target that is spread over all classes.
+        teacher: a larger model whose answers are learned too: run directory, model file, or a network with ImageNet
+            weights; absent: none.
+        distill_weight: the teacher's part of the loss; the labels have the rest.
+        distill_temperature: by which both networks' logits are divided for the comparison.
         ema_decay: of the running mean of the weights, which becomes the model; 0 is off.
         ema_every: steps between two updates of it.
         ema_start: the decay grows with the first updates (``ramp``), or the mean copies the weights while the rate
@@ -107,11 +120,13 @@ class Recipe:
         device: where to compute.
         speed: ``auto`` uses the memory layout in which convolutions run fastest, ``plain`` is PyTorch's default.
         workers: processes that read images when they do not fit in memory.
-        checkpoint_every_s: seconds between checkpoints within an epoch; each epoch ends with one.
+        checkpoint_every_s: seconds between checkpoints; at the end of an epoch sooner, where writing takes little of
+            the time; 0: after each step.
         strict: an unreadable image is an error.
         group_by: images of one group stay on one side of our splits: a regular expression searched in paths, or the
             name of a manifest's column; absent: no groups.
         allow_leaks: train although images to measure with are also in train.
+        history: what the length and target were, up to which step, before the run was extended.
     """
 
     data: str
@@ -128,11 +143,17 @@ class Recipe:
     norm_momentum: float | None = None
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    layer_decay: float = 1.0
+    freeze_epochs: int = 0
+    unfreeze: Literal["all", "stages"] = "all"
     resize: Literal["crop", "pad", "stretch"] = "crop"
     crop_fraction: float = 0.875
     epochs: int = 30
     time_s: float = 0.0
+    target: float = 0.0
+    patience: int = 0
     batch_size: int = 64
+    accumulate: int = 1
     optimizer: Literal["sgd", "adamw", "rmsprop"] = "sgd"
     learning_rate: float = 0.07
     momentum: float = 0.9
@@ -158,7 +179,11 @@ class Recipe:
     loss: Literal["cross-entropy", "double-softmax"] = "cross-entropy"
     balance: Literal["none", "weights", "sampler"] = "none"
     clip_norm: float = 0.0
+    clip_value: float = 0.0
     label_smoothing: float = 0.1
+    teacher: str | None = None
+    distill_weight: float = 0.9
+    distill_temperature: float = 4.0
     ema_decay: float = 0.99
     ema_every: int = 1
     ema_start: Literal["ramp", "copy"] = "ramp"
@@ -182,6 +207,7 @@ class Recipe:
     strict: bool = False
     group_by: str | None = None
     allow_leaks: bool = False
+    history: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         problem = _find_problem(self)
@@ -246,7 +272,7 @@ def read_duration(text: str) -> float:
 def _read_as(kind: Any, value: Any) -> Any:
     if get_origin(kind) is tuple:
         parts = [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-        return tuple(float(part) for part in parts)
+        return tuple(get_args(kind)[0](part) for part in parts)
     if kind is bool:
         words = {
             "true": True,
@@ -286,6 +312,9 @@ def _find_problem(recipe: Recipe) -> str | None:
         "final_div_factor": (1, 1e12), "base_momentum": (0, 0.9999), "max_momentum": (0, 0.9999),
         "step_epochs": (0, 1_000_000), "gamma": (0, 1), "power": (0, 100), "ema_every": (1, 1_000_000),
         "crop_area": (0.01, 1), "color_jitter": (0, 1), "random_erasing": (0, 1), "repeats": (1, 64),
+        "layer_decay": (0, 1), "freeze_epochs": (0, 1_000_000), "target": (0, 1),
+        "patience": (0, 1_000_000), "accumulate": (1, 65536), "clip_value": (0, math.inf), "distill_weight": (0, 1),
+        "distill_temperature": (0.01, 1000),
     }  # fmt: skip
     for name, (low, high) in ranges.items():
         value = getattr(recipe, name)
@@ -307,6 +336,8 @@ def _find_contradiction(recipe: Recipe) -> str | None:
         return f"schedule_epochs is {recipe.schedule_epochs}, but the run has {recipe.epochs} epochs; give as many or 0"
     if recipe.schedule_epochs and recipe.time_s:
         return "schedule_epochs goes with epochs; under a time (time_s) the schedule ends with the run"
+    if recipe.reestimate_norms and recipe.time_s:
+        return "reestimate_norms takes an epoch more than the time (time_s) has; give a number of epochs"
     if recipe.cycle_momentum and (recipe.schedule != "one-cycle" or recipe.base_momentum > recipe.max_momentum):
         return "cycle_momentum goes with schedule=one-cycle and a base_momentum of at most max_momentum"
     if any(values and len(values) != recipe.in_channels for values in (recipe.mean, recipe.std)):

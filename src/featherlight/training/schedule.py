@@ -40,6 +40,9 @@ class Place:
     grain: float = 0.0
 
 
+START = Place(0.0)
+
+
 def find_place(recipe: Recipe, part_done: float, step: int, batches: int) -> Place:
     """Where in the schedule a step is.
 

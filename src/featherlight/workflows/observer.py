@@ -38,8 +38,8 @@ def show_plan(run: Path, recipe: Recipe, source: Source) -> None:
 class Observer:
     """Shows training on the console and writes its rows."""
 
-    def __init__(self, run: Path, shown: Bar) -> None:
-        self._run, self._shown = run, shown
+    def __init__(self, run: Path, recipe: Recipe, shown: Bar) -> None:
+        self._run, self._recipe, self._shown = run, recipe, shown
         self._log: MetricsLog | None = None
 
     def __enter__(self) -> Observer:
@@ -68,3 +68,13 @@ class Observer:
             f"val accuracy {row['val_top1']:.2%}  macro F1 {row['val_macro_f1']:.3f}  "
             f"{row['images_per_s']:.0f} images/s  {duration(row['seconds'])}"
         )
+        if "stopped" in row:
+            self._shown.line(_explain_end(row, self._recipe))
+
+
+def _explain_end(row: Row, recipe: Recipe) -> str:
+    where = f"stopped after epoch {row['epoch']}"
+    if row["stopped"] == "target":
+        return f"{where}: {row['val_top1']:.2%} on validation reaches the target of {recipe.target:.2%}"
+    kept = "the best is kept" if recipe.keep == "best" else "the last is kept; --keep best keeps the best"
+    return f"{where}: {recipe.patience} epochs brought nothing better on validation; {kept}"

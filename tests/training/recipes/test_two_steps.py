@@ -20,7 +20,9 @@ from torchvision.transforms import v2
 from featherlight.errors import TrainingStoppedError
 from featherlight.loading.augment import random_seed_for
 from featherlight.loading.batches import MemoryBatches, storage_preprocessing
+from featherlight.training.checkpoint import Origin
 from featherlight.training.defaults import DataFacts, default_recipe
+from featherlight.training.learner import Learner
 from featherlight.training.recipe import Recipe
 from featherlight.training.recipes.catalogue import list_recipes
 from featherlight.training.trainer import Trainer, Validation
@@ -209,6 +211,9 @@ class NoValidation:
     def __call__(self, model: nn.Module) -> Validation:
         return Validation(1.0, 0.0, 0.0)
 
+    def part(self, count: int) -> NoValidation:
+        return self
+
 
 @dataclass
 class Interrupt:
@@ -233,9 +238,8 @@ def make_trainer(recipe: Recipe, run: Path, steps: int) -> Trainer:
     labels = torch.arange(IMAGES) % CLASSES
     batches = MemoryBatches(images, labels, augmentation, recipe.batch_size, recipe.seed, [], repeats=recipe.repeats)
     network = build_network(recipe, CLASSES, pretrained=False)
-    return Trainer(
-        network, recipe, batches, NoValidation(), preprocessing, augmentation, run, "f", Interrupt(steps)
-    )  # fmt: skip
+    learner = Learner(network, recipe, preprocessing, augmentation)
+    return Trainer(learner, batches, NoValidation(), run, Origin("f"), Interrupt(steps))
 
 
 def run_plain(plain: Plain, network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], seed: int) -> None:
@@ -261,13 +265,13 @@ def recipe_of(name: str, **changes: Any) -> Recipe:
 
 def compare(recipe: Recipe, run: Path) -> None:
     trainer = make_trainer(recipe, run, steps=2)
-    start = copy.deepcopy(trainer.model)
+    start = copy.deepcopy(trainer.learner.model)
     with pytest.raises(TrainingStoppedError):
         trainer.fit()
     batches = [(batch.images, batch.labels) for batch in trainer.batches.epoch(0)][:2]
     reference = copy.deepcopy(start)
     run_plain(LOOPS[recipe.recipe], reference, batches, recipe.seed)
-    ours, theirs, before = (network.state_dict() for network in (trainer.model, reference, start))
+    ours, theirs, before = (network.state_dict() for network in (trainer.learner.model, reference, start))
     assert any(not torch.equal(theirs[key], before[key]) for key in before)
     different = {
         key: float((ours[key] - theirs[key]).abs().max()) for key in ours if not torch.equal(ours[key], theirs[key])
