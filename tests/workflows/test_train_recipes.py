@@ -15,6 +15,7 @@ from featherlight.sources import open_source
 from featherlight.training.defaults import default_recipe
 from featherlight.training.recipe import Recipe, read_recipe
 from featherlight.training.recipes.catalogue import list_recipes
+from featherlight.workflows.extend import extend
 from featherlight.workflows.reproduce import facts_of, reproduce_command
 from featherlight.workflows.starting_weights import build_network
 from featherlight.workflows.train import preprocessing_of, train
@@ -84,3 +85,18 @@ def test_the_command_makes_the_run_again(color_folder, name, changes):
 def test_an_unknown_recipe_is_found_before_images_are_looked_at(tmp_path):
     with pytest.raises(UsageError, match="unknown recipe 'best'; there are: default"):
         train(tmp_path / "nowhere", recipe="best")
+
+
+def test_extending_a_run_beyond_the_published_schedule_takes_the_schedule_along(tmp_path, color_folder):
+    recipe = default_recipe(facts_of(open_source(color_folder)), {"recipe": ASCEND})
+    assert extend(tmp_path, recipe, 100, None, None).schedule_epochs == 150
+    assert extend(tmp_path, recipe, 151, None, None).schedule_epochs == 0
+    assert extend(tmp_path, recipe, None, "1h", None).schedule_epochs == 0
+
+
+def test_statistics_are_not_measured_anew_after_a_time_is_over(color_folder):
+    facts = facts_of(open_source(color_folder))
+    assert default_recipe(facts, {"recipe": "megvii-shufflenet-v2"}).reestimate_norms
+    assert not default_recipe(facts, {"recipe": "megvii-shufflenet-v2", "time_s": 60.0}).reestimate_norms
+    with pytest.raises(UsageError, match="an epoch more than the time"):
+        default_recipe(facts, {"reestimate_norms": True, "time_s": 60.0})
