@@ -11,7 +11,9 @@ REWARMING = 0.05  # of the added part; Ibrahim et al. 2024 (arXiv 2403.08763) fi
 def is_extended(progress: Progress, recipe: Recipe) -> bool:
     """Whether the recipe has another length than the one by which training went so far."""
     planned = (progress.planned_epochs, progress.planned_time_s)
-    return progress.step > 0 and planned not in ((0, 0.0), (recipe.epochs, recipe.time_s))
+    if planned == (0, 0.0):  # written by an older version; its runs of epochs are finished when those are done
+        return progress.finished and progress.epoch < recipe.epochs
+    return progress.step > 0 and planned != (recipe.epochs, recipe.time_s)
 
 
 def reopen(progress: Progress, recipe: Recipe, part_done: float) -> None:

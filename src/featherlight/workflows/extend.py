@@ -68,7 +68,7 @@ def _refuse_vain(run: Path, recipe: Recipe, wanted: Recipe, progress: Progress) 
     if wanted.time_s and longer and wanted.time_s <= progress.seconds:
         passed = f"{duration(progress.seconds)} ({progress.seconds:.0f}s)"
         raise UsageError(f"{run} has trained for {passed}; --time counts from its start, so give more than that")
-    if has_reached(progress.last_top1, wanted):
+    if progress.finished and has_reached(progress.last_top1, wanted):
         raise UsageError(
             f"{run} has reached {progress.last_top1:.2%} on validation, so nothing is left to do for a target of "
             f"{wanted.target:g}; give a higher --target, or --target 0 for none"

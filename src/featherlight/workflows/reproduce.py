@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import re
+import itertools
 import shlex
 from dataclasses import replace
 from typing import Any
@@ -35,9 +35,8 @@ def reproduce_command(recipe: Recipe, source: Source) -> str:
     first = _first_command(replace(recipe, history=(), **_ends(parts[0])), source)
     if len(parts) == 1:
         return first
-    return " && ".join(
-        [f"{first} --out RUN", *(f"featherlight train --resume RUN {_options(part)}" for part in parts[1:])]
-    )
+    further = [f"featherlight train --resume RUN {_options(*pair)}" for pair in itertools.pairwise(parts)]
+    return " && ".join([f"{first} --out RUN", *further])
 
 
 def _ends(text: str) -> dict[str, Any]:
@@ -50,8 +49,9 @@ def _ends(text: str) -> dict[str, Any]:
     }
 
 
-def _options(text: str) -> str:
-    return re.sub(r"(^|, )(\w+) ", r" --\2 ", text).strip() + ("" if "target" in text else " --target 0")
+def _options(before: str, text: str) -> str:
+    dropped = " --target 0" if "target" in before and "target" not in text else ""
+    return "--" + text.replace(", ", " --") + dropped
 
 
 def _first_command(recipe: Recipe, source: Source) -> str:
