@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from featherlight.sources.findings import Finding, Findings
     from featherlight.workflows.check import check
     from featherlight.workflows.evaluate import evaluate
+    from featherlight.workflows.find_rate import find_rate
     from featherlight.workflows.profile import profile
     from featherlight.workflows.train import Run, resume, train
 
@@ -38,6 +39,7 @@ __all__ = [
     "check",
     "create_model",
     "evaluate",
+    "find_rate",
     "list_models",
     "load_model",
     "load_weights",
@@ -60,6 +62,7 @@ _HOME = {
     "check": "workflows.check",
     "create_model": "models.registry",
     "evaluate": "workflows.evaluate",
+    "find_rate": "workflows.find_rate",
     "list_models": "models.catalogue",
     "load_model": "models.weights",
     "load_weights": "models.foreign",

@@ -46,7 +46,7 @@ def test_run_of_a_real_process_can_be_evaluated_and_used(
     [
         (["none"], "no data at 'none': the path does not exist, and the known names are digits, cifar10, cifar100"),
         (["DATA", "--model", "resnet50"], "there is no network named 'resnet50'; "),
-        (["DATA", "--set", "colour=red"], "unknown recipe field 'colour'; there are: data, model, input_size"),
+        (["DATA", "--set", "colour=red"], "unknown recipe field 'colour'; there are: data, model, recipe, "),
         (["DATA", "--set", "batch_size=many"], "recipe field batch_size is 'many'; a whole number is expected"),
         (["DATA", "--set", "batch_size=0"], "recipe: batch_size is 0; 1 to 65536 is expected"),
         (["DATA", "--set", "batch_size=-1"], "recipe: batch_size is -1; 1 to 65536 is expected"),
@@ -64,7 +64,8 @@ def test_run_of_a_real_process_can_be_evaluated_and_used(
             ["DATA", "--resume", "taken"],
             "--resume goes on with the run's own recipe and data; leave out the other options",
         ),
-        (["--resume", "taken", "--epochs", "3"], "--resume goes on with the run's own recipe and data; "),
+        (["--resume", "taken", "--epochs", "3"], "taken: no run directory"),
+        (["--resume", "taken", "--patience", "3"], "--resume goes on with the run's own recipe and data; "),
         (["--resume", "taken", "--set", "flip=no"], "--resume goes on with the run's own recipe and data; "),
     ],
 )

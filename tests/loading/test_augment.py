@@ -5,8 +5,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torchvision.transforms import v2
 
 from featherlight.loading.augment import Augmentation, augment_batch, crop_on_device, mix_batch, random_seed_for
+from featherlight.loading.crops import draw_regions
 
 CPU = torch.device("cpu")
 
@@ -163,3 +165,40 @@ def test_seeds_differ_when_a_part_differs(parts, place, change):
     other[place % len(parts)] += change
     assert 0 <= random_seed_for(*parts) < 2**64
     assert random_seed_for(*parts) != random_seed_for(*other)
+
+
+def test_erasing_is_torchvisions_and_sets_rectangles_to_the_mean():
+    images = torch.rand(40, 3, 16, 16) + 1
+    torch.manual_seed(4)
+    erased, labels = mix_batch(images.clone(), torch.zeros(40, dtype=torch.int64), augmentation(random_erasing=0.5))
+    torch.manual_seed(4)
+    erase = v2.RandomErasing(p=0.5)
+    assert torch.equal(erased, torch.stack([erase(image) for image in images]))
+    gone = (erased == 0).flatten(1).any(1)
+    assert 10 <= int(gone.sum()) <= 30
+    assert torch.equal(labels, torch.zeros(40, dtype=torch.int64))
+
+
+def test_erased_images_are_mixed_afterwards():
+    images, labels = torch.ones(6, 3, 16, 16), torch.tensor([0, 1, 2, 0, 1, 2])
+    torch.manual_seed(0)
+    mixed, targets = mix_batch(images, labels, augmentation(random_erasing=1.0, mixup=1.0))
+    assert targets.shape == (6, 3)
+    assert mixed.min() >= 0
+    assert int(((mixed > 0) & (mixed < 1)).sum()) > 0
+
+
+@pytest.mark.parametrize("change", [{"color_jitter": 0.4}, {"auto_augment": "imagenet"}, {"trivial_augment": True}])
+def test_colours_change_after_the_cut_and_only_by_the_generator(change):
+    images = random_images(16, 16)
+    plain, changed = augmented(images), augmented(images, **change)
+    assert not np.array_equal(plain, changed)
+    assert np.array_equal(changed, augmented(images, **change))
+
+
+@pytest.mark.parametrize("area", [0.08, 0.5, 1.0])
+def test_regions_are_never_smaller_than_allowed(area):
+    regions = draw_regions(np.random.default_rng(0), 4000, 100, area)
+    parts = regions[:, 2] * regions[:, 3] / 100**2
+    assert parts.min() >= area * 0.97  # whole pixels
+    assert parts.min() <= area * 1.2 + 0.01

@@ -159,7 +159,7 @@ def test_workers_keep_what_they_decode(photos, own_cache):
 
 def test_stored_images_have_room_for_regions_only_where_regions_are_cut():
     preprocessing = Preprocessing(224, crop_fraction=0.875)
-    assert storage_preprocessing(preprocessing, AUGMENTATION) == preprocessing
+    assert storage_preprocessing(preprocessing, dataclasses.replace(AUGMENTATION, size=224)) == preprocessing
     resized = Augmentation(224, "resized", True, False, 0.0, 0.0, 2)
     assert storage_preprocessing(preprocessing, resized) == Preprocessing(256, crop_fraction=1.0)
 
@@ -203,3 +203,14 @@ def test_balanced_batches_show_every_class_equally_often(photos, kind):
         counts = np.bincount(torch.cat([batch.labels for batch in batches.epoch(epoch)]).numpy(), minlength=2)
         assert counts.sum() == len(labels)
         assert abs(counts[0] - counts[1]) <= 1
+
+
+def test_streamed_images_are_repeated_like_those_in_memory(photos, own_cache):
+    augmentation = Augmentation(32, "resized", True, False, 0.0, 0.0, 2)
+    batches = StreamedBatches(photos, Preprocessing(32), augmentation, 8, 0, 0, False, repeats=4)
+    first = list(batches.epoch(0))
+    assert sum(len(batch.labels) for batch in first) == 37  # of 41, four times the one that cannot be read
+    labels = torch.cat([batch.labels for batch in first])
+    assert torch.equal(labels[:36:4].repeat_interleave(4), labels[:36])
+    assert not torch.equal(first[0].images[0], first[0].images[1])  # cut anew each time
+    assert_same(batches.epoch(0), first)

@@ -130,3 +130,28 @@ def test_processes_share_balanced_batches_too(labels: np.ndarray, world: int) ->
     shares = [plan_epoch(len(labels), size, 1, 2, rank, world, balance=labels) for rank in range(world)]
     for number, batch in enumerate(alone):
         assert sorted(np.concatenate([share[number] for share in shares]).tolist()) == sorted(batch.tolist())
+
+
+@given(st.integers(1, 200), st.integers(1, 32), st.integers(1, 6), st.integers(0, 3))
+def test_repeated_images_stand_in_a_row_and_fill_the_epoch(count, batch_size, repeats, epoch):
+    order = np.concatenate(plan_epoch(count, batch_size, 0, epoch, repeats=repeats))
+    assert len(order) == count
+    shown = -(-count // repeats)
+    assert np.array_equal(order, np.repeat(order[::repeats], repeats)[:count])
+    assert len(np.unique(order)) == shown
+    assert np.array_equal(order[::repeats], np.concatenate(plan_epoch(count, count, 0, epoch))[:shown])
+
+
+@given(st.integers(1, 4), st.integers(8, 40))
+def test_repeats_are_shared_among_processes_like_all_else(repeats, size):
+    alone = plan_epoch(100, size, 1, 0, repeats=repeats)
+    shares = [plan_epoch(100, size, 1, 0, rank, 2, repeats=repeats) for rank in range(2)]
+    for batch, *parts in zip(alone, *shares, strict=True):
+        assert sorted(batch) == sorted(np.concatenate(parts))
+
+
+def test_along_shards_images_are_repeated_too():
+    shards = np.repeat(np.arange(30), 10)
+    order = np.concatenate(plan_epoch(300, 30, 0, 0, shards=shards, repeats=3))
+    assert len(np.unique(order)) == 100
+    assert np.array_equal(order, np.repeat(order[::3], 3))

@@ -4,10 +4,18 @@ import copy
 
 import pytest
 import torch
+from torchvision.ops._utils import split_normalization_params
 
 from featherlight.models.registry import create_model
-from featherlight.training.optimiser import build_average, build_optimizer, set_rate
+from featherlight.training.optimiser import (
+    build_average,
+    build_optimizer,
+    set_momentum,
+    set_rate,
+    update_average,
+)
 from featherlight.training.recipe import Recipe
+from featherlight.training.schedule import Place
 
 
 def small_network() -> torch.nn.Module:
@@ -48,7 +56,70 @@ def test_network_without_classifier_bias_can_be_optimised(pretrained):
     optimizer.step()
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize(
+    ("on", "spared_kinds"),
+    [("weights", {"norm", "bias"}), ("weights-and-biases", {"norm"}), ("all", set())],
+)
+def test_weight_decay_falls_on_what_the_recipe_says(on, spared_kinds):
+    network = small_network()
+    decays = {
+        id(p): group["weight_decay"]
+        for group in build_optimizer(network, Recipe("x", weight_decay=0.1, weight_decay_on=on)).param_groups
+        for p in group["params"]
+    }
+    norms = {id(p) for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d) for p in m.parameters()}
+    for name, parameter in network.named_parameters():
+        kind = "norm" if id(parameter) in norms else name.rpartition(".")[2]
+        assert decays[id(parameter)] == (0.0 if kind in spared_kinds else 0.1), name
+    assert len(decays) == len(list(network.parameters()))
+
+
+def test_torchvisions_groups_are_weights_and_biases():
+    """As torchvision's own helper splits them for ``--norm-weight-decay``."""
+    network = small_network()
+    recipe = Recipe("x", weight_decay=0.1, weight_decay_on="weights-and-biases")
+    decayed, spared = build_optimizer(network, recipe).param_groups
+    norm_params, other_params = split_normalization_params(network)
+    assert {id(p) for p in spared["params"]} == {id(p) for p in norm_params}
+    assert {id(p) for p in decayed["params"]} == {id(p) for p in other_params}
+
+
+def test_momentum_follows_the_cycle_also_as_adams_beta():
+    for optimizer, nesterov in (("sgd", True), ("sgd", False), ("rmsprop", False), ("adamw", False)):
+        recipe = Recipe("x", optimizer=optimizer, nesterov=nesterov, momentum=0.0, cycle_momentum=True, warmup=0.5)
+        built = build_optimizer(small_network(), recipe)
+        for part, expected in ((0.0, 0.95), (0.5, 0.85), (1.0, 0.95)):
+            set_momentum(built, recipe, Place(part))
+            group = built.param_groups[1]
+            assert (group["betas"][0] if optimizer == "adamw" else group["momentum"]) == pytest.approx(expected)
+        assert built.param_groups[0].get("nesterov", False) == nesterov
+
+
+def test_average_copies_while_the_rate_rises_and_keeps_its_decay_afterwards():
+    """torchvision's: an update every so many steps, the count set back during warm-up, buffers taken along."""
+    recipe = Recipe("x", ema_decay=0.9, ema_every=3, ema_start="copy", schedule="cosine", warmup=0.5)
+    network = small_network()
+    average = build_average(network, recipe)
+    assert average is not None
+    expected = network.fc.weight.detach().clone()
+    for step in range(24):
+        with torch.no_grad():
+            network.fc.weight.add_(1.0)
+            network.conv1[1].running_mean.add_(1.0)
+        part = step / 24
+        update_average(average, network, recipe, step, Place(part))
+        if step % 3 == 0:
+            # the first update after the warm-up finds a count of nothing and copies as well
+            first_after = part >= 0.5 and (step - 3) / 24 < 0.5
+            kept = 0.0 if part < 0.5 or first_after else 0.9
+            expected = kept * expected + (1 - kept) * network.fc.weight.detach()
+        torch.testing.assert_close(average.module.fc.weight.detach(), expected)
+    assert average.module.conv1[1].running_mean[0] == pytest.approx(
+        float(expected.flatten()[0] - small_network().fc.weight.detach().flatten()[0]), rel=1e-5
+    )
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "rmsprop"])
 def test_a_step_is_pytorchs_unfused_step(optimizer):
     recipe = Recipe("x", optimizer=optimizer, learning_rate=0.05, weight_decay=0.01)
     network = small_network()
@@ -56,6 +127,7 @@ def test_a_step_is_pytorchs_unfused_step(optimizer):
     kinds = {
         "sgd": lambda groups: torch.optim.SGD(groups, lr=0.05, momentum=0.9, nesterov=True, fused=False),
         "adamw": lambda groups: torch.optim.AdamW(groups, lr=0.05, betas=(0.9, 0.999), fused=False),
+        "rmsprop": lambda groups: torch.optim.RMSprop(groups, lr=0.05, alpha=0.9, momentum=0.9, foreach=False),
     }
     ours, theirs = build_optimizer(network, recipe), kinds[optimizer](build_optimizer(reference, recipe).param_groups)
     images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))

@@ -15,7 +15,8 @@ from featherlight.loading.augment import Augmentation
 from featherlight.loading.batches import MemoryBatches
 from featherlight.models.engine import infer, normalized
 from featherlight.models.registry import create_model
-from featherlight.training.checkpoint import CHECKPOINT_FILE
+from featherlight.training.checkpoint import CHECKPOINT_FILE, Origin
+from featherlight.training.learner import Learner
 from featherlight.training.recipe import Recipe
 from featherlight.training.trainer import Trainer, Validation
 
@@ -39,6 +40,11 @@ class ColourValidation:
 
     def __len__(self) -> int:
         return 20
+
+    def part(self, count: int) -> ColourValidation:
+        part = ColourValidation()
+        part.images, part.labels = self.images[:count], self.labels[:count]
+        return part
 
     def __call__(self, model: torch.nn.Module) -> Validation:
         logits = infer(model, normalized(self.images, PREPROCESSING))
@@ -85,17 +91,8 @@ def make_trainer(
     model = create_model(network, 2, input_size=16, dropout=recipe.dropout).to(memory_format=torch.channels_last)
     images, labels = colour_images(40, seed=0)
     batches = MemoryBatches(images, labels, AUGMENTATION, recipe.batch_size, recipe.seed, [])
-    return Trainer(
-        model,
-        recipe,
-        batches,
-        ColourValidation(),
-        PREPROCESSING,
-        AUGMENTATION,
-        run,
-        fingerprint,
-        watcher or Watcher(),
-    )
+    learner = Learner(model, recipe, PREPROCESSING, AUGMENTATION)
+    return Trainer(learner, batches, ColourValidation(), run, Origin(fingerprint), watcher or Watcher())
 
 
 def weights_of(model: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -163,7 +160,7 @@ def test_divergence_is_explained_and_keeps_the_last_good_checkpoint(tmp_path):
         make_trainer(tmp_path, **settings).fit()
     trainer = make_trainer(tmp_path, **settings)
     assert trainer.progress.step > 0
-    assert all(torch.isfinite(value).all() for value in trainer.model.state_dict().values())
+    assert all(torch.isfinite(value).all() for value in trainer.learner.model.state_dict().values())
 
 
 def test_a_finished_run_is_not_trained_further(tmp_path):

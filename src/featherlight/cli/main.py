@@ -15,6 +15,7 @@ from featherlight.errors import FeatherlightError, explain_missing
 COMMANDS = {
     "check": "Find what is wrong with images before training.",
     "train": "Train a light network on images.",
+    "find-rate": "Find the learning rate for a network on images.",
     "evaluate": "Measure a model on images it was not trained on.",
     "predict": "Name what is in images.",
     "convert": "Make a model of weights from elsewhere.",
@@ -33,7 +34,7 @@ class _LazyCommands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"featherlight.cli.{cmd_name}").command
+        command: click.Command = import_module(f"featherlight.cli.{cmd_name.replace('-', '_')}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002

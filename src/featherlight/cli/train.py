@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from featherlight.cli.options import Duration, Setting, device_option
+from featherlight.cli.recipes import show_recipes
 from featherlight.errors import UsageError
 
 EXAMPLES = """\b
@@ -17,7 +18,10 @@ Examples:
   featherlight train cifar10 --model mobilenet_v1_x1_0 --time 15m
   featherlight train photos/ --set trivial_augment=true --set batch_size=64
   featherlight train people/ --group-by "person\\d+"
+  featherlight train cifar10 --recipe article-ascend-mobilenet-v1
+  featherlight train photos/ --teacher runs/large --target 0.93
   featherlight train --resume runs/photos-20260101-120000
+  featherlight train --resume runs/photos-20260101-120000 --epochs 40
 
 \b
 DATA is a folder (train/ val/ [test/] with a folder a class, or one folder a
@@ -30,14 +34,33 @@ Ctrl-C saves and says how to go on. Exit codes: 0 trained; 1 interrupted or
 diverged, what was reached is saved; 2 could not run.
 """
 
+EXTENDING = {"epochs", "time", "target"}  # options that a run can be taken up with
+
 
 @click.command("train", epilog=EXAMPLES)
 @click.argument("data", required=False)
 @click.option("--model", metavar="NAME", help="Network; `featherlight models` lists them.")
+@click.option("--recipe", metavar="NAME", help="Settings to begin with; other options change them.  [default: default]")
+@click.option(
+    "--list-recipes", is_flag=True, is_eager=True, expose_value=False, callback=show_recipes, help="List the recipes."
+)
 @click.option("--epochs", type=click.IntRange(min=1), metavar="N", help="Passes over the training images.")
 @click.option("--time", type=Duration(), metavar="TIME", help="Train for this long instead: 90s, 15m, 2h.")
+@click.option(
+    "--target",
+    type=click.FloatRange(0, 1),
+    metavar="ACCURACY",
+    help="Stop after the epoch that reaches this on validation, such as 0.93.",
+)
+@click.option(
+    "--patience",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Stop after N epochs that bring nothing better on validation; keeps the best.",
+)
+@click.option("--teacher", metavar="MODEL", help="A larger model of the same classes whose answers are learned too.")
 @click.option("--out", metavar="DIR", help="The run directory.  [default: a new one in runs/]")
-@click.option("--resume", metavar="RUN", help="Go on with an interrupted run.")
+@click.option("--resume", metavar="RUN", help="Go on with a run; with --epochs, --time or --target, for longer.")
 @click.option(
     "--seed", type=click.IntRange(min=0), metavar="N", help="Same seed, same machine, same weights.  [default: 0]"
 )
@@ -85,11 +108,14 @@ def command(
 
     given = {name: value for name, value in options.items() if value is not None}
     if resume is not None:
-        if data is not None or out is not None or given or settings:
-            raise UsageError("--resume goes on with the run's own recipe and data; leave out the other options")
-        result = resume_run(resume)
+        if data is not None or out is not None or given.keys() - EXTENDING or settings:
+            raise UsageError(
+                "--resume goes on with the run's own recipe and data; leave out the other options. "
+                "Only its end can be changed: --epochs, --time, --target"
+            )
+        result = resume_run(resume, **given)
     else:
-        result = train(data or "digits", out=out, **{**given, **_without_repeats(given, settings)})
+        result = train(data or "digits", out=out, **{**given, **without_repeats(given, settings)})
     metrics = result.metrics
     click.echo(
         f"{metrics['split']} accuracy {metrics['top1']:.2%} on {metrics['num_images']:,} images\n"
@@ -99,7 +125,12 @@ def command(
     )
 
 
-def _without_repeats(given: dict[str, Any], settings: tuple[tuple[str, str], ...]) -> dict[str, str]:
+def without_repeats(given: dict[str, Any], settings: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    """The fields given by ``--set``.
+
+    Raises:
+        UsageError: one of them is also an option that was given, or is none of ``--set``.
+    """
     named = dict(settings)
     if "data" in named or "out" in named:
         raise UsageError(

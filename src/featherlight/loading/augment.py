@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from featherlight.loading import crops
+from featherlight.loading.auto_augment import Policy, auto_augment
+from featherlight.loading.color_jitter import color_jitter
 from featherlight.loading.trivial import trivial_augment
 
 Crop = Literal["pad", "resized", "none"]
@@ -33,6 +35,10 @@ class Augmentation:
         mixup: parameter of the Beta distribution of Zhang et al. 2018; 0 is off.
         cutmix: likewise of Yun et al. 2019; with both on, each batch draws one of them.
         num_classes: of the targets.
+        crop_area: smallest part of the image that a random region has.
+        auto_augment: two operations an image, by this policy of Cubuk et al. 2019.
+        color_jitter: brightness, contrast and saturation change by up to this part; 0 is off.
+        random_erasing: probability that a rectangle is set to the mean colour (Zhong et al. 2020).
     """
 
     size: int
@@ -42,6 +48,10 @@ class Augmentation:
     mixup: float
     cutmix: float
     num_classes: int
+    crop_area: float = crops.MIN_AREA
+    auto_augment: Policy = "none"
+    color_jitter: float = 0.0
+    random_erasing: float = 0.0
 
 
 def random_seed_for(*parts: int) -> int:
@@ -58,7 +68,7 @@ def random_seed_for(*parts: int) -> int:
 def augment_batch(
     images: crops.Images, augmentation: Augmentation, rng: np.random.Generator, device: torch.device
 ) -> Tensor:
-    """Everything but mixing: stored images to uint8 (N, S, S, 3) on the device.
+    """Everything but erasing and mixing: stored images to uint8 (N, S, S, 3) on the device.
 
     Args:
         images: N stored images, uint8 (R, R, 3).
@@ -72,7 +82,11 @@ def augment_batch(
     else:
         sent = torch.from_numpy(np.stack(list(images))).to(device)
         cut = crop_on_device(sent, augmentation, mirrored, rng)
-    return trivial_augment(cut, rng) if augmentation.trivial_augment else cut
+    if augmentation.trivial_augment:
+        cut = trivial_augment(cut, rng)
+    if augmentation.auto_augment != "none":
+        cut = auto_augment(cut, augmentation.auto_augment, rng)
+    return color_jitter(cut, augmentation.color_jitter, rng) if augmentation.color_jitter > 0 else cut
 
 
 def _crop(
@@ -81,7 +95,7 @@ def _crop(
     if augmentation.crop == "pad":
         return crops.cut_shifted(images, crops.draw_shifts(rng, len(images), augmentation.size), mirrored)
     if augmentation.crop == "resized":
-        regions = crops.draw_regions(rng, len(images), len(images[0]))
+        regions = crops.draw_regions(rng, len(images), len(images[0]), augmentation.crop_area)
         return crops.cut_regions(images, regions, mirrored, augmentation.size)
     return crops.mirror(np.stack(list(images)), mirrored)
 
@@ -94,13 +108,18 @@ def crop_on_device(
         shifts = crops.draw_shifts(rng, len(images), augmentation.size)
         return crops.cut_shifted_on_device(images, shifts, mirrored)
     if augmentation.crop == "resized":
-        regions = crops.draw_regions(rng, len(images), images.shape[1])
+        regions = crops.draw_regions(rng, len(images), images.shape[1], augmentation.crop_area)
         return crops.cut_regions_on_device(images, regions, mirrored, augmentation.size)
     return crops.mirror_on_device(images, mirrored)
 
 
 def mix_batch(images: Tensor, labels: Tensor, augmentation: Augmentation) -> tuple[Tensor, Tensor]:
-    """Mixup or CutMix on normalised images; labels become probabilities (N, num_classes) when it is on."""
+    """Erasing, then mixup or CutMix, on normalised images (N, C, S, S).
+
+    Chance comes from PyTorch's own generator. Labels become probabilities (N, num_classes) when mixing is on.
+    """
+    if augmentation.random_erasing > 0:
+        images = _erase(images, augmentation.random_erasing)
     if augmentation.mixup == augmentation.cutmix == 0:
         return images, labels
     from torchvision.transforms import v2
@@ -112,3 +131,13 @@ def mix_batch(images: Tensor, labels: Tensor, augmentation: Augmentation) -> tup
     ]
     mixed, targets = choices[int(torch.randint(len(choices), ()))](images, labels)
     return mixed.contiguous(memory_format=torch.channels_last), targets
+
+
+def _erase(images: Tensor, probability: float) -> Tensor:
+    """A rectangle of some images becomes 0, which is the mean colour of normalised images; in place."""
+    from torchvision.transforms import v2
+
+    erase = v2.RandomErasing(probability, inplace=True)
+    for image in images:
+        erase(image)
+    return images

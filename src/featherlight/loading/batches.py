@@ -68,8 +68,8 @@ class TrainBatches(Protocol):
 def storage_preprocessing(preprocessing: Preprocessing, augmentation: Augmentation) -> Preprocessing:
     """How training images are stored in memory: with a margin where regions of them will be cut."""
     if augmentation.crop != "resized":
-        return preprocessing
-    size = round(preprocessing.input_size * STORE_MARGIN)
+        return replace(preprocessing, input_size=augmentation.size)
+    size = round(max(preprocessing.input_size, augmentation.size) * STORE_MARGIN)
     return replace(preprocessing, input_size=size, crop_fraction=1.0)
 
 
@@ -106,6 +106,7 @@ class MemoryBatches:
         device: where batches are augmented.
         balanced: every class is shown equally often.
         weights: how much each image counts, float32 (N,); None: all alike.
+        repeats: how often an image comes in its batch.
     """
 
     images: ImagesByNumber
@@ -117,6 +118,7 @@ class MemoryBatches:
     device: torch.device = CPU
     balanced: bool = False
     weights: Tensor | None = None
+    repeats: int = 1
 
     def __len__(self) -> int:
         return max(1, round(len(self.labels) / self.batch_size))
@@ -125,7 +127,9 @@ class MemoryBatches:
         """See :class:`TrainBatches`."""
         rank, world = place_among_processes()
         balance = self.labels.numpy() if self.balanced else None
-        plan = plan_epoch(len(self.labels), self.batch_size, self.seed, epoch, rank, world, balance=balance)
+        plan = plan_epoch(
+            len(self.labels), self.batch_size, self.seed, epoch, rank, world, balance=balance, repeats=self.repeats
+        )
         prepare = partial(self._prepare, epoch)
         return prefetch(list(enumerate(plan))[start:], prepare, count_cores())
 
@@ -180,6 +184,7 @@ class StreamedBatches:
         device: where batches are augmented.
         balanced: every class is shown equally often.
         weights: how much each image counts, float32 (N,); None: all alike.
+        repeats: how often an image comes in its batch.
     """
 
     def __init__(
@@ -195,8 +200,9 @@ class StreamedBatches:
         *,
         balanced: bool = False,
         weights: Tensor | None = None,
+        repeats: int = 1,
     ) -> None:
-        self._balance, self._weights = split.labels if balanced else None, weights
+        self._balance, self._weights, self._repeats = split.labels if balanced else None, weights, repeats
         self._split, self._augmentation, self._device = split, augmentation, device
         self._decoder = Decoder(split, storage_preprocessing(preprocessing, augmentation), scaled=True)
         self._batch_size, self._seed, self._workers, self._strict = batch_size, seed, workers, strict
@@ -210,7 +216,9 @@ class StreamedBatches:
         """See :class:`TrainBatches`."""
         rank, world = place_among_processes()
         split = self._split
-        batches = plan_epoch(len(split), self._batch_size, self._seed, epoch, rank, world, split.shards, self._balance)
+        batches = plan_epoch(
+            len(split), self._batch_size, self._seed, epoch, rank, world, split.shards, self._balance, self._repeats
+        )
         plan = list(enumerate(batches))[start:]
         stored = self._disk.open()
         if stored is None:

@@ -25,18 +25,19 @@ Flags = NDArray[np.bool_]
 Integers = NDArray[np.int64]
 
 
-def draw_regions(rng: np.random.Generator, count: int, side: int) -> Integers:
+def draw_regions(rng: np.random.Generator, count: int, side: int, min_area: float = MIN_AREA) -> Integers:
     """Random regions of square images, distributed as those of torchvision's ``RandomResizedCrop``.
 
     Args:
         rng: where chance comes from.
         count: of images.
         side: of the images, pixels.
+        min_area: smallest part of the image that a region has.
 
     Returns:
         top, left, height, width: int64 (N, 4).
     """
-    area = side**2 * rng.uniform(MIN_AREA, 1, (count, _TRIES))
+    area = side**2 * rng.uniform(min_area, 1, (count, _TRIES))
     ratio = np.exp(rng.uniform(math.log(RATIOS[0]), math.log(RATIOS[1]), (count, _TRIES)))
     sizes = np.rint(np.sqrt(np.stack([area / ratio, area * ratio], axis=2))).astype(np.int64)  # (N, tries, 2)
     fits = np.all((sizes > 0) & (sizes <= side), axis=2)

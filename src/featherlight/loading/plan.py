@@ -24,8 +24,9 @@ def plan_epoch(
     world: int = 1,
     shards: NDArray[np.int64] | None = None,
     balance: NDArray[np.int64] | None = None,
+    repeats: int = 1,
 ) -> list[NDArray[np.int64]]:
-    """Deals ``count`` images into batches of nearly equal size; every image exactly once, unless classes are balanced.
+    """Deals ``count`` images into batches of nearly equal size; every image exactly once, but for balance and repeats.
 
     Args:
         count: images.
@@ -37,6 +38,8 @@ def plan_epoch(
         shards: which shard holds each image, where reading along shards is cheap; then at most ``SHARDS_AT_ONCE``
             shards are in use at any time, and each is in use once.
         balance: labels (count,), to show every class equally often: see :func:`balanced_order`.
+        repeats: how often an image comes in a row, so that a batch sees it in several augmentations; an epoch has as
+            many images as ever, so it shows only one in ``repeats`` of them (Hoffer et al. 2020).
 
     Returns:
         The positions of this process's images, an array a batch.
@@ -49,8 +52,12 @@ def plan_epoch(
         order = torch.randperm(count, generator=generator).numpy()
     else:
         order = balanced_order(balance, generator)
+    if repeats > 1:
+        order = order[: -(-count // repeats)]
     if shards is not None:
         order = _along_shards(order, shards, generator)
+    if repeats > 1:
+        order = np.repeat(order, repeats)[:count]
     return deal(order, batch_size, rank, world)
 
 

@@ -77,6 +77,7 @@ def operation_of(name: str) -> Operation:
         "Solarize": lambda image, value: F.solarize(image, 255 * value),
         "AutoContrast": lambda image, _: F.autocontrast(image),
         "Equalize": lambda image, _: F.equalize(image),
+        "Invert": lambda image, _: F.invert(image),
         "Identity": lambda image, _: image,
     }
     return {**geometric, **colours}[name]

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from featherlight.models.catalogue import model_info
-from featherlight.training.recipe import DEFAULT_MODEL, Recipe, read_field
+from featherlight.training.recipe import DEFAULT_MODEL, DEFAULT_RECIPE, Recipe, read_field
+from featherlight.training.recipes.catalogue import find_recipe
 
 CIFAR_STEM_UP_TO = 64  # pixels; above, the published stem's early shrinking pays
 TRANSFER_FROM = 96  # pixels; what networks learnt on 224 px ImageNet carries over to images of this size and more
@@ -38,15 +39,17 @@ class DataFacts:
 def default_recipe(facts: DataFacts, settings: Mapping[str, Any]) -> Recipe:
     """The default recipe for this data, with ``settings`` in place of defaults.
 
+    Those of a recipe that ``settings`` name come first, and ``settings`` change them.
     Where a default depends on another field (stem on input size, rate on optimiser), it follows the setting.
 
     Raises:
-        UsageError: an unknown field or an unfit value.
+        UsageError: an unknown field, recipe or an unfit value.
     """
-    given = {name: read_field(name, value) for name, value in settings.items()}
+    given = _with_named_recipe({name: read_field(name, value) for name, value in settings.items()})
     size = given.get("input_size", default_input_size(facts.typical_side))
     small = size <= CIFAR_STEM_UP_TO
     batch_size = max(1, given.get("batch_size", _default_batch(facts.num_train)))  # the recipe refuses less
+    images_an_update = batch_size * max(1, given.get("accumulate", 1))
     adamw = given.get("optimizer", "sgd") == "adamw"
     epochs = given.get("epochs", 0 if given.get("time_s") else _default_epochs(facts))
     model = given.get("model", DEFAULT_MODEL)
@@ -60,15 +63,27 @@ def default_recipe(facts: DataFacts, settings: Mapping[str, Any]) -> Recipe:
         "pretrained": "auto" if size >= TRANSFER_FROM else "none",
         "crop_fraction": 1.0 if small else 0.875,
         "batch_size": batch_size,
-        "learning_rate": 2e-3 if adamw else _default_rate(batch_size),
+        "learning_rate": 2e-3 if adamw else _default_rate(images_an_update),
         "weight_decay": 0.05 if adamw else 5e-4,
         "epochs": epochs,
-        "ema_decay": _default_average(epochs * facts.num_train / batch_size),
+        "ema_decay": _default_average(epochs * facts.num_train / images_an_update),
+        "keep": "best" if given.get("patience") else "last",
         "crop": "pad" if small else "resized",
         "flip": facts.flip_safe,
         **given,
     }
     return Recipe(**chosen)
+
+
+def _with_named_recipe(given: dict[str, Any]) -> dict[str, Any]:
+    """The settings of the recipe that is named among ``given``, changed by the others."""
+    settings = find_recipe(given.get("recipe", DEFAULT_RECIPE), given.get("model")).settings
+    if given.get("time_s"):  # a schedule of so many epochs becomes one over that time
+        bound = ("epochs", "schedule_epochs", "reestimate_norms")
+        settings = {name: value for name, value in settings.items() if name not in bound}
+    elif given.get("epochs", 0) > settings.get("schedule_epochs", math.inf):
+        settings.pop("schedule_epochs")
+    return {**settings, **given}
 
 
 def default_input_size(typical_side: int) -> int:

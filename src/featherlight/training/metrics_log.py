@@ -8,6 +8,7 @@ from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
 
+from featherlight.errors import FeatherlightError
 from featherlight.files import write_text
 
 METRICS_FILE_NAME = "metrics.jsonl"
@@ -43,12 +44,19 @@ class MetricsLog:
         self._events = SummaryWriter(str(run), purge_step=kept[-1]["step"] + 1 if kept else None)
 
     def append(self, row: dict[str, Any]) -> None:
-        """Adds the row of an epoch."""
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-        for name in SCALARS:
-            self._events.add_scalar(name, row[name], row["step"])
-        self._events.flush()
+        """Adds the row of an epoch.
+
+        Raises:
+            FeatherlightError: it cannot be written.
+        """
+        try:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+            for name in SCALARS:
+                self._events.add_scalar(name, row[name], row["step"])
+            self._events.flush()
+        except OSError as error:
+            raise FeatherlightError(f"cannot write {self._path}: {error.strerror or error}") from error
 
     def close(self) -> None:
         """Ends the event file."""

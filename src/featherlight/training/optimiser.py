@@ -10,27 +10,46 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from featherlight.models.pretrained import classifier
+from featherlight.training.layers import layer_numbers
 from featherlight.training.recipe import Recipe
+from featherlight.training.schedule import START, Place, momentum_at
 
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm)
 Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
 def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """SGD with Nesterov momentum or AdamW; weight decay on weights only, not on norms and biases.
+    """SGD, AdamW or RMSprop; weight decay on what the recipe says, by default not on norms and biases.
 
-    On top of pretrained weights, the layers before the classifier learn more slowly. Each group of parameters has its
-    ``rate``, the part of the recipe's learning rate that it gets.
+    On top of pretrained weights, the layers before the classifier learn more slowly; with ``layer_decay`` each layer
+    more slowly than the one behind it. Each group of parameters has its ``rate``, the part of the recipe's learning
+    rate that it gets; the first group is the classifier's.
     """
-    groups = [_group(model.parameters(), recipe, decay, 1.0) for decay in (True, False)]
-    if recipe.pretrained != "none":
-        head = list(model.get_submodule(classifier(model)).parameters())
-        body = [p for p in model.parameters() if all(p is not other for other in head)]
-        rates = ((head, 1.0), (body, recipe.body_rate))
-        groups = [_group(part, recipe, decay, rate) for part, rate in rates for decay in (True, False)]
+    spared = _spared(model, recipe)
+    groups = [
+        _group(part, recipe, spared, decay, rate) for part, rate in _parts(model, recipe) for decay in (True, False)
+    ]
+    rate, momentum = recipe.learning_rate, momentum_at(recipe, START)
     if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(recipe.momentum, 0.999), fused=True)
-    nesterov = recipe.momentum > 0
-    return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=nesterov, fused=True)
+        return torch.optim.AdamW(groups, lr=rate, betas=(momentum, 0.999), eps=recipe.eps, fused=True)
+    if recipe.optimizer == "rmsprop":
+        return torch.optim.RMSprop(groups, lr=rate, alpha=recipe.rms_decay, eps=recipe.eps, momentum=momentum)
+    nesterov = recipe.nesterov and momentum > 0
+    return torch.optim.SGD(groups, lr=rate, momentum=momentum, nesterov=nesterov, fused=True)
+
+
+def _parts(model: nn.Module, recipe: Recipe) -> list[tuple[list[nn.Parameter], float]]:
+    """Parameters that learn at the same rate, and the part of the recipe's rate that is theirs."""
+    if recipe.layer_decay < 1:
+        numbers, parameters = layer_numbers(model), dict(model.named_parameters())
+        last = max(numbers.values())
+        layers = [[parameters[name] for name, n in numbers.items() if n == number] for number in range(last, -1, -1)]
+        return [(layer, recipe.layer_decay**depth) for depth, layer in enumerate(layers)]
+    if recipe.pretrained == "none":
+        return [(list(model.parameters()), 1.0)]
+    head = list(model.get_submodule(classifier(model)).parameters())
+    body = [p for p in model.parameters() if all(p is not other for other in head)]
+    return [(head, 1.0), (body, recipe.body_rate)]
 
 
 def set_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
@@ -39,8 +58,39 @@ def set_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
         group["lr"] = learning_rate * group["rate"]
 
 
-def _group(parameters: Iterable[nn.Parameter], recipe: Recipe, decay: bool, rate: float) -> dict[str, Any]:
-    chosen = [p for p in parameters if (p.ndim >= 2) == decay]
+def set_momentum(optimizer: torch.optim.Optimizer, recipe: Recipe, place: Place) -> None:
+    """Sets the momentum that the recipe's cycle has at this place of its schedule."""
+    for group in optimizer.param_groups if recipe.cycle_momentum else ():
+        if "betas" in group:
+            group["betas"] = (momentum_at(recipe, place), group["betas"][1])
+        else:
+            group["momentum"] = momentum_at(recipe, place)
+
+
+def give_momentum(optimizer: torch.optim.Optimizer) -> None:
+    """Zero momentum for parameters that begin to learn: fused SGD takes a group in which all have some, or none."""
+    if not isinstance(optimizer, torch.optim.SGD):
+        return
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            if group["momentum"] > 0 and parameter.requires_grad and not optimizer.state[parameter]:
+                optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+
+
+def _spared(model: nn.Module, recipe: Recipe) -> set[int]:
+    """Which parameters are not decayed, as ``id``."""
+    if recipe.weight_decay_on == "all":
+        return set()
+    if recipe.weight_decay_on == "weights":
+        return {id(p) for p in model.parameters() if p.ndim < 2}
+    norms = (module for module in model.modules() if isinstance(module, NORMS))
+    return {id(p) for module in norms for p in module.parameters(recurse=False)}
+
+
+def _group(
+    parameters: Iterable[nn.Parameter], recipe: Recipe, spared: set[int], decay: bool, rate: float
+) -> dict[str, Any]:
+    chosen = [p for p in parameters if (id(p) not in spared) == decay]
     return {"params": chosen, "weight_decay": recipe.weight_decay if decay else 0.0, "rate": rate}
 
 
@@ -48,16 +98,27 @@ def build_average(model: nn.Module, recipe: Recipe) -> AveragedModel | None:
     """An exponential moving average of weights and running statistics; None when the recipe wants none."""
     if recipe.ema_decay == 0:
         return None
-    return AveragedModel(model, multi_avg_fn=_ema_update(recipe.ema_decay), use_buffers=True)
+    return AveragedModel(
+        model, multi_avg_fn=_ema_update(recipe.ema_decay, ramp=recipe.ema_start == "ramp"), use_buffers=True
+    )
 
 
-def _ema_update(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
+def update_average(average: AveragedModel, model: nn.Module, recipe: Recipe, step: int, place: Place) -> None:
+    """Takes the weights after ``step`` (from 0) into the mean, if it is its turn."""
+    if step % recipe.ema_every == 0:
+        average.update_parameters(model)
+        if recipe.ema_start == "copy" and place.part < recipe.warmup:
+            average.n_averaged.zero_()  # the next update copies again
+
+
+def _ema_update(decay: float, *, ramp: bool) -> Callable[[Tensors, Tensors, Tensor | int], None]:
     @torch.no_grad()
     def update(averages: Tensors, values: Tensors, count: Tensor | int) -> None:
         if not averages[0].is_floating_point():  # PyTorch hands over one dtype at a time; counters are just copied
             torch._foreach_copy_(averages, values)
             return
         # The decay itself warms up: a young average would otherwise remember the random start.
-        torch._foreach_lerp_(averages, values, 1 - min(decay, (1 + int(count)) / (10 + int(count))))
+        kept = min(decay, (1 + int(count)) / (10 + int(count))) if ramp else decay
+        torch._foreach_lerp_(averages, values, 1 - kept)
 
     return update

@@ -24,7 +24,13 @@ else:
     import tomli as tomllib
 
 DEFAULT_MODEL = "shufflenet_v2_x0_5"
+DEFAULT_RECIPE = "default"
 RECIPE_FILE_NAME = "recipe.toml"
+
+Initialisation = Literal[
+    "network", "pytorch", "xavier-uniform", "kaiming-normal", "keras", "jaxony", "megvii", "mindcv-shufflenet",
+    "mindcv-mobilenet-v1",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -34,7 +40,9 @@ class Recipe:
     Attributes:
         data: path or known name of the images.
         model: registered network name.
+        recipe: name of the recipe whose settings came first; ``featherlight train --list-recipes`` lists them.
         input_size: side of the network's input, pixels.
+        train_size: side of training images, where it is another one (Touvron et al. 2019); 0: as ``input_size``.
         in_channels: 3 for colour, 1 for grey.
         stem: ``cifar`` keeps small inputs large, ``imagenet`` is as published.
         dropout: before the classifier; absent: the network's own.
@@ -42,25 +50,69 @@ class Recipe:
             ``auto``, before a run begins: the best there are, if they can be had.
         body_rate: with pretrained weights, the learning rate of all layers but the classifier, as a part of the
             classifier's.
+        initialisation: fresh weights: the ``network``'s own, or as one of the frameworks and authors in
+            :mod:`featherlight.training.initialisation` draws them.
+        norm_momentum: weight of a batch in the running statistics of batch norm; absent: the network's own.
+        mean: of each channel, subtracted from images on the scale 0 to 1; empty: ImageNet's.
+        std: of each channel, by which images are divided; empty: ImageNet's.
+        layer_decay: each layer's learning rate is that of the layer behind it times this, the classifier's is whole;
+            1 is off, less takes the place of ``body_rate``.
+        freeze_epochs: first epochs in which layers before the classifier stay as they are; 0 is off.
+        unfreeze: after them, ``all`` layers learn, or with ``stages`` one stage more after each ``freeze_epochs``, from
+            the back.
         resize: how an image of another shape becomes a square.
         crop_fraction: part of the shorter side that evaluation keeps.
         epochs: passes over the training images; 0 when ``time_s`` rules.
         time_s: seconds that training may take; 0 when ``epochs`` rules.
+        target: accuracy on validation, a fraction, after which the run stops; 0 is off.
+        patience: epochs without a better accuracy on validation after which the run stops; 0 is off.
         batch_size: images a step.
-        optimizer: SGD with Nesterov momentum, or AdamW.
+        accumulate: batches whose gradients make one update; normalisation still sees one batch at a time.
+        optimizer: SGD, AdamW or RMSprop.
         learning_rate: the schedule's highest.
-        momentum: of SGD; AdamW's first beta.
-        weight_decay: on weights; never on norms and biases.
-        schedule: of the learning rate over the run.
-        warmup: part of the run in which the rate rises.
-        step_at: parts of the run at which ``step`` divides the rate by ten.
+        momentum: of SGD and RMSprop; AdamW's first beta.
+        nesterov: SGD looks ahead along its momentum.
+        rms_decay: of RMSprop's running mean of squares.
+        eps: what AdamW and RMSprop add to the root of it.
+        weight_decay: pulls parameters towards zero.
+        weight_decay_on: ``weights`` spares norms and biases, ``weights-and-biases`` norms only, ``all`` nothing.
+        schedule: of the learning rate over the run; see :mod:`featherlight.training.schedule`.
+        schedule_epochs: the schedule's length, where a run ends before it does; 0: that of the run.
+        rate_per: the rate changes with each step or with each epoch.
+        warmup: part of the schedule in which the rate rises.
+        warmup_start: where the rise begins, as a part of the rate; ``one-cycle`` has ``div_factor``.
+        div_factor: ``one-cycle`` begins at the rate divided by this.
+        final_div_factor: ``one-cycle`` ends at its first rate divided by this.
+        cycle_momentum: ``one-cycle`` moves the momentum against the rate.
+        base_momentum: the lowest, where the rate is highest.
+        max_momentum: the highest, where the rate is lowest.
+        step_at: parts of the schedule at which ``step`` multiplies the rate by ``gamma``.
+        step_epochs: ``step`` does so every so many epochs instead; 0: at ``step_at``.
+        gamma: factor of ``step``, and, for each epoch, of ``exponential``.
+        power: of ``polynomial``; 1 is a straight line to zero.
+        loss: cross-entropy, or ``double-softmax``, which takes the softmax of the softmax, as some tutorials do.
         balance: of classes of different size: ``weights`` in the loss, ``sampler`` shows each equally often, or none.
         clip_norm: gradients longer than this are shortened; 0 is off.
+        clip_value: each number of a gradient is cut to at most this, before ``clip_norm``; 0 is off.
         label_smoothing: share of the target that is spread over all classes.
+        teacher: a larger model whose answers are learned too: run directory, model file, or a network with ImageNet
+            weights; absent: none.
+        distill_weight: the teacher's part of the loss; the labels have the rest.
+        distill_temperature: by which both networks' logits are divided for the comparison.
         ema_decay: of the running mean of the weights, which becomes the model; 0 is off.
+        ema_every: steps between two updates of it.
+        ema_start: the decay grows with the first updates (``ramp``), or the mean copies the weights while the rate
+            rises (``copy``, as torchvision does).
+        reestimate_norms: after training, the running statistics of batch norm are measured anew in one more epoch.
         crop: how training images are cut: shifted by an eighth, a random region, or not at all.
+        crop_area: smallest part of the image that a random region has.
         flip: mirror half of the training images.
         trivial_augment: one random operation an image.
+        auto_augment: two operations an image, by a policy found on these data (Cubuk et al. 2019).
+        color_jitter: brightness, contrast and saturation change by up to this part; 0 is off.
+        random_erasing: probability that a rectangle of the image is erased (Zhong et al. 2020).
+        repeats: how often an image comes in its batch, each time augmented anew; an epoch shows the fewer
+            (Hoffer et al. 2020).
         mixup: strength of mixing two images; 0 is off.
         cutmix: strength of pasting one image into another; 0 is off.
         keep: the model kept is the last epoch's or the best on validation.
@@ -74,40 +126,82 @@ class Recipe:
         kernels: by Featherlight's own operators, which a C compiler makes on first use.
         threads: cores that compute; 0: as many as PyTorch takes.
         workers: processes that read images when they do not fit in memory.
-        checkpoint_every_s: seconds between checkpoints within an epoch; each epoch ends with one.
+        checkpoint_every_s: seconds between checkpoints; at the end of an epoch sooner, where writing takes little of
+            the time; 0: after each step.
         strict: an unreadable image is an error.
         group_by: images of one group stay on one side of our splits: a regular expression searched in paths, or the
             name of a manifest's column; absent: no groups.
         allow_leaks: train although images to measure with are also in train.
+        history: what the length and target were, up to which step, before the run was extended.
     """
 
     data: str
     model: str = DEFAULT_MODEL
+    recipe: str = DEFAULT_RECIPE
     input_size: int = 224
+    train_size: int = 0
     in_channels: int = 3
     stem: Literal["cifar", "imagenet"] = "imagenet"
     dropout: float | None = None
     pretrained: str = "none"
     body_rate: float = 0.1
+    initialisation: Initialisation = "network"
+    norm_momentum: float | None = None
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    layer_decay: float = 1.0
+    freeze_epochs: int = 0
+    unfreeze: Literal["all", "stages"] = "all"
     resize: Literal["crop", "pad", "stretch"] = "crop"
     crop_fraction: float = 0.875
     epochs: int = 30
     time_s: float = 0.0
+    target: float = 0.0
+    patience: int = 0
     batch_size: int = 64
-    optimizer: Literal["sgd", "adamw"] = "sgd"
+    accumulate: int = 1
+    optimizer: Literal["sgd", "adamw", "rmsprop"] = "sgd"
     learning_rate: float = 0.07
     momentum: float = 0.9
+    nesterov: bool = True
+    rms_decay: float = 0.9
+    eps: float = 1e-8
     weight_decay: float = 5e-4
-    schedule: Literal["one-cycle", "cosine", "step"] = "one-cycle"
+    weight_decay_on: Literal["weights", "weights-and-biases", "all"] = "weights"
+    schedule: Literal["one-cycle", "cosine", "step", "exponential", "polynomial", "constant"] = "one-cycle"
+    schedule_epochs: int = 0
+    rate_per: Literal["step", "epoch"] = "step"
     warmup: float = 0.2
+    warmup_start: float = 0.0
+    div_factor: float = 25.0
+    final_div_factor: float = 1e4
+    cycle_momentum: bool = False
+    base_momentum: float = 0.85
+    max_momentum: float = 0.95
     step_at: tuple[float, ...] = (0.5, 0.75)
+    step_epochs: int = 0
+    gamma: float = 0.1
+    power: float = 1.0
+    loss: Literal["cross-entropy", "double-softmax"] = "cross-entropy"
     balance: Literal["none", "weights", "sampler"] = "none"
     clip_norm: float = 0.0
+    clip_value: float = 0.0
     label_smoothing: float = 0.1
+    teacher: str | None = None
+    distill_weight: float = 0.9
+    distill_temperature: float = 4.0
     ema_decay: float = 0.99
+    ema_every: int = 1
+    ema_start: Literal["ramp", "copy"] = "ramp"
+    reestimate_norms: bool = False
     crop: Literal["pad", "resized", "none"] = "resized"
+    crop_area: float = 0.35
     flip: bool = True
     trivial_augment: bool = False
+    auto_augment: Literal["none", "imagenet", "cifar10", "svhn"] = "none"
+    color_jitter: float = 0.0
+    random_erasing: float = 0.0
+    repeats: int = 1
     mixup: float = 0.0
     cutmix: float = 0.0
     keep: Literal["last", "best"] = "last"
@@ -124,6 +218,7 @@ class Recipe:
     strict: bool = False
     group_by: str | None = None
     allow_leaks: bool = False
+    history: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         problem = _find_problem(self)
@@ -188,7 +283,7 @@ def read_duration(text: str) -> float:
 def _read_as(kind: Any, value: Any) -> Any:
     if get_origin(kind) is tuple:
         parts = [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-        return tuple(float(part) for part in parts)
+        return tuple(get_args(kind)[0](part) for part in parts)
     if kind is bool:
         words = {
             "true": True,
@@ -223,11 +318,18 @@ def _find_problem(recipe: Recipe) -> str | None:
         "learning_rate": (0, 1000), "momentum": (0, 0.9999), "weight_decay": (0, 10), "warmup": (0, 1),
         "label_smoothing": (0, 0.9999), "ema_decay": (0, 0.99999), "mixup": (0, 100), "cutmix": (0, 100),
         "workers": (0, 256), "checkpoint_every_s": (0, math.inf), "clip_norm": (0, math.inf), "seed": (0, 2**63 - 1),
-        "body_rate": (0, 1), "threads": (0, 1024),
+        "body_rate": (0, 1), "threads": (0, 1024), "norm_momentum": (0, 1), "rms_decay": (0, 0.99999), "eps": (0, 1),
+        "schedule_epochs": (0, 1_000_000), "warmup_start": (0, 1), "div_factor": (1, 1e9),
+        "final_div_factor": (1, 1e12), "base_momentum": (0, 0.9999), "max_momentum": (0, 0.9999),
+        "step_epochs": (0, 1_000_000), "gamma": (0, 1), "power": (0, 100), "ema_every": (1, 1_000_000),
+        "crop_area": (0.01, 1), "color_jitter": (0, 1), "random_erasing": (0, 1), "repeats": (1, 64),
+        "layer_decay": (0, 1), "freeze_epochs": (0, 1_000_000), "target": (0, 1),
+        "patience": (0, 1_000_000), "accumulate": (1, 65536), "clip_value": (0, math.inf), "distill_weight": (0, 1),
+        "distill_temperature": (0.01, 1000),
     }  # fmt: skip
     for name, (low, high) in ranges.items():
         value = getattr(recipe, name)
-        if not low <= value <= high:
+        if value is not None and not low <= value <= high:
             return f"{name} is {value}; {low:g} to {high:g} is expected"
     if recipe.data.encode(errors="ignore").decode() != recipe.data:
         return f"the path {recipe.data!a} is not valid UTF-8; rename the folder"
@@ -235,6 +337,22 @@ def _find_problem(recipe: Recipe) -> str | None:
         return f"in_channels is {recipe.in_channels}; 3 (colour) or 1 (grey) is expected"
     if (recipe.epochs > 0) == (recipe.time_s > 0):
         return "give a number of epochs or a time (time_s), one of the two"
+    return _find_contradiction(recipe)
+
+
+def _find_contradiction(recipe: Recipe) -> str | None:
+    if recipe.train_size and not 16 <= recipe.train_size <= 4096:
+        return f"train_size is {recipe.train_size}; 16 to 4096, or 0 for input_size, is expected"
+    if recipe.schedule_epochs and recipe.schedule_epochs < recipe.epochs:
+        return f"schedule_epochs is {recipe.schedule_epochs}, but the run has {recipe.epochs} epochs; give as many or 0"
+    if recipe.schedule_epochs and recipe.time_s:
+        return "schedule_epochs goes with epochs; under a time (time_s) the schedule ends with the run"
+    if recipe.reestimate_norms and recipe.time_s:
+        return "reestimate_norms takes an epoch more than the time (time_s) has; give a number of epochs"
+    if recipe.cycle_momentum and (recipe.schedule != "one-cycle" or recipe.base_momentum > recipe.max_momentum):
+        return "cycle_momentum goes with schedule=one-cycle and a base_momentum of at most max_momentum"
+    if any(values and len(values) != recipe.in_channels for values in (recipe.mean, recipe.std)):
+        return f"mean and std need a number for each of {recipe.in_channels} channels, or none"
     return None
 
 

@@ -1,7 +1,8 @@
 """The training loop.
 
 A step depends on the weights, the seed and its place in the run, on nothing else; with epochs ruling, a run that was
-killed and taken up again ends in the same weights, bit for bit, as one that was left alone.
+killed and taken up again ends in the same weights, bit for bit, as one that was left alone. With a budget of time, how
+many steps there are depends on the machine.
 """
 
 from __future__ import annotations
@@ -9,29 +10,30 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
 from featherlight.errors import FeatherlightError, TrainingStoppedError
-from featherlight.images import Preprocessing
-from featherlight.loading.augment import Augmentation, mix_batch, random_seed_for
+from featherlight.loading.augment import random_seed_for
 from featherlight.loading.batches import Batch, TrainBatches
-from featherlight.models.engine import Normalizer
-from featherlight.training.balance import weigh
-from featherlight.training.checkpoint import CHECKPOINT_FILE, load_checkpoint, save_checkpoint
+from featherlight.training.checkpoint import CHECKPOINT_FILE, Origin, Progress, Stored, load_checkpoint, save_checkpoint
 from featherlight.training.clock import Clock
-from featherlight.training.optimiser import build_average, build_optimizer, set_rate
-from featherlight.training.recipe import Recipe
-from featherlight.training.schedule import rate_factor
+from featherlight.training.extension import has_reached, reopen, rewarmed
+from featherlight.training.learner import Learner
+from featherlight.training.optimiser import set_momentum, set_rate
+from featherlight.training.schedule import find_place, rate_factor
 from featherlight.training.signals import StopRequest
-from featherlight.training.speed import TrainingStep, plan_threads
-from featherlight.training.speed.settle import plan_of
+from featherlight.training.speed import plan_threads
+
+SAVING_SHARE = 0.02  # of the time that checkpoints may take at the end of epochs
+TRIAL_AFTER_STEPS = 4  # the first are never typical
+TRIAL_FROM = 0.01  # of the budget; a validation that takes less needs no exact forecast
+TRIAL_IMAGES = 256
 
 Row = dict[str, Any]
 
@@ -44,7 +46,7 @@ class Observer(Protocol):
         ...
 
     def epoch(self, row: Row) -> None:
-        """After each epoch, with its row of metrics.jsonl."""
+        """After each validation, with its row of metrics.jsonl."""
         ...
 
 
@@ -74,61 +76,51 @@ class Validator(Protocol):
         """One pass."""
         ...
 
+    def part(self, count: int) -> Validator:
+        """The first images only, to see how long a pass takes."""
+        ...
+
 
 class Trainer:
     """Trains one network by one recipe.
 
     Args:
-        model: the network, freshly made from the recipe's seed, on the device.
-        recipe: what to do.
+        learner: the network, freshly made from the recipe's seed, and its optimiser.
         batches: training images.
         validate: measures a network on validation images.
-        preprocessing: of the model.
-        augmentation: of the training images; the batches have had all of it but mixing.
-        run: the run directory.
-        fingerprint: of the data.
+        run: the run directory; None: nothing is written, and the run cannot be taken up again.
+        origin: what the run depends on besides its recipe.
         observer: is told how it goes.
-        class_weights: how much each class counts in the loss, float32 (K,); None: all alike.
         spent_s: seconds that the preparation of a new run has taken; they count like those of training.
+
+    Raises:
+        ModelFileError: the run has a checkpoint that is damaged or does not fit.
     """
 
     def __init__(
         self,
-        model: nn.Module,
-        recipe: Recipe,
+        learner: Learner,
         batches: TrainBatches,
         validate: Validator,
-        preprocessing: Preprocessing,
-        augmentation: Augmentation,
-        run: Path,
-        fingerprint: str,
+        run: Path | None,
+        origin: Origin,
         observer: Observer,
-        class_weights: Tensor | None = None,
         spent_s: float = 0.0,
     ) -> None:
-        self.model, self.recipe, self.batches, self.validate = model, recipe, batches, validate
-        self.normalize, self.augmentation = Normalizer(preprocessing), augmentation
-        self.run, self.fingerprint, self.observer = run, fingerprint, observer
-        self.device = next(model.parameters()).device
-        self.class_weights = None if class_weights is None else class_weights.to(self.device)
-        self.computed = TrainingStep(model, plan_of(recipe))
-        self.optimizer = build_optimizer(model, recipe)
-        self.average = build_average(model, recipe)
-        self.progress, self.best = load_checkpoint(run, self._modules, self.optimizer, fingerprint)
-        if self.progress.step == 0:
+        self.learner, self.recipe, self.batches, self.validate = learner, learner.recipe, batches, validate
+        self.run, self.origin, self.observer = run, origin, observer
+        stored = Stored(Progress())
+        if run is not None:
+            stored = load_checkpoint(run, learner.modules, learner.optimizer, origin)
+        self.progress, self.best, self.written_on = stored.progress, stored.best, stored.machine
+        if self.progress.batches == 0:
             self.progress.seconds += spent_s
-        self.clock = Clock(recipe, len(batches), self.progress)
+        learner.restore_gradients(stored.gradients, self.progress.gathered)
+        self._updates = math.ceil(len(batches) / self.recipe.accumulate)  # in an epoch
+        self.clock = Clock(self.recipe, self._updates, self.progress)
+        reopen(self.progress, self.recipe, self.clock.part_done)
         self._saved_at = time.monotonic()
         self._seen_at_start, self._started_at = self.progress.images_seen, time.monotonic()
-
-    @property
-    def _modules(self) -> dict[str, nn.Module | None]:
-        return {"model": self.model, "average": self.average}
-
-    @property
-    def averaged(self) -> nn.Module:
-        """The network whose weights are validated and kept: the running mean where there is one."""
-        return self.model if self.average is None else self.average.module
 
     def fit(self) -> nn.Module:
         """Trains to the end and returns the network to keep.
@@ -136,15 +128,20 @@ class Trainer:
         Raises:
             TrainingStoppedError: interrupted or diverged; the last checkpoint is good.
         """
-        with StopRequest() as stop, plan_threads(self.computed.plan):
+        with StopRequest() as stop, plan_threads(self.learner.computed.plan):
             while not self.progress.finished:
                 self._train_epoch(stop)
                 self._close_epoch()
-        if self.recipe.keep == "best":
-            self.averaged.load_state_dict(self.best)
-        return self.averaged
+        if self.recipe.keep == "best" and self.best:
+            self.learner.averaged.load_state_dict(self.best)
+        if self.recipe.reestimate_norms:
+            seed = random_seed_for(self.recipe.seed, self.progress.batches)
+            with contextlib.closing(self.batches.epoch(self.progress.epoch)) as batches:
+                self.learner.reestimate_norms(batches, seed)
+        return self.learner.averaged
 
     def _train_epoch(self, stop: StopRequest) -> None:
+        self.learner.freeze(self.progress.epoch)
         with contextlib.closing(self.batches.epoch(self.progress.epoch, self.progress.batch)) as batches:
             self._train_on(batches, stop)
         if self.progress.epoch_images == 0:
@@ -152,67 +149,91 @@ class Trainer:
 
     def _train_on(self, batches: Iterable[Batch], stop: StopRequest) -> None:
         for batch in batches:
+            self.clock.begin_step()
             self._train_step(batch)
-            if self.progress.epoch == 0:  # a forward pass takes about a third of a step
-                self.progress.validation_s = len(self.validate) / (3 * self._images_per_s())
+            self.clock.end_step(len(batch.labels))
             self.observer.step(self._status(), self.clock.part_done)
             if stop.requested:
-                self._save()
-                raise TrainingStoppedError(
-                    f"interrupted; all is saved. Go on with: featherlight train --resume {self.run}"
-                )
-            if self.clock.part_done >= 1 and self.recipe.time_s > 0:
+                raise TrainingStoppedError(self._interrupted())
+            if self.clock.is_over:
                 break
-            if time.monotonic() - self._saved_at >= self.recipe.checkpoint_every_s:
+            self._expect_validation()
+            if self._is_due(within_epoch=True):
                 self._save()
+        if self.learner.gathered:  # the last group of an epoch may be short
+            self._update()
 
     def _train_step(self, batch: Batch) -> None:
-        # Everything random in a step follows from the seed and the step's number, so nothing of it needs saving.
-        torch.manual_seed(random_seed_for(self.recipe.seed, self.progress.step))
-        set_rate(self.optimizer, self.recipe.learning_rate * rate_factor(self.recipe, self.clock.part_done))
-        labels = batch.labels.to(self.device, non_blocking=True)
-        images = self.normalize(batch.images.to(self.device, non_blocking=True))
-        images, targets = mix_batch(images, labels, self.augmentation)
-        loss, logits = self._optimize(images, targets, batch.weights)
-        self._count(batch, loss, int((logits.argmax(1) == labels).sum()))
-
-    def _optimize(self, images: Tensor, targets: Tensor, weights: Tensor | None) -> tuple[float, Tensor]:
-        logits = self.computed.forward(images)
-        losses = F.cross_entropy(logits, targets, label_smoothing=self.recipe.label_smoothing, reduction="none")
-        loss = weigh(losses, targets, self.class_weights, None if weights is None else weights.to(self.device))
-        value = loss.item()
-        if not math.isfinite(value):
-            raise TrainingStoppedError(self._explain_divergence(value))
-        self.optimizer.zero_grad(set_to_none=True)
-        self.computed.backward(loss)
-        if self.recipe.clip_norm > 0:
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
-        self.optimizer.step()
-        if self.average is not None:
-            self.average.update_parameters(self.model)
-        return value, logits.detach()
-
-    def _count(self, batch: Batch, loss: float, correct: int) -> None:
-        count = len(batch.labels)
         p = self.progress
-        p.batch, p.step, p.images_seen = batch.number + 1, p.step + 1, p.images_seen + count
+        loss, correct = self.learner.gather(batch, random_seed_for(self.recipe.seed, p.batches))
+        if not math.isfinite(loss):
+            raise TrainingStoppedError(self._explain_divergence(loss))
+        count = len(batch.labels)
+        p.batch, p.batches, p.images_seen = batch.number + 1, p.batches + 1, p.images_seen + count
         p.loss_sum, p.correct, p.epoch_images = p.loss_sum + loss * count, p.correct + correct, p.epoch_images + count
+        if p.batch % self.recipe.accumulate == 0:
+            self._update()
+
+    def _update(self) -> None:
+        p, part_done = self.progress, self.clock.part_done
+        place = find_place(self.recipe, part_done, p.step, self._updates)
+        p.factor = rewarmed(rate_factor(self.recipe, place), p, part_done)
+        set_rate(self.learner.optimizer, self.recipe.learning_rate * p.factor)
+        set_momentum(self.learner.optimizer, self.recipe, place)
+        self.learner.update(p.step, place)
+        p.step += 1
+
+    def _expect_validation(self) -> None:
+        """With a budget of time, finds out early how long a validation takes: the first may be the last."""
+        p, clock = self.progress, self.clock
+        if not clock.rules or p.validation_s > 0 or p.batches < TRIAL_AFTER_STEPS:
+            return
+        p.validation_image_s = clock.image_s
+        p.validation_s = self._try_validation(TRIAL_IMAGES // 8)  # the first pass is never typical
+        if p.validation_s > TRIAL_FROM * self.recipe.time_s:
+            p.validation_s = self._try_validation(TRIAL_IMAGES)
+        clock.pause_over()
+
+    def _try_validation(self, images: int) -> float:
+        """How long a whole validation will take, judged by some images."""
+        count, started = min(images, len(self.validate)), time.monotonic()
+        self.validate.part(count)(self.learner.averaged)
+        return (time.monotonic() - started) * len(self.validate) / max(1, count)
 
     def _close_epoch(self) -> None:
         p = self.progress
+        validated = self.clock.may_validate  # if not, these images are counted with those of the next epoch
+        row = self._row(self._validate()) if validated else {}
+        p.epoch, p.batch = p.epoch + 1, 0
+        if not validated:
+            return
+        p.loss_sum, p.correct, p.epoch_images = 0.0, 0, 0
+        p.stopped = self._reason_to_stop()
+        p.finished = bool(p.stopped) or (self.clock.is_over if self.clock.rules else p.epoch >= self.recipe.epochs)
+        with self._kept_explained():
+            self.observer.epoch(row | ({"stopped": p.stopped} if p.stopped else {}))
+        if p.finished or self._is_due(within_epoch=False):
+            self._save()
+        self.clock.pause_over()
+
+    def _validate(self) -> Validation:
+        p, averaged = self.progress, self.learner.averaged
         started = time.monotonic()
-        validation = self.validate(self.averaged)
-        p.validation_s = time.monotonic() - started
-        if not math.isfinite(validation.loss):
-            raise TrainingStoppedError(self._explain_divergence(validation.loss))
-        row = self._row(validation)
-        if self.recipe.keep == "best" and validation.top1 > p.best_top1:
-            self.best = {name: value.detach().clone() for name, value in self.averaged.state_dict().items()}
-        p.best_top1 = max(p.best_top1, validation.top1)
-        p.epoch, p.batch, p.loss_sum, p.correct, p.epoch_images = p.epoch + 1, 0, 0.0, 0, 0
-        p.finished = self.clock.part_done >= 1 if self.recipe.time_s > 0 else p.epoch >= self.recipe.epochs
-        self.observer.epoch(row)
-        self._save()
+        found = self.validate(averaged)
+        p.validation_s, p.validation_image_s = time.monotonic() - started, self.clock.image_s
+        p.validating_s += p.validation_s
+        if not math.isfinite(found.loss):
+            raise TrainingStoppedError(self._explain_divergence(found.loss))
+        p.stale = 0 if found.top1 > p.best_top1 else p.stale + 1
+        if self.recipe.keep == "best" and found.top1 > p.best_top1:
+            self.best = {name: value.detach().clone() for name, value in averaged.state_dict().items()}
+        p.last_top1, p.best_top1 = found.top1, max(p.best_top1, found.top1)
+        return found
+
+    def _reason_to_stop(self) -> str:
+        if has_reached(self.progress.last_top1, self.recipe):
+            return "target"
+        return "patience" if 0 < self.recipe.patience <= self.progress.stale else ""
 
     def _row(self, validation: Validation) -> Row:
         p = self.progress
@@ -222,19 +243,42 @@ class Trainer:
             "images_seen": p.images_seen,
             "seconds": round(self.clock.seconds, 3),
             "images_per_s": round(self._images_per_s(), 1),
-            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "learning_rate": self.learner.rate,
             "train_loss": p.loss_sum / p.epoch_images,
             "val_loss": validation.loss,
             "val_top1": validation.top1,
             "val_macro_f1": validation.macro_f1,
         }
 
+    def _is_due(self, *, within_epoch: bool) -> bool:
+        """Whether to write a checkpoint: often enough, and never for more than a small part of the time."""
+        if self.run is None:
+            return False
+        since, every = time.monotonic() - self._saved_at, self.recipe.checkpoint_every_s
+        cheap = self.progress.save_s / SAVING_SHARE
+        if within_epoch:
+            return since >= (max(every, cheap) if every > 0 else 0)
+        return since >= min(every, cheap)
+
     def _save(self) -> None:
-        if not all(torch.isfinite(value).all() for value in self.model.state_dict().values()):
+        if self.run is None:
+            return
+        p, learner = self.progress, self.learner
+        if not all(torch.isfinite(value).all() for value in learner.model.state_dict().values()):
             raise TrainingStoppedError(self._explain_divergence(math.nan))
-        self.progress.seconds = self.clock.seconds
-        save_checkpoint(self.run, self._modules, self.optimizer, self.progress, self.best, self.fingerprint)
+        started = time.monotonic()
+        p.seconds, p.gathered = self.clock.seconds, learner.gathered
+        stored = Stored(p, self.best, learner.waiting_gradients())
+        with self._kept_explained():
+            save_checkpoint(self.run, learner.modules, learner.optimizer, stored, self.origin)
         self._saved_at = time.monotonic()
+        p.save_s = self._saved_at - started
+
+    def _interrupted(self) -> str:
+        self._save()
+        if self.run is None:
+            return "interrupted"
+        return f"interrupted; all is saved. Go on with: featherlight train --resume {self.run}"
 
     def _images_per_s(self) -> float:
         """Since this process began, validation included: what the person gets."""
@@ -249,14 +293,25 @@ class Trainer:
         )
 
     @property
-    def _has_checkpoint(self) -> bool:
-        return (self.run / CHECKPOINT_FILE).exists()
+    def _checkpoint(self) -> Path | None:
+        path = None if self.run is None else self.run / CHECKPOINT_FILE
+        return path if path is not None and path.exists() else None
+
+    @contextlib.contextmanager
+    def _kept_explained(self) -> Iterator[None]:
+        """Says with a full disk what is saved."""
+        try:
+            yield
+        except FeatherlightError as error:
+            kept = "The last checkpoint is whole" if self._checkpoint is not None else "Nothing is saved yet"
+            raise FeatherlightError(
+                f"{error}. {kept}; when this is mended, go on with: featherlight train --resume {self.run}"
+            ) from error
 
     def _explain_divergence(self, value: float) -> str:
-        rate = self.optimizer.param_groups[0]["lr"]
-        kept = f"The last good checkpoint is {self.run / CHECKPOINT_FILE}. " if self._has_checkpoint else ""
+        kept = f"The last good checkpoint is {self._checkpoint}. " if self._checkpoint is not None else ""
         return (
             f"training diverged: the loss became {value} in epoch {self.progress.epoch + 1}, step {self.progress.step} "
-            f"(learning rate {rate:.2g}). {kept}"
+            f"(learning rate {self.learner.rate:.2g}). {kept}"
             f"Try a third of the rate in a new run: --set learning_rate={self.recipe.learning_rate / 3:.2g}"
         )

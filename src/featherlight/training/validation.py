@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,7 +18,7 @@ from featherlight.loading.decoding import Decoder
 from featherlight.loading.loaded import load_from_disk, load_images
 from featherlight.metrics import cross_entropy, macro_scores
 from featherlight.models.engine import infer, normalized
-from featherlight.sources.base import Split, Unreadable
+from featherlight.sources.base import Split, Unreadable, take
 from featherlight.sources.reading import prepared_batches
 from featherlight.training.trainer import Validation
 
@@ -43,10 +44,17 @@ class ValidationSet:
         exact = Decoder(split, preprocessing, scaled=False)
         fits = fits_in_memory(len(split), preprocessing)
         self._stored = load_images(exact) if fits else load_from_disk(exact)
+        self._limit = len(split)
         self.unreadable: list[Unreadable] = [] if self._stored is None else self._stored.unreadable(split)
 
     def __len__(self) -> int:
         return len(self._split)
+
+    def part(self, count: int) -> ValidationSet:
+        """The first images only."""
+        result = copy.copy(self)
+        result._limit = count
+        return result
 
     def __call__(self, model: nn.Module) -> Validation:
         """Loss (mean cross-entropy), top-1 accuracy and macro F1."""
@@ -72,11 +80,12 @@ class ValidationSet:
 
     def _batches(self) -> Iterator[tuple[NDArray[np.uint8], NDArray[Any]]]:
         if self._stored is not None:
-            positions = self._stored.positions
+            positions = self._stored.positions[: self._limit]
             for start in range(0, len(positions), BATCH_SIZE):
                 members = positions[start : start + BATCH_SIZE]
                 yield np.stack(self._stored.take(members)), self._split.labels[members]
             return
-        for batch in prepared_batches(self._split, self._preprocessing, BATCH_SIZE):
+        split = self._split if self._limit >= len(self._split) else take(self._split, np.arange(self._limit))
+        for batch in prepared_batches(split, self._preprocessing, BATCH_SIZE):
             note_unreadable(batch.unreadable, self.unreadable, strict=self._strict)
-            yield batch.images, self._split.labels[batch.positions]
+            yield batch.images, split.labels[batch.positions]

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 import time
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -28,7 +26,9 @@ from featherlight.sources.base import take
 from featherlight.sources.findings import Checked, Finding, Suggestion
 from featherlight.sources.findings.checked import NOWHERE
 from featherlight.sources.folds import deal_folds
+from featherlight.training.checkpoint import Origin
 from featherlight.training.defaults import DataFacts, default_recipe
+from featherlight.training.learner import Learner
 from featherlight.training.recipe import Recipe
 from featherlight.training.trainer import Row, Trainer, Validation
 from featherlight.training.validation import BATCH_SIZE as VALIDATION_BATCH
@@ -212,16 +212,13 @@ def _train_without(
     network = _network(recipe, len(images.classes))
     batches = _batches(recipe, images, np.flatnonzero(trained))
     watched = _HeldOut(images, held_out[:_WATCHED], recipe)
-    with tempfile.TemporaryDirectory(prefix="featherlight-") as run:
-        trainer = Trainer(
-            network, recipe, batches, watched, _preprocessing(recipe.input_size), batches.augmentation, Path(run),
-            "labels", progress,
-        )  # fmt: skip
-        try:
-            kept = trainer.fit()
-        except TrainingStoppedError as error:  # its advice is about runs that can be resumed
-            reason = str(error).split(";")[0].split(". ")[0]
-            raise TrainingStoppedError(f"looking for wrong labels: {reason}") from error
+    learner = Learner(network, recipe, _preprocessing(recipe.input_size), batches.augmentation)
+    trainer = Trainer(learner, batches, watched, None, Origin("labels"), progress)
+    try:
+        kept = trainer.fit()
+    except TrainingStoppedError as error:  # its advice is about runs that can be resumed
+        reason = str(error).split(";")[0].split(". ")[0]
+        raise TrainingStoppedError(f"looking for wrong labels: {reason}") from error
     return _HeldOut(images, held_out, recipe).logits(kept)
 
 
@@ -242,6 +239,10 @@ class _HeldOut:
         predicted = logits.argmax(axis=1)
         scores = macro_scores(labels, predicted, len(self.images.classes))
         return Validation(cross_entropy(logits, labels), float((predicted == labels).mean()), scores["macro_f1"])
+
+    def part(self, count: int) -> _HeldOut:
+        """See :class:`featherlight.training.trainer.Validator`."""
+        return dataclasses.replace(self, positions=self.positions[:count])
 
     def logits(self, model: nn.Module) -> NDArray[np.float32]:
         """Logits (N, K)."""

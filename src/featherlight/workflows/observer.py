@@ -12,21 +12,34 @@ from featherlight.training.metrics_log import MetricsLog, read_metrics
 from featherlight.training.recipe import Recipe
 from featherlight.training.trainer import Row
 
+# Fields that few runs touch are shown only where they are not as ever; the run's recipe.toml has all.
+RARE = {
+    "recipe", "train_size", "initialisation", "norm_momentum", "mean", "std", "nesterov", "rms_decay", "eps",
+    "weight_decay_on", "schedule_epochs", "rate_per", "warmup_start", "div_factor", "final_div_factor",
+    "cycle_momentum", "base_momentum", "max_momentum", "step_epochs", "gamma", "power", "loss", "ema_every",
+    "ema_start", "reestimate_norms", "crop_area", "auto_augment", "color_jitter", "random_erasing", "repeats",
+}  # fmt: skip
+
 
 def show_plan(run: Path, recipe: Recipe, source: Source) -> None:
-    """Says which images there are, every field of the recipe, and where the run goes."""
+    """Says which images there are, what the recipe is, and where the run goes."""
     counts = ", ".join(f"{len(split):,} {name}" for name, split in source.splits.items())
     note(f"{source.name}: {len(source.classes)} classes; images: {counts}")
-    fields = ", ".join(f"{name}={value}" for name, value in recipe.to_dict().items() if name != "data")
-    note(f"recipe: {fields}")
+    usual = Recipe(recipe.data).to_dict()
+    shown = {
+        name: value
+        for name, value in recipe.to_dict().items()
+        if name != "data" and not (name in RARE and value == usual.get(name))
+    }
+    note(f"recipe: {', '.join(f'{name}={value}' for name, value in shown.items())}")
     note(f"run: {run}")
 
 
 class Observer:
     """Shows training on the console and writes its rows."""
 
-    def __init__(self, run: Path, shown: Bar) -> None:
-        self._run, self._shown = run, shown
+    def __init__(self, run: Path, recipe: Recipe, shown: Bar) -> None:
+        self._run, self._recipe, self._shown = run, recipe, shown
         self._log: MetricsLog | None = None
 
     def __enter__(self) -> Observer:
@@ -55,3 +68,13 @@ class Observer:
             f"val accuracy {row['val_top1']:.2%}  macro F1 {row['val_macro_f1']:.3f}  "
             f"{row['images_per_s']:.0f} images/s  {duration(row['seconds'])}"
         )
+        if "stopped" in row:
+            self._shown.line(_explain_end(row, self._recipe))
+
+
+def _explain_end(row: Row, recipe: Recipe) -> str:
+    where = f"stopped after epoch {row['epoch']}"
+    if row["stopped"] == "target":
+        return f"{where}: {row['val_top1']:.2%} on validation reaches the target of {recipe.target:.2%}"
+    kept = "the best is kept" if recipe.keep == "best" else "the last is kept; --keep best keeps the best"
+    return f"{where}: {recipe.patience} epochs brought nothing better on validation; {kept}"

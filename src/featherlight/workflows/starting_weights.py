@@ -12,6 +12,7 @@ from featherlight.errors import DownloadError, UsageError
 from featherlight.models.pretrained import fetch_pretrained
 from featherlight.models.published import find_published
 from featherlight.models.registry import create_model
+from featherlight.training.initialisation import initialise, set_norm_momentum
 from featherlight.training.recipe import Recipe
 
 
@@ -40,7 +41,7 @@ def settle_pretrained(recipe: Recipe) -> Recipe:
 def build_network(recipe: Recipe, num_classes: int, *, pretrained: bool) -> nn.Module:
     """The recipe's network, fresh from its seed, or but for the classifier with the weights it starts from."""
     torch.manual_seed(recipe.seed)
-    return create_model(
+    network = create_model(
         recipe.model,
         num_classes,
         in_channels=recipe.in_channels,
@@ -49,3 +50,7 @@ def build_network(recipe: Recipe, num_classes: int, *, pretrained: bool) -> nn.M
         dropout=recipe.dropout,
         pretrained=recipe.pretrained if pretrained and recipe.pretrained != "none" else None,
     )
+    if recipe.pretrained == "none":
+        initialise(network, recipe.initialisation)
+    set_norm_momentum(network, recipe.norm_momentum)
+    return network

@@ -17,30 +17,36 @@ from torch import nn
 from featherlight.console import bar, duration, note
 from featherlight.devices import select_device
 from featherlight.engines import open_engine
-from featherlight.errors import FeatherlightError, TrainingStoppedError, UnreadableImageError, UsageError
+from featherlight.errors import FeatherlightError, TrainingStoppedError, UsageError
 from featherlight.images import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from featherlight.metrics import Evaluation, fit_temperature
 from featherlight.model_file import MODEL_FILE_NAME
 from featherlight.models.weights import save_model
 from featherlight.report import write_curves
 from featherlight.sources import open_source
-from featherlight.sources.base import Source, Unreadable, sample
+from featherlight.sources.base import Source, Unreadable
 from featherlight.sources.reading import find_unreadable
-from featherlight.training.checkpoint import CHECKPOINT_FILE
-from featherlight.training.defaults import DataFacts, default_recipe
+from featherlight.training.checkpoint import CHECKPOINT_FILE, Origin
+from featherlight.training.defaults import default_recipe
+from featherlight.training.exactness import describe_machine, why_inexact
+from featherlight.training.learner import Learner
 from featherlight.training.metrics_log import read_metrics
 from featherlight.training.recipe import RECIPE_FILE_NAME, Recipe, read_duration, read_field, read_recipe, write_recipe
 from featherlight.training.speed.settle import settle_speed
+from featherlight.training.recipes.catalogue import find_recipe
 from featherlight.training.trainer import Row, Trainer
 from featherlight.training.validation import ValidationSet
 from featherlight.workflows.evaluate import choose_split, evaluate_split, report_unreadable, write_evaluation
+from featherlight.workflows.extend import extend
 from featherlight.workflows.leaks import refuse_leaks
 from featherlight.workflows.observer import Observer, show_plan
+from featherlight.workflows.reproduce import facts_of, reproduce_command
 from featherlight.workflows.run_directory import check_place, new_run_directory, refuse_taken
 from featherlight.workflows.starting_weights import build_network, settle_pretrained
+from featherlight.workflows.teacher import open_teacher, settle_teacher
 from featherlight.workflows.training_images import augmentation_of, load_training_images, weigh_classes
 
-SIZES_SAMPLED = 64
+__all__ = ["Run", "facts_of", "reproduce_command", "resume", "train"]
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,8 @@ class Run:
         path: the run directory.
         model_path: the model file in it.
         metrics: the last row of ``metrics.jsonl``, and of the evaluation ``split``, ``num_images``, ``top1``, ``top5``,
-            ``loss``, ``macro_precision``, ``macro_recall``, ``macro_f1``.
+            ``loss``, ``macro_precision``, ``macro_recall``, ``macro_f1``; and ``stopped``, why training ended: ``end``
+            of its length, ``target`` or ``patience``.
     """
 
     path: Path
@@ -63,6 +70,7 @@ def train(
     data: str | Path = "digits",
     model: str | None = None,
     *,
+    recipe: str | None = None,
     time: str | None = None,
     out: str | Path | None = None,
     **settings: Any,
@@ -72,6 +80,7 @@ def train(
     Args:
         data: folder of images or a known name (``digits``, ``cifar10``, ``cifar100``).
         model: network name.
+        recipe: a published recipe, or our default; ``featherlight train --list-recipes`` lists them.
         time: train for this long instead of a number of epochs: ``90s``, ``15m``, ``2h``.
         out: the run directory; by default a new one under ``runs/``.
         settings: any field of the recipe; see :class:`featherlight.training.recipe.Recipe`.
@@ -85,33 +94,46 @@ def train(
     settings = {name: value for name, value in settings.items() if value is not None}
     if model is not None:
         settings["model"] = model
+    if recipe is not None:
+        settings["recipe"] = recipe
     if time is not None:
         settings["time_s"] = read_duration(time)
+    if "history" in settings:
+        raise UsageError("history is written when a run is extended; it cannot be set")
     if isinstance(settings.get("pretrained"), bool):  # as create_model takes it
         settings["pretrained"] = "auto" if settings["pretrained"] else "none"
+    if "recipe" in settings:  # a wrong name fails before images are looked at
+        find_recipe(settings["recipe"])
     refuse_taken(out)
     strict, allow_leaks = (read_field(name, settings.get(name, False)) for name in ("strict", "allow_leaks"))
     source = open_source(data, strict=strict, group_by=settings.get("group_by"))
     check_place(out, source)
     refuse_leaks(source, allow=allow_leaks)
-    recipe = default_recipe(facts_of(source), settings)
-    build_network(recipe, len(source.classes), pretrained=False)  # a wrong name fails before anything is written
-    select_device(recipe.device)
-    recipe = settle_pretrained(recipe)
+    chosen = default_recipe(facts_of(source), settings)
+    preprocessing_of(chosen)  # what does not fit fails before anything is written
+    build_network(chosen, len(source.classes), pretrained=False)
+    select_device(chosen.device)
+    chosen = settle_teacher(settle_pretrained(chosen))
     with new_run_directory(out, str(data), str(settings.get("model", ""))) as run, _interrupt_explained(run):
-        return _run_recipe(run, recipe, source)
+        return _run_recipe(run, chosen, source)
 
 
-def resume(run: str | Path) -> Run:
-    """Goes on with a run that was interrupted.
+def resume(run: str | Path, *, epochs: int | None = None, time: str | None = None, target: float | None = None) -> Run:
+    """Goes on with a run that was interrupted, or with one that is to train for longer.
+
+    Args:
+        run: the run directory.
+        epochs: new length in all, counted from the start of the run.
+        time: new length in all, likewise.
+        target: new accuracy on validation after which the run stops; 0: none.
 
     Raises:
-        UsageError: no run directory.
-        ModelFileError: its checkpoint is damaged or belongs to other images.
+        UsageError: no run directory, or nothing would be left to do.
+        ModelFileError: its checkpoint is damaged or belongs to other images or another teacher.
         TrainingStoppedError: interrupted again, or diverged.
     """
     path = Path(run)
-    recipe = read_recipe(path)
+    recipe = extend(path, read_recipe(path), epochs, time, target)
     with _interrupt_explained(path):
         source = open_source(recipe.data, strict=recipe.strict, group_by=recipe.group_by)
         return _run_recipe(path, recipe, source)
@@ -126,6 +148,7 @@ def _run_recipe(run: Path, recipe: Recipe, source: Source) -> Run:
     with _advice(recipe):
         is_new = not (run / CHECKPOINT_FILE).exists()
         network = build_network(recipe, len(source.classes), pretrained=is_new).to(device)
+        teacher = open_teacher(recipe, source, device)
         batches = load_training_images(source.splits["train"], preprocessing, augmentation, recipe)
         validation = ValidationSet(source.splits["val"], preprocessing, device, strict=recipe.strict)
         report_unreadable([*batches.unreadable, *validation.unreadable], strict=recipe.strict)
@@ -133,50 +156,74 @@ def _run_recipe(run: Path, recipe: Recipe, source: Source) -> Run:
             report_unreadable(find_unreadable(source.splits["test"], preprocessing), strict=True)
         started = time.monotonic()
         recipe = settle_speed(recipe, network, len(source.classes), len(batches))
-        write_recipe(run, recipe)  # not before the images are known to be usable
-        with bar("training") as shown, Observer(run, shown) as observer:
-            trainer = Trainer(
-                network, recipe, batches, validation, preprocessing, augmentation, run, source.fingerprint, observer,
-                weigh_classes(recipe, source), spent_s=time.monotonic() - started,
-            )  # fmt: skip
+        spent_s = time.monotonic() - started
+        origin = Origin(source.fingerprint, teacher.fingerprint if teacher else "", describe_machine(device))
+        learner = Learner(network, recipe, preprocessing, augmentation, weigh_classes(recipe, source), teacher)
+        with bar("training") as shown, Observer(run, recipe, shown) as observer:
+            trainer = Trainer(learner, batches, validation, run, origin, observer, spent_s)
+            if reason := why_inexact(recipe, origin.machine, trainer.written_on):
+                note(reason)
+            write_recipe(run, recipe)  # not before the images and the checkpoint are known to be usable
             observer.open_log(trainer.progress.epoch)
             kept = trainer.fit()
     note(f"trained in {duration(trainer.progress.seconds)}")
-    temperature = fit_temperature(*validation.logits(kept))
-    result, unreadable = _finish(run, recipe, source, kept, temperature)
+    result, unreadable = _finish(run, recipe, source, kept, validation, origin)
     _count_unreadable({*source.unreadable, *batches.unreadable, *validation.unreadable, *unreadable})
     return result
 
 
 def _finish(
-    run: Path, recipe: Recipe, source: Source, network: nn.Module, temperature: float
+    run: Path, recipe: Recipe, source: Source, network: nn.Module, validation: ValidationSet, origin: Origin
 ) -> tuple[Run, list[Unreadable]]:
     """Writes the model and what it reaches; also returns the images that could not be read in doing so."""
     history = read_metrics(run)
-    row = _row_of_kept_weights(history, recipe)
-    provenance = {
+    with _kept_explained(f"Training is finished and all is saved; make the model with: {_again(run)}"):
+        provenance = _provenance(recipe, origin, _row_of_kept_weights(history, recipe))
+        path = save_model(
+            network,
+            run / MODEL_FILE_NAME,
+            source.classes,
+            preprocessing_of(recipe),
+            temperature=fit_temperature(*validation.logits(network)),
+            provenance=provenance,
+        )
+    with _kept_explained(f"The model is trained and saved, {path}; only its evaluation is missing: {_again(run)}"):
+        split = choose_split(source, None)
+        evaluation, mistakes = evaluate_split(open_engine(path, "torch", recipe.device), source, split, recipe.model)
+        write_curves(run / "curves.png", history)
+        command = reproduce_command(recipe, source)
+        write_evaluation(run, evaluation, mistakes, history=history, recipe=recipe.to_dict(), reproduce=command)
+    unreadable = [(file, reason) for file, reason in evaluation.unreadable]
+    last = history[-1] if history else {}
+    return Run(run, path, {"stopped": "end", **last, **_headline(evaluation)}), unreadable
+
+
+def _again(run: Path) -> str:
+    return f"featherlight train --resume {shlex.quote(str(run))}"
+
+
+def _provenance(recipe: Recipe, origin: Origin, row: Row) -> dict[str, Any]:
+    teacher = {"teacher": {"model": recipe.teacher, "fingerprint": origin.teacher}} if recipe.teacher else {}
+    return {
         "data": recipe.data,
-        "fingerprint": source.fingerprint,
+        "fingerprint": origin.data,
         "recipe": recipe.to_dict(),
         "metrics": row,
         "versions": {"torch": torch.__version__, "numpy": np.__version__},
+        **teacher,
     }
-    path = save_model(
-        network,
-        run / MODEL_FILE_NAME,
-        source.classes,
-        preprocessing_of(recipe),
-        temperature=temperature,
-        provenance=provenance,
-    )
-    split = choose_split(source, None)
-    evaluation, mistakes = evaluate_split(open_engine(path, "torch", recipe.device), source, split, recipe.model)
-    write_curves(run / "curves.png", history)
-    command = reproduce_command(recipe, source)
-    write_evaluation(run, evaluation, mistakes, history=history, recipe=recipe.to_dict(), reproduce=command)
-    unreadable = [(file, reason) for file, reason in evaluation.unreadable]
-    last = history[-1] if history else {}
-    return Run(run, path, {**last, **_headline(evaluation)}), unreadable
+
+
+@contextlib.contextmanager
+def _kept_explained(what: str) -> Iterator[None]:
+    """Says with every error after training what is saved and how to get the rest."""
+    try:
+        yield
+    except FeatherlightError as error:
+        error.args = (f"{error}. {what}",)
+        raise
+    except OSError as error:
+        raise FeatherlightError(f"{error.filename or 'run'}: {error.strerror or error}. {what}") from error
 
 
 def _row_of_kept_weights(history: list[Row], recipe: Recipe) -> Row:
@@ -198,38 +245,7 @@ def _headline(evaluation: Evaluation) -> dict[str, Any]:
 def preprocessing_of(recipe: Recipe) -> Preprocessing:
     """How this recipe's model sees an image."""
     mean, std = (IMAGENET_MEAN, IMAGENET_STD) if recipe.in_channels == 3 else ((0.5,), (0.25,))
-    return Preprocessing(recipe.input_size, recipe.resize, recipe.crop_fraction, mean, std)
-
-
-def reproduce_command(recipe: Recipe, source: Source) -> str:
-    """The command that makes this run again."""
-    basic = {"model": recipe.model, "epochs": recipe.epochs, "time_s": recipe.time_s, "seed": recipe.seed}
-    fixed = {name: value for name, value in basic.items() if value}
-    wanted, changed = recipe.to_dict(), dict[str, Any]()
-    # A field that is set moves the defaults of others, so those are compared again.
-    while different := _differences(wanted, default_recipe(facts_of(source), {**fixed, **changed}).to_dict()):
-        changed |= different
-    length = f"--time {recipe.time_s:.3f}s" if recipe.time_s else f"--epochs {recipe.epochs}"
-    settings = [
-        f"--set {name}={','.join(map(str, value)) if isinstance(value, list) else value}"
-        for name, value in changed.items()
-    ]
-    start = f"featherlight train {shlex.quote(recipe.data)} --model {recipe.model} {length} --seed {recipe.seed}"
-    return " ".join([start, *settings])
-
-
-def _differences(wanted: dict[str, Any], usual: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in wanted.items() if name != "data" and usual.get(name) != value}
-
-
-def facts_of(source: Source) -> DataFacts:
-    """What the default recipe depends on."""
-    split = source.splits["train"]
-    sides = []
-    for index in sample(split, SIZES_SAMPLED):
-        with contextlib.suppress(UnreadableImageError):  # it is reported when all images are read
-            sides.append(min(split.read(index).shape[:2]))
-    return DataFacts(source.name, len(split), int(np.median(sides)) if sides else 224, source.flip_safe)
+    return Preprocessing(recipe.input_size, recipe.resize, recipe.crop_fraction, recipe.mean or mean, recipe.std or std)
 
 
 @contextlib.contextmanager

@@ -39,7 +39,7 @@ def load_training_images(
         note(f"{len(split):,} images do not fit in memory; {recipe.workers} processes read them while training")
         return StreamedBatches(
             split, preprocessing, augmentation, recipe.batch_size, recipe.seed, recipe.workers, recipe.strict, device,
-            balanced=balanced, weights=_image_weights(split, np.arange(len(split))),
+            balanced=balanced, weights=_image_weights(split, np.arange(len(split))), repeats=recipe.repeats,
         )  # fmt: skip
     with counting("reading images", len(split)) as advance:
         images = load_images(Decoder(split, stored, scaled=True), advance)
@@ -50,8 +50,9 @@ def load_training_images(
     labels = torch.from_numpy(split.labels[images.positions])
     weights = _image_weights(split, images.positions)
     return MemoryBatches(
-        images, labels, augmentation, recipe.batch_size, recipe.seed, unreadable, device, balanced, weights
-    )
+        images, labels, augmentation, recipe.batch_size, recipe.seed, unreadable, device, balanced, weights,
+        recipe.repeats,
+    )  # fmt: skip
 
 
 def _image_weights(split: Split, positions: NDArray[np.int64]) -> torch.Tensor | None:
@@ -74,5 +75,6 @@ def weigh_classes(recipe: Recipe, source: Source) -> torch.Tensor | None:
 def augmentation_of(recipe: Recipe, num_classes: int) -> Augmentation:
     """What this recipe does to training images."""
     return Augmentation(
-        recipe.input_size, recipe.crop, recipe.flip, recipe.trivial_augment, recipe.mixup, recipe.cutmix, num_classes
-    )
+        recipe.train_size or recipe.input_size, recipe.crop, recipe.flip, recipe.trivial_augment, recipe.mixup,
+        recipe.cutmix, num_classes, recipe.crop_area, recipe.auto_augment, recipe.color_jitter, recipe.random_erasing,
+    )  # fmt: skip

@@ -189,7 +189,7 @@ class _Bench:
         return replace(_summarize(plan, seconds), start_s=max(0.0, first - median(seconds)))
 
     def _step(self, plan: SpeedPlan) -> Callable[[], float]:
-        step = TrainingStep(copy.deepcopy(self._network), plan)
+        step = TrainingStep(copy.deepcopy(self._network).train(), plan)
 
         def run() -> float:
             start = time.perf_counter()

@@ -34,8 +34,7 @@ class TrainingStep:
         self._shape: torch.Size | None = None
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (N, K), float32, of images (N, C, S, S) in training mode."""
-        self.model.train()
+        """Logits (N, K), float32, of images (N, C, S, S); the model's modes are the caller's."""
         images = images.contiguous(memory_format=self._format)
         self._shape = self._shape or images.shape
         # An epoch's last batch may be smaller. Compiling for it alone would never pay.

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from featherlight.training.recipes.catalogue import list_recipes
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def maker() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("make_recipes", ROOT / "docs" / "make_recipes.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_page_of_recipes_is_what_the_recipes_make(maker: ModuleType) -> None:
+    assert maker.PAGE.read_text(encoding="utf-8") == maker.make_page()
+
+
+def test_every_recipe_has_a_section_and_a_command(maker: ModuleType) -> None:
+    page = maker.make_page()
+    for name in list_recipes():
+        assert f"\n## {name}\n" in page
+        assert f"`{maker.command_of(name)}`" in page
+
+
+def test_what_was_measured_here_belongs_to_recipes_that_exist(maker: ModuleType) -> None:
+    assert set(maker.HERE) <= set(list_recipes())
+    assert maker.make_page().count("| not run |") == len(list_recipes()) - len(maker.HERE)
