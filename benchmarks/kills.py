@@ -40,7 +40,7 @@ TRAIN = (
     "--set", "batch_size=128", "--set", "learning_rate=0.01",
 )  # fmt: skip
 EVERY_S = (0.0, 0.05, 60.0)  # seconds between checkpoints
-HANG_S = 300
+NOBODY = 65534
 Before = Callable[[], None]
 
 
@@ -186,14 +186,25 @@ def fail_on_small_disk(trial: Trial, rng: random.Random, size: int) -> None:
     trial.tally.full_disk += 1
 
 
+def become_nobody() -> None:
+    """The administrator may write everywhere; nobody may not."""
+    if os.geteuid() == 0:
+        os.setgid(NOBODY)
+        os.setuid(NOBODY)
+
+
 def fail_read_only(trial: Trial, rng: random.Random, whole_s: float) -> None:
-    """The file system becomes read-only at a random moment."""
-    folder = str(trial.run.parent)
-    child = trial.start(0.0)
-    time.sleep(rng.uniform(0, whole_s))
-    turned = subprocess.run(["mount", "-o", "remount,ro", folder], capture_output=True, check=False).returncode == 0
+    """The run's folders become read-only at a random moment."""
+    if os.geteuid() == 0:
+        os.chown(trial.run.parent, NOBODY, NOBODY)
+    child = trial.start(0.0, become_nobody)
+    time.sleep(rng.uniform(0.1, 0.9) * whole_s)
+    folders = [folder for folder in (trial.run, trial.run / "last") if folder.exists()]
+    for folder in folders:
+        folder.chmod(0o555)
     code = trial.wait(child)
-    subprocess.run(["mount", "-o", "remount,rw", folder], check=turned, capture_output=True)
+    for folder in folders:
+        folder.chmod(0o755)
     if code != 0:
         check_failure(trial, code)
         trial.tally.read_only += 1
@@ -203,20 +214,25 @@ def main() -> None:
     """Runs all trials and prints what happened as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=200)
-    parser.add_argument("--failures", type=int, default=20, help="of each kind: small disk, read-only, file size")
+    parser.add_argument("--failures", type=int, default=20, help="of each kind: a small disk, a limit of file size")
+    parser.add_argument("--read-only", type=int, default=20, help="folders that become read-only")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     rng, tally = random.Random(options.seed), Tally()
     with tempfile.TemporaryDirectory(prefix="featherlight-kills-") as name:
         work = Path(name)
+        work.chmod(0o755)
+        os.environ["FEATHERLIGHT_CACHE"] = str(work / "cache")
         run_command([*TRAIN, "--out", str(work / "whole")])  # here, so that everything is imported before the forks
+        for path in (work / "cache").rglob("*"):
+            path.chmod(0o777)
         whole = Trial(work / "again", tally)
         started = time.monotonic()
         whole.finish()
         whole_s = time.monotonic() - started
         assert same_weights(work / "whole", work / "again")
         size = (work / "whole" / CHECKPOINT_FILE).stat().st_size
-        run_trials(options.kills, options.failures, rng, tally, work, whole_s, size)
+        run_trials(options.kills, options.failures, options.read_only, rng, tally, work, whole_s, size)
     found = {
         "kills": tally.kills, "runs_ended_in_the_same_bits": tally.runs - 1,
         "most_steps_lost_when_each_is_saved": max(tally.lost_when_each_is_saved, default=0),
@@ -228,7 +244,7 @@ def main() -> None:
 
 
 def run_trials(
-    kills: int, failures: int, rng: random.Random, tally: Tally, work: Path, whole_s: float, size: int
+    kills: int, failures: int, read_only: int, rng: random.Random, tally: Tally, work: Path, whole_s: float, size: int
 ) -> None:
     """Kills, then failures of each kind; each run ends in the weights of the undisturbed one."""
     reference, number = work / "whole", 0
@@ -248,22 +264,29 @@ def run_trials(
         trial = Trial(work / f"limited-{number}", tally)
         fail_by_limit(trial, rng, size, whole_s)
         end(trial)
-    disk = work / "disk"
-    if failures and (reason := mount(disk, 8 * size + 2**22)):
-        tally.skipped.append(f"small disk, read-only: {reason}")
+    for number in range(read_only):
+        (work / f"open-{number}").mkdir()
+        trial = Trial(work / f"open-{number}" / "run", tally)
+        fail_read_only(trial, rng, whole_s)
+        end(trial)
+    if failures:
+        fill_disks(failures, rng, tally, work / "disk", size, end)
+
+
+def fill_disks(
+    failures: int, rng: random.Random, tally: Tally, disk: Path, size: int, end: Callable[[Trial], None]
+) -> None:
+    """Runs on a small disk of their own; needs to be the administrator."""
+    if reason := mount(disk, 8 * size + 2**22):
+        tally.skipped.append(f"small disk: {reason}")
         return
     try:
         for number in range(failures):
-            for kind in ("full", "read-only"):
-                trial = Trial(disk / f"{kind}-{number}", tally)
-                if kind == "full":
-                    fail_on_small_disk(trial, rng, size)
-                else:
-                    fail_read_only(trial, rng, whole_s)
-                end(trial)
+            trial = Trial(disk / f"full-{number}", tally)
+            fail_on_small_disk(trial, rng, size)
+            end(trial)
     finally:
-        if failures:
-            subprocess.run(["umount", str(disk)], check=False)
+        subprocess.run(["umount", str(disk)], check=False)
 
 
 if __name__ == "__main__":

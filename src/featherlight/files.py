@@ -36,7 +36,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
     except OSError as error:
         raise FeatherlightError(f"cannot write {target}: {error.strerror or error}") from error
     finally:
-        with suppress(FileNotFoundError):
+        with suppress(OSError):  # it is in its place, or the folder has become read-only
             temporary.unlink()
 
 

@@ -29,7 +29,7 @@ class World:
     step_s: float
     wait_s: float = 0.0
     image_s: float = 0.0  # of a validation image
-    save_s: float = 0.0
+    save_s: float = 0.02
     slower: Callable[[float], float] = lambda now: 1.0
     now: float = 1000.0
     saves: int = 0

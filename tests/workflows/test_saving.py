@@ -84,7 +84,16 @@ def test_no_room_for_the_model_says_that_training_is_saved(cli, color_folder, tm
 
 @pytest.mark.slow
 def test_random_kills_lose_at_most_the_step_since_the_last_checkpoint():
-    command = [sys.executable, str(ROOT / "benchmarks" / "kills.py"), "--kills", "5", "--failures", "1"]
+    command = [
+        sys.executable,
+        str(ROOT / "benchmarks" / "kills.py"),
+        "--kills",
+        "5",
+        "--failures",
+        "1",
+        "--read-only",
+        "1",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     assert '"kills": 5' in done.stdout
