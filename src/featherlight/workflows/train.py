@@ -32,8 +32,8 @@ from featherlight.training.exactness import describe_machine, why_inexact
 from featherlight.training.learner import Learner
 from featherlight.training.metrics_log import read_metrics
 from featherlight.training.recipe import RECIPE_FILE_NAME, Recipe, read_duration, read_field, read_recipe, write_recipe
-from featherlight.training.speed.settle import settle_speed
 from featherlight.training.recipes.catalogue import find_recipe
+from featherlight.training.speed.settle import settle_speed
 from featherlight.training.trainer import Row, Trainer
 from featherlight.training.validation import ValidationSet
 from featherlight.workflows.evaluate import choose_split, evaluate_split, report_unreadable, write_evaluation

@@ -31,11 +31,12 @@ def settle_speed(recipe: Recipe, network: nn.Module, num_classes: int, batches: 
     """
     plan = plan_of(recipe)
     if recipe.speed == "auto" and not is_settled(recipe):
+        size = recipe.train_size or recipe.input_size
         subject = {
-            "network": recipe.model, "stem": recipe.stem, "size": recipe.input_size, "channels": recipe.in_channels,
+            "network": recipe.model, "stem": recipe.stem, "size": size, "channels": recipe.in_channels,
             "batch": recipe.batch_size, "classes": num_classes, "device": str(next(network.parameters()).device),
         }  # fmt: skip
-        shape = (recipe.batch_size, recipe.in_channels, recipe.input_size, recipe.input_size)
+        shape = (recipe.batch_size, recipe.in_channels, size, size)
         length = RunLength(recipe.epochs * batches, recipe.time_s)
         plan, trials = choose_plan(network, shape, num_classes, _pinned(recipe), length, Memory(subject))
         note(explain_choice(plan, trials, recipe.batch_size))
