@@ -6,14 +6,21 @@ from collections.abc import Mapping
 
 import torch
 
+from featherlight.kernels.library import load_kernels
 from featherlight.training.recipe import Recipe
 
 
-def describe_machine(device: torch.device) -> dict[str, str]:
-    """What decides on the order of sums, and so on the last bits of weights."""
+def describe_machine(device: torch.device, recipe: Recipe) -> dict[str, str]:
+    """What decides on the order of sums, and so on the last bits of weights.
+
+    Args:
+        device: where to compute.
+        recipe: with its speed fields settled.
+    """
     return {
         "device": device.type,
-        "threads": str(torch.get_num_threads()),
+        "threads": str(recipe.threads or torch.get_num_threads()),
+        "operators": "kernels" if recipe.kernels == "on" and load_kernels() else "PyTorch's",
         "torch": torch.__version__,
         "vectors": torch.backends.cpu.get_cpu_capability(),
     }

@@ -157,7 +157,7 @@ def _run_recipe(run: Path, recipe: Recipe, source: Source) -> Run:
         started = time.monotonic()
         recipe = settle_speed(recipe, network, len(source.classes), len(batches))
         spent_s = time.monotonic() - started
-        origin = Origin(source.fingerprint, teacher.fingerprint if teacher else "", describe_machine(device))
+        origin = Origin(source.fingerprint, teacher.fingerprint if teacher else "", describe_machine(device, recipe))
         learner = Learner(network, recipe, preprocessing, augmentation, weigh_classes(recipe, source), teacher)
         with bar("training") as shown, Observer(run, recipe, shown) as observer:
             trainer = Trainer(learner, batches, validation, run, origin, observer, spent_s)
