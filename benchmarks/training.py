@@ -193,7 +193,8 @@ def report(job: Job, found: dict[str, list[float]], memory: dict[str, float], gf
     for way, speeds in found.items():
         print(
             f"| {job.model} | {job.size} px, batch {job.batch} | {way} | {middle[way]:.0f} | "
-            f"{min(speeds):.0f}-{max(speeds):.0f} | {middle[way] / middle['plain']:.2f} | {middle[way] / limit:.0%} | {memory.get(way, 0):.0f} |"
+            f"{min(speeds):.0f}-{max(speeds):.0f} | {middle[way] / middle['plain']:.2f} | "
+            f"{middle[way] / limit:.0%} | {memory.get(way, 0):.0f} |"
         )
     return {"model": job.model, "images_per_s": found, "limit": limit, "memory_mib": memory}
 
@@ -220,7 +221,8 @@ def main() -> None:
         return
     gflops = limit_gflops()
     print(
-        f"{machine_name()}; torch {torch.__version__}, {torch.get_num_threads()} threads; float32 products {gflops:.0f} GFLOP/s\n"
+        f"{machine_name()}; torch {torch.__version__}, {torch.get_num_threads()} threads; "
+        f"float32 products {gflops:.0f} GFLOP/s\n"
     )
     print("| network | images | way | images/s | lowest-highest round | to plain | to the limit | peak memory, MiB |")
     print("|---|---|---|---|---|---|---|---|")
