@@ -795,3 +795,34 @@ void leave_backward(idx pixels, idx channels, float *g, const float *y, const fl
         for (idx c = 0; c < channels; c++) gr[c] = coef[c] * gr[c] + coef[channels + c] * yr[c] + coef[2 * channels + c];
     }
 }
+
+/* ShuffleNetV2's unit: of the input's 2c channels the first half, left, stays as it is, and the chain's result, z, is
+ * mixed with it: out[2i] = left[i], out[2i + 1] = z[i]. */
+void leave_join(idx pixels, idx channels, const float *y, const float *s, const float *t, int act, const float *left,
+                idx ldleft, float *out) {
+    Norm norm = {s, t, NULL, act};
+#pragma omp parallel
+    {
+        float *z = floats(channels);
+#pragma omp for schedule(static)
+        for (idx r = 0; r < pixels; r++) {
+            read_row(z, y + r * channels, channels, norm, NULL);
+            const float *restrict from = left + r * ldleft;
+            float *restrict to = out + 2 * r * channels;
+            for (idx c = 0; c < channels; c++) to[2 * c] = from[c], to[2 * c + 1] = z[c];
+        }
+        free(z);
+    }
+}
+
+/* Back: dleft, and g = dz * act'(s y + t) with its sums. */
+void enter_split(idx pixels, idx channels, const float *dout, const float *y, const float *s, const float *t,
+                 const float *mean, int act, float *g, double *sums, float *dleft, idx lddleft) {
+#pragma omp parallel for schedule(static)
+    for (idx r = 0; r < pixels; r++) {
+        const float *restrict from = dout + 2 * r * channels;
+        float *restrict left = dleft + r * lddleft, *restrict right = g + r * channels;
+        for (idx c = 0; c < channels; c++) left[c] = from[2 * c], right[c] = from[2 * c + 1];
+    }
+    enter_backward(pixels, channels, g, y, s, t, mean, act, g, sums);
+}
