@@ -81,7 +81,7 @@ def count_operators(module: GraphModule) -> dict[str, int]:
 
 def finish(module: GraphModule) -> None:
     """Drops what nothing uses, nodes and tensors, and makes the code anew."""
-    module.graph.eliminate_dead_code()
+    module.graph.eliminate_dead_code(is_impure_node=lambda node: node.op in ("placeholder", "output"))
     module.delete_all_unused_submodules()
     used = {str(node.target) for node in module.graph.nodes if node.op == "get_attr"}
     for owner_name, owner in list(module.named_modules()):

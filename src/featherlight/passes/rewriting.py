@@ -18,6 +18,8 @@ from featherlight.passes.graph import add_constant, aten, call, constant
 from featherlight.passes.roles import Role, is_squeeze
 from featherlight.passes.weights import columns_in_groups, places_of, take
 
+_LEAST_WAY = 4  # channels that a convolution must have on average before it is split
+
 
 class Rewriter:
     """Writes operator after operator anew, in front of the one it replaces."""
@@ -160,7 +162,8 @@ class Rewriter:
             return [torch.arange(len(self.channels.held[node]))]
         kinds = self.demands.kinds(node)
         order = np.argsort(kinds, kind="stable")
-        if not self.form.splits or len(np.unique(kinds)) == 1:
+        count = len(np.unique(kinds))
+        if not self.form.splits or count == 1 or count * _LEAST_WAY > len(order):
             return [torch.from_numpy(order)]
         return [torch.from_numpy(_filled(way, self.form.block)) for way in _packed(order, kinds, self.form.block)]
 
