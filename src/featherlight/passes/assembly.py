@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -12,7 +14,7 @@ from torch.fx import GraphModule, Node
 from featherlight.passes.channels import Channels, Numbers
 from featherlight.passes.demands import Use
 from featherlight.passes.forms import Form
-from featherlight.passes.graph import add_constant, aten, call
+from featherlight.passes.graph import add_constant, aten, call, replace
 
 FILL = -1  # the number of a channel that is only there to fill a block
 
@@ -49,8 +51,10 @@ class Assembler:
 
     def __init__(self, module: GraphModule, channels: Channels, form: Form) -> None:
         self.module, self.channels, self.form = module, channels, form
-        self.parts: dict[Node, tuple[Part, ...]] = {}
-        self.slices = self.joins = self.gathers = 0
+        self.slices = self.splits = self.joins = self.gathers = 0
+        self._parts: list[Part] = []
+        self._places: dict[int, tuple[int, int]] = {}  # number -> (part, place in it)
+        self._cuts: dict[Node, list[tuple[int, int, Node]]] = {}
         self._made: dict[tuple[object, ...], Part] = {}
 
     def runs(self, use: Use, may_take_more: bool) -> list[Run]:
@@ -60,11 +64,11 @@ class Assembler:
             use: what is needed.
             may_take_more: channels that are not needed do no harm.
         """
-        places = [self._places()[number] for number in use.numbers]
+        places = [self._places[number] for number in use.numbers.tolist()]
         order = sorted(range(len(places)), key=lambda k: (use.blocks[k], places[k]))
         runs: list[Run] = []
         for part_index, place in (places[k] for k in order):
-            part = self._all[part_index]
+            part = self._parts[part_index]
             if runs and runs[-1].part is part and runs[-1].stop == place:
                 runs[-1] = Run(part, runs[-1].start, place + 1)
             else:
@@ -83,18 +87,13 @@ class Assembler:
         rest = run.part.numbers[run.stop :]
         return Run(run.part, run.start, len(run.part.numbers)) if len(rest) and (rest == FILL).all() else run
 
-    def _places(self) -> dict[int, tuple[int, int]]:
-        """Number -> (tensor, place in it), of all that has been made so far."""
-        if getattr(self, "_known", -1) != len(self.parts):
-            self._all = [part for parts in self.parts.values() for part in parts]
-            self._where = {
-                int(number): (index, place)
-                for index, part in enumerate(self._all)
-                for place, number in enumerate(part.numbers)
-                if number != FILL
-            }
-            self._known = len(self.parts)
-        return self._where
+    def add(self, part: Part) -> None:
+        """A tensor of the new graph that holds channels."""
+        index = len(self._parts)
+        self._parts.append(part)
+        for place, number in enumerate(part.numbers.tolist()):
+            if number != FILL:
+                self._places[number] = index, place
 
     def join(self, runs: Sequence[Run]) -> Part:
         """One tensor of all the runs."""
@@ -113,8 +112,27 @@ class Assembler:
         if key not in self._made:
             self.slices += 1
             node = call(self.module, aten.slice.Tensor, (run.part.node, 1, run.start, run.stop))
+            self._cuts.setdefault(run.part.node, []).append((run.start, run.stop, node))
             self._made[key] = Part(node, run.numbers)
         return self._made[key].node
+
+    def merge_cuts(self) -> None:
+        """Slices of one tensor that do not overlap become one split."""
+        for node, cuts in self._cuts.items():
+            cuts.sort(key=lambda cut: cut[:2])
+            if len(cuts) > 1 and all(before[1] <= after[0] for before, after in pairwise(cuts)):
+                self._split(node, cuts)
+
+    def _split(self, node: Node, cuts: Sequence[tuple[int, int, Node]]) -> None:
+        size = next(len(part.numbers) for part in self._parts if part.node is node)
+        borders = sorted({0, size, *(border for cut in cuts for border in cut[:2])})
+        with self.module.graph.inserting_after(node):
+            split = call(self.module, aten.split_with_sizes.default, (node, [b - a for a, b in pairwise(borders)], 1))
+        with self.module.graph.inserting_after(split):
+            for start, _, cut in cuts:
+                replace(cut, call(self.module, operator.getitem, (split, borders.index(start))))
+        self.slices -= len(cuts)
+        self.splits += 1
 
     def _concatenate(self, runs: Sequence[Run]) -> Part:
         nodes = [self.cut(run) for run in runs]

@@ -20,6 +20,7 @@ class Form:
         adds: a convolution of several tensors becomes a sum of convolutions, not a convolution of a concatenation.
         whole: a convolution reads whole tensors, with zero weights for what it does not need, rather than slices.
         dense: grouped convolutions in front of a shuffle become dense ones.
+        cuts_once: slices of one tensor are one operator with several results.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Form:
     adds: bool = False
     whole: bool = False
     dense: bool = False
+    cuts_once: bool = False
 
 
 FORMS = {
@@ -41,6 +43,8 @@ FORMS = {
         Form("carry", "channels lie ready for contiguous slices of each concatenation", keeps_joins=True),
         Form("whole", "convolutions read whole concatenations", keeps_joins=True, whole=True),
         Form("slices", "each convolution takes contiguous slices of what made its channels"),
+        Form("pieces", "what made channels is cut into contiguous pieces, one for each convolution", cuts_once=True),
+        Form("carry_pieces", "carry, cut once", keeps_joins=True, cuts_once=True),
         Form("split", "convolutions are split by where their channels go", splits=True),
         Form("blocks", "the same, in blocks of 16 channels", splits=True, block=16, whole=True),
         Form("blocks8", "the same, in blocks of 8 channels", splits=True, block=8, whole=True),

@@ -43,9 +43,12 @@ class Rewriter:
         for node, role in self._roles.items():
             with self.module.graph.inserting_before(node):
                 self._write[role.kind](node, role)
+        if self.form.cuts_once:
+            self.assembler.merge_cuts()
 
-    def _set(self, node: Node, *parts: Part) -> None:
-        self.assembler.parts[node] = parts
+    def _set(self, *parts: Part) -> None:
+        for part in parts:
+            self.assembler.add(part)
 
     def _own(self, node: Node, places: Tensor) -> Numbers:
         """Numbers of a source's channels that stand at these places of it."""
@@ -59,24 +62,24 @@ class Rewriter:
                 runs = self.assembler.runs(Use(numbers, np.arange(len(numbers))), may_take_more=False)
                 node.replace_input_with(source, self.assembler.join(runs).node)
         if node in self.channels.sources:
-            self._set(node, Part(node, self.channels.held[node]))
+            self._set(Part(node, self.channels.held[node]))
 
     def _join(self, node: Node, role: Role) -> None:  # noqa: ARG002
         (use,) = self.demands.uses_of(node)
         part = self.assembler.join(self.assembler.runs(use, may_take_more=True))
-        self._set(node, Part(part.node, self._own(node, places_of(part.numbers, use.numbers))))
+        self._set(Part(part.node, self._own(node, places_of(part.numbers, use.numbers))))
 
     def _channelwise(self, node: Node, role: Role) -> None:
         uses = self.demands.uses_of(node)
         if len(uses) > 1:
             inputs = self._agreeing(node, [use.numbers for use in uses])
-            self._set(node, self._copied(node, role, inputs, uses[0].numbers))
+            self._set(self._copied(node, role, inputs, uses[0].numbers))
             return
         runs = self.assembler.runs(uses[0], may_take_more=True)
         if not (self.form.splits and self._are_all_parts(runs)):
             part = self.assembler.join(runs)
             runs = [Run(part, 0, len(part.numbers))]
-        self._set(node, *(self._copied(node, role, (run.part,), uses[0].numbers) for run in runs))
+        self._set(*(self._copied(node, role, (run.part,), uses[0].numbers) for run in runs))
 
     def _are_all_parts(self, runs: Sequence[Run]) -> bool:
         """Whether the runs are the whole of one source, which was split."""
@@ -138,7 +141,7 @@ class Rewriter:
         columns = [take(weight, places_of(part.numbers, use.numbers), 1) for part in inputs]
         if len(np.unique(use.numbers)) < len(use.numbers):
             columns = [weight]  # taken as they are, one by one
-        self._set(node, *(self._rows(node, rows, inputs, columns, bias) for rows in self._ways(node)))
+        self._set(*(self._rows(node, rows, inputs, columns, bias) for rows in self._ways(node)))
 
     def _cut(self, run: Run) -> Part:
         return Part(self.assembler.cut(run), run.numbers)
@@ -183,7 +186,7 @@ class Rewriter:
         new_weight = self._constant(node, "weight", weight)
         new_bias = None if bias is None else self._constant(node, "bias", bias[rows])
         args = (part.node, new_weight, new_bias, *node.args[3:6], role.groups)
-        self._set(node, Part(call(self.module, node.target, args), self._own(node, rows)))
+        self._set(Part(call(self.module, node.target, args), self._own(node, rows)))
 
 
 def _copies(choice: Sequence[Sequence[Run]]) -> int:
