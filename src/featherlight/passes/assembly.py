@@ -69,15 +69,23 @@ class Assembler:
         runs: list[Run] = []
         for part_index, place in (places[k] for k in order):
             part = self._parts[part_index]
-            if runs and runs[-1].part is part and runs[-1].stop == place:
+            if runs and runs[-1].part is part and self._goes_on(runs[-1], place, may_take_more):
                 runs[-1] = Run(part, runs[-1].start, place + 1)
             else:
                 runs.append(Run(part, place, place + 1))
-        return self._widened(runs) if may_take_more else runs
+        if not may_take_more:
+            return runs
+        return self._widened(runs, has_one_block=len(np.unique(use.blocks)) == 1)
 
-    def _widened(self, runs: list[Run]) -> list[Run]:
+    def _goes_on(self, run: Run, place: int, over_fillings: bool) -> bool:
+        """Whether ``place`` comes next, or next after what only fills."""
+        if place <= run.stop or not over_fillings:
+            return place == run.stop
+        return bool((run.part.numbers[run.stop : place] == FILL).all())
+
+    def _widened(self, runs: list[Run], has_one_block: bool) -> list[Run]:
         """Runs with what fills their blocks, or whole tensors where the form says so."""
-        if self.form.whole:
+        if self.form.whole and has_one_block:
             parts = dict.fromkeys(run.part.node for run in runs)
             by_node = {run.part.node: run.part for run in runs}
             return [Run(by_node[node], 0, len(by_node[node].numbers)) for node in parts]

@@ -21,6 +21,7 @@ class Form:
         whole: a convolution reads whole tensors, with zero weights for what it does not need, rather than slices.
         dense: grouped convolutions in front of a shuffle become dense ones.
         cuts_once: slices of one tensor are one operator with several results.
+        splits_groups: a grouped convolution whose channels go to different groups becomes one for each such group.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Form:
     whole: bool = False
     dense: bool = False
     cuts_once: bool = False
+    splits_groups: bool = False
 
 
 FORMS = {
@@ -51,6 +53,8 @@ FORMS = {
         Form("sums", "blocks, and sums of convolutions in place of concatenations",
              splits=True, block=16, whole=True, adds=True),
         Form("wide", "convolutions read whole tensors, nothing is sliced", whole=True),
+        Form("targets", "pieces, and grouped convolutions are split by the groups that their channels go to",
+             cuts_once=True, splits_groups=True),
         Form("dense", "slices, and grouped convolutions in front of a shuffle become dense", dense=True),
     )
 }

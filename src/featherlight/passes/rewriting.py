@@ -16,7 +16,7 @@ from featherlight.passes.demands import Demands, Use
 from featherlight.passes.forms import Form
 from featherlight.passes.graph import add_constant, aten, call, constant
 from featherlight.passes.roles import Role, is_squeeze
-from featherlight.passes.weights import columns_in_groups, places_of, take
+from featherlight.passes.weights import as_dense, places_of, reorder_grouped, take
 
 _LEAST_WAY = 4  # channels that a convolution must have on average before it is split
 
@@ -76,7 +76,7 @@ class Rewriter:
             self._set(self._copied(node, role, inputs, uses[0].numbers))
             return
         runs = self.assembler.runs(uses[0], may_take_more=True)
-        if not (self.form.splits and self._are_all_parts(runs)):
+        if role.kind == "depthwise" or not self._are_all_parts(runs):
             part = self.assembler.join(runs)
             runs = [Run(part, 0, len(part.numbers))]
         self._set(*(self._copied(node, role, (run.part,), uses[0].numbers) for run in runs))
@@ -172,21 +172,38 @@ class Rewriter:
 
     def _grouped(self, node: Node, role: Role) -> None:
         (use,) = self.demands.uses_of(node)
-        part = self.assembler.join(self.assembler.runs(use, may_take_more=False))
+        part = self._in_groups(use, role.groups)
         weight, bias = weights_of(node)
-        group = np.arange(len(weight)) // (len(weight) // role.groups)
-        kinds = self.demands.kinds(node) if self.form.reorders else np.zeros(len(weight), np.int64)
-        rows = torch.from_numpy(np.lexsort((np.arange(len(weight)), kinds, group)))
         columns = places_of(part.numbers, use.numbers)
-        if self.form.dense and len(np.unique(kinds)) > 1:
-            rows, role = torch.from_numpy(np.argsort(kinds, kind="stable")), Role("dense", role.inputs)
-            weight = _as_dense(weight, group)[rows][:, columns]
-        else:
-            weight = columns_in_groups(weight, rows, columns, role.groups)
-        new_weight = self._constant(node, "weight", weight)
-        new_bias = None if bias is None else self._constant(node, "bias", bias[rows])
-        args = (part.node, new_weight, new_bias, *node.args[3:6], role.groups)
-        self._set(Part(call(self.module, node.target, args), self._own(node, rows)))
+        for rows, groups in self._grouped_ways(node, role.groups, len(weight)):
+            if groups == 1:
+                new = take(as_dense(weight, role.groups), columns, 1)[rows]
+            else:
+                new = reorder_grouped(weight, rows, columns, groups)
+            new_bias = None if bias is None else self._constant(node, "bias", take(bias, rows))
+            args = (part.node, self._constant(node, "weight", new), new_bias, *node.args[3:6], groups)
+            self._set(Part(call(self.module, node.target, args), self._own(node, rows)))
+
+    def _in_groups(self, use: Use, groups: int) -> Part:
+        """The input of a grouped convolution; where it is filled up, all groups have to be so alike."""
+        runs = self.assembler.runs(use, may_take_more=True)
+        numbers = np.concatenate([run.numbers for run in runs])
+        blocks = dict(zip(use.numbers.tolist(), use.blocks.tolist(), strict=True))
+        size, rest = divmod(len(numbers), groups)
+        if rest or any(number != FILL and blocks.get(number) != k // size for k, number in enumerate(numbers.tolist())):
+            runs = self.assembler.runs(use, may_take_more=False)
+        return self.assembler.join(runs)
+
+    def _grouped_ways(self, node: Node, groups: int, count: int) -> list[tuple[Tensor, int]]:
+        """The output channels of a grouped convolution, in their new order, by tensor, and the groups of each."""
+        kinds = self.demands.kinds(node) if self.form.reorders else np.zeros(count, np.int64)
+        several = 1 < len(np.unique(kinds)) <= count / _LEAST_WAY
+        if self.form.dense and several:
+            return [(torch.from_numpy(np.argsort(kinds, kind="stable")), 1)]
+        if self.form.splits_groups and several:
+            return [(torch.from_numpy(way), groups) for way in _targets(kinds, groups)]
+        group = np.arange(count) // (count // groups)
+        return [(torch.from_numpy(np.lexsort((np.arange(count), kinds, group))), groups)]
 
 
 def _copies(choice: Sequence[Sequence[Run]]) -> int:
@@ -213,10 +230,13 @@ def _filled(places: Numbers, block: int) -> Numbers:
     return np.concatenate([places, np.full(-len(places) % block, -1)])
 
 
-def _as_dense(weight: Tensor, group: Numbers) -> Tensor:
-    """A grouped convolution's weight for all input channels, with zeros in between."""
-    groups, per_group = int(group[-1]) + 1, weight.shape[1]
-    dense = weight.new_zeros(len(weight), groups * per_group, *weight.shape[2:])
-    for row in range(len(weight)):
-        dense[row, group[row] * per_group : (group[row] + 1) * per_group] = weight[row]
-    return dense
+def _targets(kinds: Numbers, groups: int) -> list[Numbers]:
+    """For each kind its channels, group after group, with as many -1 as make all groups of all kinds equal."""
+    by_group = kinds.reshape(groups, -1)
+    places = np.arange(kinds.size).reshape(groups, -1)
+    size = max(int((row == kind).sum()) for kind in np.unique(kinds) for row in by_group)
+    ways = []
+    for kind in np.unique(kinds):
+        rows = [place[row == kind] for place, row in zip(places, by_group, strict=True)]
+        ways.append(np.concatenate([np.pad(row, (0, size - len(row)), constant_values=-1) for row in rows]))
+    return ways
