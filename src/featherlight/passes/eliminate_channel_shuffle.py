@@ -47,7 +47,7 @@ class EliminateChannelShuffle:
         tally.applied = len(shuffles)
         made = rewriter.assembler
         tally.notes.append(
-            f"form {self.form.name} ({self.form.what}): {made.slices} slices, {made.splits} splits, {made.joins} concatenations and "
+            f"form {self.form.name} ({self.form.what}): {made.slices} slices, {made.splits} splits, {made.transposes} transpositions, {made.joins} concatenations and "
             f"{made.gathers} gathers remain"
         )
 

@@ -39,12 +39,3 @@ def reorder_grouped(weight: Tensor, rows: Tensor, columns: Tensor, groups: int) 
     new = torch.stack([take(take(weight, rows[new_group == group]), local[group], 1) for group in range(groups)])
     return new.flatten(0, 1)
 
-
-def as_dense(weight: Tensor, groups: int) -> Tensor:
-    """A grouped convolution's weight for all input channels, with zeros in between."""
-    rows, per_group = weight.shape[:2]
-    dense = weight.new_zeros(rows, groups * per_group, *weight.shape[2:])
-    for row in range(rows):
-        start = row // (rows // groups) * per_group
-        dense[row, start : start + per_group] = weight[row]
-    return dense
