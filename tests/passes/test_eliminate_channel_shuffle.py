@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -11,20 +9,16 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from comparing import assert_same, randomised
+from random_networks import SPELLINGS, Moved, networks
+
 from featherlight.models.registry import create_model
 from featherlight.passes import FORMS, KEPT, simplify, simplify_forms
 from featherlight.passes.graph import count_operators
 
-from random_networks import SPELLINGS, Moved, networks
+
 
 MOVES = {"channel_shuffle", "transpose", "permute", "view", "reshape", "index_select", "index", "flip", "roll", "stack"}
-
-
-def assert_same(module: nn.Module, network: nn.Module, x: Tensor) -> None:
-    """Both compute the same in float64, up to rounding."""
-    reference = copy.deepcopy(network).double().eval()(x)
-    difference = (module(x) - reference).abs().max() / reference.abs().max().clamp(min=1e-3)
-    assert difference <= 1e-12
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
@@ -131,15 +125,3 @@ def test_a_network_without_shuffles_is_left_as_it_is(form: str) -> None:
     result = simplify(network, torch.zeros(2, 3, 4, 4), form=form)
     assert result.form == KEPT
     assert count_operators(result.module) == {"conv2d": 2, "relu": 1}
-
-
-def randomised(network: nn.Module) -> nn.Module:
-    """Norms as after training."""
-    torch.manual_seed(0)
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.normal_(module.weight, 1, 0.2)
-            nn.init.normal_(module.bias, 0, 0.2)
-            module.running_mean.normal_(0, 0.2)
-            module.running_var.uniform_(0.5, 2)
-    return network.eval()

@@ -169,7 +169,9 @@ class Assembler:
         if all(run.is_whole for run in runs):
             return self._concatenate(runs)
         whole = self.join([Run(part, 0, len(part.numbers)) for part in parts])
-        starts = dict(zip((part.node for part in parts), np.cumsum([0, *(len(p.numbers) for p in parts)]), strict=False))
+        starts = dict(
+            zip((part.node for part in parts), np.cumsum([0, *(len(p.numbers) for p in parts)]), strict=False)
+        )
         index = np.concatenate([np.arange(run.start, run.stop) + starts[run.part.node] for run in runs])
         self.gathers += 1
         indices = add_constant(self.module, "channel_order", torch.from_numpy(index))

@@ -56,7 +56,9 @@ class EliminateChannelShuffle:
         return frozenset(
             node
             for node in module.graph.nodes
-            if self.form.keeps_joins and operator_name(node) == "cat" and node not in channels.computing
+            if self.form.keeps_joins
+            and operator_name(node) == "cat"
+            and node not in channels.computing
             and _has_distinct(node, channels)
         )
 

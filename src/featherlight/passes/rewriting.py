@@ -148,9 +148,7 @@ class Rewriter:
         """A convolution or linear layer with new weights, for some output channels of the old one."""
         new_weight = self._constant(node, "weight", weight)
         new_bias = None if bias is None else self._constant(node, "bias", take(bias, rows))
-        return Part(
-            call(self.module, node.target, (part.node, new_weight, new_bias, *rest)), self._own(node, rows)
-        )
+        return Part(call(self.module, node.target, (part.node, new_weight, new_bias, *rest)), self._own(node, rows))
 
     def _grouped(self, node: Node, role: Role) -> None:
         (use,) = self.demands.uses_of(node)

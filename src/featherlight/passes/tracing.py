@@ -17,8 +17,28 @@ from torch.fx import GraphModule, Node
 
 from featherlight.passes.graph import aten, finish, is_call
 
-_VIEWS = frozenset({"view", "reshape", "transpose", "permute", "select", "slice", "split", "split_with_sizes", "chunk",
-                    "getitem", "squeeze", "unsqueeze", "flatten", "detach", "alias", "contiguous", "unbind", "narrow"})
+_VIEWS = frozenset(
+    {
+        "view",
+        "reshape",
+        "transpose",
+        "permute",
+        "select",
+        "slice",
+        "split",
+        "split_with_sizes",
+        "chunk",
+        "getitem",
+        "squeeze",
+        "unsqueeze",
+        "flatten",
+        "detach",
+        "alias",
+        "contiguous",
+        "unbind",
+        "narrow",
+    }
+)
 
 
 class CannotTraceError(Exception):

@@ -38,4 +38,3 @@ def reorder_grouped(weight: Tensor, rows: Tensor, columns: Tensor, groups: int) 
     local = torch.where(columns < 0, -1, columns % per_group).view(groups, -1)
     new = torch.stack([take(take(weight, rows[new_group == group]), local[group], 1) for group in range(groups)])
     return new.flatten(0, 1)
-
