@@ -62,9 +62,19 @@ class Moved(nn.Module):
         return torch.stack(x.chunk(self.groups, 1), 2).flatten(1, 2)
 
 
-SPELLINGS = (
-    "view_transpose reshape_permute flat unflatten functional shuffle_module index_select index flip roll stack_parts"
-).split()
+SPELLINGS = [
+    "view_transpose",
+    "reshape_permute",
+    "flat",
+    "unflatten",
+    "functional",
+    "shuffle_module",
+    "index_select",
+    "index",
+    "flip",
+    "roll",
+    "stack_parts",
+]
 
 
 class Cut(nn.Module):

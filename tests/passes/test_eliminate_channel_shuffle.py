@@ -5,23 +5,20 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from comparing import assert_same, randomised
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
-
-from comparing import assert_same, randomised
 from random_networks import SPELLINGS, Moved, networks
+from torch import Tensor, nn
 
 from featherlight.models.registry import create_model
 from featherlight.passes import FORMS, KEPT, simplify, simplify_forms
 from featherlight.passes.graph import count_operators
 
-
-
 MOVES = {"channel_shuffle", "transpose", "permute", "view", "reshape", "index_select", "index", "flip", "roll", "stack"}
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
 @given(networks(), st.integers(1, 4))
 def test_random_networks_compute_the_same_in_every_form(network: nn.Module, batch: int) -> None:
     forms = simplify_forms(network, torch.zeros(1, 3, 5, 4), dtype=torch.float64)
@@ -100,7 +97,7 @@ def test_a_move_that_mixes_images_or_positions_is_refused_and_kept() -> None:
     assert any("keep channels whole" in reason for step in result.steps for reason in step.refused)
 
 
-@pytest.mark.parametrize("name", ["shufflenet_v2_x0_5", "shufflenet_v1_g3_x0_5", "shufflenet_v1_g8_x0_5.megvii"])
+@pytest.mark.parametrize("name", ["shufflenet_v2_x0_5", "shufflenet_v1_g8_x0_5.megvii"])
 def test_no_shuffle_is_left_of_a_shufflenet(name: str) -> None:
     network = randomised(create_model(name, num_classes=10, input_size=64))
     forms = simplify_forms(network, torch.zeros(2, 3, 32, 32), dtype=torch.float64)

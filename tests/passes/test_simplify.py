@@ -16,7 +16,7 @@ from featherlight.models.registry import create_model, list_models
 from featherlight.passes import KEPT, explain, simplify, simplify_forms
 from featherlight.passes.graph import count_operators
 
-QUICK = ("shufflenet_v1_g8_x0_5.megvii", "shufflenet_v2_x1_0.keras", "mobilenet_v3_small")
+QUICK = ("shufflenet_v1_g3_x0_25", "shufflenet_v2_x1_0.keras", "mobilenet_v3_small")
 
 
 def check(network: nn.Module, size: int = 64, form: str = "pieces") -> dict[str, int]:
@@ -59,7 +59,9 @@ def test_pytorchcvs_shufflenets_compute_the_same(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["mobilenetv1_100", "mobilenetv2_050", "mobilenetv3_small_050", "mobilenetv4_conv_small"])
+@pytest.mark.parametrize(
+    "name", ["mobilenetv1_100", "mobilenetv2_050", "mobilenetv3_small_050", "mobilenetv4_conv_small"]
+)
 def test_timms_mobilenets_compute_the_same(name: str) -> None:
     check(create_model(f"timm/{name}"))
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
-from featherlight.passes.graph import add_constant, argument, aten, call, constant, is_call, shape_of
+from featherlight.passes.graph import add_constant, argument, aten, call, constant, is_call, known, shape_of
 
 CONVOLUTIONS = (aten.conv2d.default, aten.conv1d.default)
 NORMS = (aten.batch_norm.default,)
@@ -20,6 +20,8 @@ _ARITHMETIC = {
     aten.sub.Scalar: "sub",
     aten.mul.Tensor: "mul",
     aten.mul.Scalar: "mul",
+    aten.rsub.Scalar: "rsub",
+    aten.rsub.Tensor: "rsub",
     aten.div.Tensor: "div",
     aten.div.Scalar: "div",
 }
@@ -52,9 +54,11 @@ def norm_affine(node: Node) -> Affine | None:
 
 def arithmetic_affine(node: Any) -> tuple[Node, Affine] | None:
     """The input, and what is done to it, of arithmetic with a constant for each channel or for all."""
-    if not is_call(node, _ARITHMETIC) or node.kwargs:
+    if not is_call(node, _ARITHMETIC) or node.kwargs or len(node.args) != 2:
         return None
     kind, (left, right) = _ARITHMETIC[node.target], node.args[:2]
+    if kind == "rsub":
+        kind, left, right = "sub", right, left
     is_left = _is_constant(right)
     variable, value = (left, right) if is_left else (right, left)
     shape = shape_of(variable)
@@ -77,8 +81,7 @@ def _is_constant(value: Any) -> bool:
 
 def _by_channel(value: Any, dimensions: int, channels: int) -> Tensor | None:
     """The constant as one number a channel; None if it differs within one."""
-    tensor = constant(value) if isinstance(value, Node) else torch.tensor(value)
-    assert tensor is not None
+    tensor = known(value) if isinstance(value, Node) else torch.tensor(value)
     if tensor.ndim > dimensions or not (tensor.is_floating_point() or tensor.ndim == 0):
         return None
     shape = (1,) * (dimensions - tensor.ndim) + tuple(tensor.shape)
@@ -91,6 +94,8 @@ def is_convolution(node: Any) -> bool:
     """A convolution or linear layer whose weights are constants."""
     if not is_call(node, (*CONVOLUTIONS, aten.linear.default)) or node.kwargs:
         return False
+    if node.target is aten.linear.default and len(shape_of(node) or ()) != 2:
+        return False  # its channels are not the second dimension
     return constant(node.args[1]) is not None and (argument(node, 2) is None or constant(node.args[2]) is not None)
 
 
@@ -107,8 +112,7 @@ def is_padded(node: Node) -> bool:
 
 def set_weights(module: GraphModule, node: Node, weight: Tensor, bias: Tensor | None) -> None:
     """Gives a convolution or linear layer new weights, in its own precision. New nodes stand in front of it."""
-    old = constant(node.args[1])
-    assert old is not None
+    old = known(node.args[1])
     hint = str(node.args[1].target)  # type: ignore[union-attr]
     stem = hint.removesuffix(".weight").removesuffix("_weight")
     with module.graph.inserting_before(node):
@@ -119,8 +123,7 @@ def set_weights(module: GraphModule, node: Node, weight: Tensor, bias: Tensor | 
 
 def weights_of(node: Node) -> tuple[Tensor, Tensor | None]:
     """Weight and bias of a convolution or linear layer, in float64."""
-    weight, bias = constant(node.args[1]), constant(argument(node, 2))
-    assert weight is not None
+    weight, bias = known(node.args[1]), constant(argument(node, 2))
     return weight.double(), None if bias is None else bias.double()
 
 

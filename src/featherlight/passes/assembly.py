@@ -11,12 +11,10 @@ import numpy as np
 import torch
 from torch.fx import GraphModule, Node
 
-from featherlight.passes.channels import Channels, Numbers
+from featherlight.passes.channels import Numbers
 from featherlight.passes.demands import Use
 from featherlight.passes.forms import Form
 from featherlight.passes.graph import add_constant, aten, call, replace
-
-FILL = -1  # the number of a channel that is only there to fill a block
 
 
 @dataclass(frozen=True)
@@ -49,60 +47,38 @@ class Run:
 class Assembler:
     """Brings channels together in the new graph; the same ones only once."""
 
-    def __init__(self, module: GraphModule, channels: Channels, form: Form) -> None:
-        self.module, self.channels, self.form = module, channels, form
-        self.slices = self.splits = self.transposes = self.joins = self.gathers = 0
+    def __init__(self, module: GraphModule, form: Form) -> None:
+        self.module, self.form = module, form
+        self.slices = self.splits = self.joins = self.gathers = 0
         self._parts: list[Part] = []
         self._places: dict[int, tuple[int, int]] = {}  # number -> (part, place in it)
         self._cuts: dict[Node, list[tuple[int, int, Node]]] = {}
         self._made: dict[tuple[object, ...], Part] = {}
 
-    def runs(self, use: Use, may_take_more: bool) -> list[Run]:
-        """The longest runs that hold the channels of a use, block after block.
-
-        Args:
-            use: what is needed.
-            may_take_more: channels that are not needed do no harm.
-        """
+    def runs(self, use: Use) -> list[Run]:
+        """The longest runs that hold the channels of a use, block after block."""
         places = [self._places[number] for number in use.numbers.tolist()]
         order = sorted(range(len(places)), key=lambda k: (use.blocks[k], places[k]))
         runs: list[Run] = []
-        for part_index, place in (places[k] for k in order):
-            part = self._parts[part_index]
-            if runs and runs[-1].part is part and self._goes_on(runs[-1], place, may_take_more):
+        for index, place in (places[k] for k in order):
+            part = self._parts[index]
+            if runs and runs[-1].part is part and runs[-1].stop == place:
                 runs[-1] = Run(part, runs[-1].start, place + 1)
             else:
                 runs.append(Run(part, place, place + 1))
-        return [self._filled(run) for run in runs] if may_take_more else runs
-
-    def _goes_on(self, run: Run, place: int, over_fillings: bool) -> bool:
-        """Whether ``place`` comes next, or next after what only fills."""
-        if place <= run.stop or not over_fillings:
-            return place == run.stop
-        return bool((run.part.numbers[run.stop : place] == FILL).all())
-
-    def _filled(self, run: Run) -> Run:
-        stop = run.stop
-        while stop < len(run.part.numbers) and run.part.numbers[stop] == FILL:
-            stop += 1
-        return Run(run.part, run.start, stop)
+        return runs
 
     def add(self, part: Part) -> None:
-        """A tensor of the new graph that holds channels."""
-        index = len(self._parts)
+        """A tensor of the new graph that holds all channels of a source."""
         self._parts.append(part)
         for place, number in enumerate(part.numbers.tolist()):
-            if number != FILL:
-                self._places[number] = index, place
+            self._places[number] = len(self._parts) - 1, place
 
-    def all_parts(self, numbers: Numbers) -> list[Part]:
-        """The tensors of one source, if these are all of its channels."""
-        if len({self.channels.owners[number] for number in numbers.tolist()}) > 1:
-            return []
-        indices = sorted({self._places[number][0] for number in numbers.tolist()})
-        parts = [self._parts[index] for index in indices]
-        held = {number for part in parts for number in part.numbers.tolist()} - {FILL}
-        return parts if held == set(numbers.tolist()) else []
+    def whole(self, numbers: Numbers) -> Part | None:
+        """The tensor that holds these channels and no others."""
+        indices = {self._places[number][0] for number in numbers.tolist()}
+        part = self._parts[indices.pop()]
+        return part if not indices and len(part.numbers) == len(numbers) else None
 
     def join(self, runs: Sequence[Run]) -> Part:
         """One tensor of all the runs."""
@@ -110,21 +86,8 @@ class Assembler:
             return runs[0].part
         key = tuple((run.part.node, run.start, run.stop) for run in runs)
         if key not in self._made:
-            self._made[key] = self._moved(runs)
+            self._made[key] = self._gather(runs) if self.form.gathers else self._concatenate(runs)
         return self._made[key]
-
-    def _moved(self, runs: Sequence[Run]) -> Part:
-        if self.form.gathers:
-            return self._gather(runs)
-        grid = transposition(runs) if self.form.transposes else None
-        return self._concatenate(runs) if grid is None else self._transpose(runs, grid)
-
-    def _transpose(self, runs: Sequence[Run], grid: tuple[int, int, int]) -> Part:
-        node = call(self.module, aten.unflatten.int, (runs[0].part.node, 1, list(grid)))
-        node = call(self.module, aten.transpose.int, (node, 1, 2))
-        self.transposes += 1
-        numbers = np.concatenate([run.numbers for run in runs])
-        return Part(call(self.module, aten.flatten.using_ints, (node, 1, 3)), numbers)
 
     def cut(self, run: Run) -> Node:
         """The tensor of one run."""
@@ -176,17 +139,3 @@ class Assembler:
         self.gathers += 1
         indices = add_constant(self.module, "channel_order", torch.from_numpy(index))
         return Part(call(self.module, aten.index_select.default, (whole.node, 1, indices)), whole.numbers[index])
-
-
-def transposition(runs: Sequence[Run]) -> tuple[int, int, int] | None:
-    """(rows, columns, channels of a block) if the runs are all blocks of one tensor, column after column."""
-    size, count = runs[0].stop - runs[0].start, len(runs)
-    part = runs[0].part
-    if count * size != len(part.numbers) or any(run.part is not part or run.stop - run.start != size for run in runs):
-        return None
-    starts = np.array([run.start for run in runs])
-    rows = int(np.argmax(np.append(np.diff(starts) < 0, [True]))) + 1
-    if count % rows:
-        return None
-    grid = np.arange(count).reshape(rows, count // rows)
-    return (rows, count // rows, size) if np.array_equal(starts, grid.T.reshape(-1) * size) else None

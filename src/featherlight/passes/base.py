@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from torch.fx import GraphModule, Node
 
 from featherlight.passes.graph import count_operators, finish
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,13 @@ def run_pass(one: Pass, module: GraphModule) -> Step:
     one.run(module, tally)
     finish(module)
     return Step(one.name, tally.applied, tally.refused, before, count_operators(module), tuple(tally.notes))
+
+
+def given(value: Value | None) -> Value:
+    """What the pattern or the check has already found to be there."""
+    if value is None:
+        raise ValueError("a rewrite without its pattern")
+    return value
 
 
 def never(node: Node) -> str | None:  # noqa: ARG001

@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
-from featherlight.passes.graph import constant, operator_name
+from featherlight.passes.graph import constant, names, operator_name
 
 Numbers = NDArray[np.int64]
 
-_MOVES = frozenset(
+_MOVES = names(
     "view reshape _unsafe_view permute transpose contiguous clone detach alias cat concat concatenate split "
     "split_with_sizes chunk tensor_split slice narrow select index_select index channel_shuffle native_channel_shuffle "
-    "flatten unflatten squeeze unsqueeze unbind stack getitem flip roll movedim moveaxis swapaxes swapdims t".split()
+    "flatten unflatten squeeze unsqueeze unbind stack getitem flip roll movedim moveaxis swapaxes swapdims t"
 )
 _PLACES = 1 << 24  # more than an image has positions
 _UNKNOWN = object()
@@ -96,15 +96,16 @@ def _torn(module: GraphModule, found: list[Channels], computing: set[Node]) -> s
 
 
 def _follow(module: GraphModule, computing: set[Node], batch: int) -> Channels:
-    channels, values, last = Channels(), {}, _last_users(module)
+    channels, last = Channels(), _last_users(module)
+    values: dict[Node, Any] = {}
     for node in module.graph.nodes:
         if is_move(node) and node not in computing:
             values[node] = _move(node, values)
-            numbers = _numbers(values[node], channels, batch)
+            numbers = _numbers(values[node], channels)
             if numbers is not None:
                 channels.held[node] = numbers
         else:
-            values[node] = _compute(node, values, channels, batch)
+            values[node] = _compute(node, channels, batch)
         for source in node.all_input_nodes:
             if last[source] is node:
                 values[source] = _UNKNOWN
@@ -115,15 +116,15 @@ def _last_users(module: GraphModule) -> dict[Node, Node]:
     return {source: node for node in module.graph.nodes for source in node.all_input_nodes}
 
 
-def _compute(node: Node, values: dict[Node, Any], channels: Channels, batch: int) -> Any:
+def _compute(node: Node, channels: Channels, batch: int) -> Any:
     """What is known of a node that computes: constants, sizes, or new channels."""
     if node.op == "get_attr":
         return constant(node)
     value = node.meta.get("val")
     if not isinstance(value, Tensor):
-        return _compute_size(node, values, value, batch)
+        return _compute_size(value, batch)
     shape = _sizes(value, batch)
-    if shape is None or len(shape) < 2 or not _has_batch(value, shape):
+    if shape is None or len(shape) < 2 or not _has_batch(value):
         return _UNKNOWN
     channels.add_source(node, shape[1], shape[2:])
     if not any(is_move(user) for user in node.users):
@@ -132,16 +133,16 @@ def _compute(node: Node, values: dict[Node, Any], channels: Channels, batch: int
     return _codes(numbers, shape[2:], shape[0])
 
 
-def _compute_size(node: Node, values: dict[Node, Any], value: Any, batch: int) -> Any:
+def _compute_size(value: Any, batch: int) -> Any:
     if isinstance(value, int | torch.SymInt):
         known = _size(value, batch)
         return _UNKNOWN if known is None else known
     return _UNKNOWN
 
 
-def _has_batch(value: Tensor, shape: tuple[int, ...]) -> bool:
+def _has_batch(value: Tensor) -> bool:
     """Whether the first dimension is the batch: the symbol alone, or a number where the graph has no symbol."""
-    first = value.shape[0]
+    first: Any = value.shape[0]
     return isinstance(first, int) or str(first.node.expr).isidentifier()
 
 
@@ -158,7 +159,7 @@ def _size(size: Any, batch: int) -> int | None:
     symbols = list(expression.free_symbols)
     if len(symbols) > 1:
         return None
-    return int(expression.subs({symbol: batch for symbol in symbols}))
+    return int(expression.subs(dict.fromkeys(symbols, batch)))
 
 
 def _codes(numbers: Tensor, size: tuple[int, ...], batch: int) -> Tensor:
@@ -182,13 +183,13 @@ def _move(node: Node, values: dict[Node, Any]) -> Any:
         return _UNKNOWN
 
 
-def _numbers(value: Any, channels: Channels, batch: int) -> Numbers | None:
+def _numbers(value: Any, channels: Channels) -> Numbers | None:
     """The channels of a moved tensor, if all of them are whole."""
     if not isinstance(value, Tensor) or value.ndim < 2 or value.dtype != torch.int64 or not value.numel():
         return None
     size = tuple(value.shape[2:])
     images = len(value)
-    numbers = value[(0, slice(None), *[0] * len(size))] // images // _PLACES
+    numbers = value.reshape(images, value.shape[1], -1)[0, :, 0] // images // _PLACES
     if int(numbers.min()) < 0 or int(numbers.max()) >= len(channels.owners):
         return None
     if any(channels.sizes[owner] != size for owner in owners_of(channels, numbers.numpy())):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from torch.fx import GraphModule, Node
 
 from featherlight.passes.base import Rule, never
-from featherlight.passes.graph import argument, operator_name, shape_of
+from featherlight.passes.graph import argument, names, operator_name, shape_of
 
-_DROPOUTS = frozenset("dropout feature_dropout alpha_dropout feature_alpha_dropout".split())
-_COPIES = frozenset("contiguous clone detach alias lift_fresh_copy detach_copy alias_copy".split())
-_SIZE_KEEPING = frozenset("view reshape flatten squeeze expand slice _unsafe_view".split())
+_DROPOUTS = names("dropout feature_dropout alpha_dropout feature_alpha_dropout")
+_COPIES = names("contiguous clone detach alias lift_fresh_copy detach_copy alias_copy")
+_SIZE_KEEPING = names("view reshape flatten squeeze expand slice _unsafe_view")
 
 
 def _matches(node: Node) -> bool:

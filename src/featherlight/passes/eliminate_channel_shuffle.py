@@ -46,9 +46,9 @@ class EliminateChannelShuffle:
         rewriter.run()
         tally.applied = len(shuffles)
         made = rewriter.assembler
+        tally.notes.append(f"form {self.form.name}: {self.form.what}")
         tally.notes.append(
-            f"form {self.form.name} ({self.form.what}): {made.slices} slices, {made.splits} splits, {made.transposes} transpositions, {made.joins} concatenations and "
-            f"{made.gathers} gathers remain"
+            f"remain: {made.slices} slices, {made.splits} splits, {made.joins} concatenations, {made.gathers} gathers"
         )
 
     def _joins(self, module: GraphModule, channels: Channels) -> frozenset[Node]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from torch.fx import GraphModule, Node
 
 from featherlight.passes.affine import NORMS, fold_after, fold_before, is_convolution, is_padded, norm_affine
-from featherlight.passes.base import Rule
+from featherlight.passes.base import Rule, given
 from featherlight.passes.graph import is_call
 
 
@@ -43,8 +43,7 @@ def _check(node: Node) -> str | None:
 
 
 def _rewrite(module: GraphModule, node: Node) -> None:
-    affine = norm_affine(node)
-    assert affine is not None
+    affine = given(norm_affine(node))
     before, behind = _layer_before(node), _layer_behind(node)
     if before is not None:
         fold_after(module, before, affine)

@@ -11,7 +11,7 @@ import torch
 from torch.fx import GraphModule, Node
 
 from featherlight.passes.affine import Affine, arithmetic_affine, call_affine, fold_before, is_convolution, is_padded
-from featherlight.passes.base import Rule
+from featherlight.passes.base import Rule, given
 from featherlight.passes.graph import argument, aten, call, replace
 from featherlight.passes.merge_constants import chain
 
@@ -31,8 +31,7 @@ def _first_convolution(node: Node) -> Node | None:
 
 def _check(node: Node) -> str | None:
     _, affine, length = chain(node)
-    convolution = _first_convolution(node)
-    assert convolution is not None
+    convolution = given(_first_convolution(node))
     if not is_padded(convolution) or not affine.shift.any() or _common_mean(affine) is not None:
         return None
     if length == 1 and bool((affine.scale == 1).all()):
@@ -50,8 +49,7 @@ def _common_mean(affine: Affine) -> float | None:
 
 def _rewrite(module: GraphModule, node: Node) -> None:
     source, affine, _ = chain(node)
-    convolution = _first_convolution(node)
-    assert convolution is not None
+    convolution = given(_first_convolution(node))
     mean = _common_mean(affine)
     if not is_padded(convolution) or not affine.shift.any():
         fold_before(module, convolution, affine)
@@ -67,8 +65,7 @@ def _rewrite(module: GraphModule, node: Node) -> None:
 
 def _pad_with(module: GraphModule, node: Node, source: Node, value: float) -> None:
     """Pads the image itself, so that the convolution need not."""
-    convolution = _first_convolution(node)
-    assert convolution is not None
+    convolution = given(_first_convolution(node))
     padding = argument(convolution, 4, 0)
     high, wide = (padding, padding) if isinstance(padding, int) else (padding[0], padding[-1])
     padded = call(module, aten.constant_pad_nd.default, (source, [wide, wide, high, high], value))

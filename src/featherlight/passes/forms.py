@@ -16,8 +16,6 @@ class Form:
         reorders: convolutions make their channels so that what is taken together lies together.
         gathers: channels are taken one by one with a single gather, not by slices and a concatenation.
         cuts_once: slices of one tensor are one operator with several results.
-        splits_groups: a grouped convolution whose channels go to different groups becomes one for each such group.
-        transposes: or its channels are filled up with zeros so that whole blocks of them are transposed.
     """
 
     name: str
@@ -26,13 +24,12 @@ class Form:
     reorders: bool = True
     gathers: bool = False
     cuts_once: bool = False
-    splits_groups: bool = False
-    transposes: bool = False
 
 
 # Measured and slower everywhere (ShuffleNetV2 1x and V1 g3 1x, ONNX Runtime and OpenVINO): reading whole tensors with
 # zero weights for what is not needed; one convolution for each way that channels go, also filled up to blocks of 8 or
-# 16 channels; sums of convolutions in place of concatenations; dense convolutions in place of grouped ones.
+# 16 channels; sums of convolutions in place of concatenations; in place of a grouped convolution whose channels go to
+# different groups a dense one, one for each such group, or one that makes equal blocks which are transposed.
 FORMS = {
     form.name: form
     for form in (
@@ -40,17 +37,5 @@ FORMS = {
         Form("carry", "channels lie ready for contiguous slices of each concatenation", keeps_joins=True),
         Form("slices", "each convolution takes contiguous slices of what made its channels"),
         Form("pieces", "what made channels is cut once into contiguous pieces", cuts_once=True),
-        Form(
-            "targets",
-            "pieces; a grouped convolution becomes one for each group that its channels go to",
-            cuts_once=True,
-            splits_groups=True,
-        ),
-        Form(
-            "transposed",
-            "pieces; grouped convolutions make whole blocks of channels that are transposed",
-            cuts_once=True,
-            transposes=True,
-        ),
     )
 }

@@ -13,6 +13,11 @@ from torch.fx import GraphModule, Node
 aten = torch.ops.aten
 
 
+def names(text: str) -> frozenset[str]:
+    """Names of operators, written one after another."""
+    return frozenset(text.split())
+
+
 def constant(node: Any) -> Tensor | None:
     """The tensor that a ``get_attr`` node stands for; None for anything else."""
     if not isinstance(node, Node) or node.op != "get_attr":
@@ -21,6 +26,14 @@ def constant(node: Any) -> Tensor | None:
     for part in str(node.target).split("."):
         value = getattr(value, part)
     return value.detach() if isinstance(value, Tensor) else None
+
+
+def known(node: Any) -> Tensor:
+    """The tensor of a node that is known to stand for one."""
+    tensor = constant(node)
+    if tensor is None:
+        raise ValueError(f"{node} is no constant")
+    return tensor
 
 
 def add_constant(module: GraphModule, hint: str, value: Tensor) -> Node:
@@ -75,8 +88,8 @@ def operator_name(node: Node) -> str:
 
 def count_operators(module: GraphModule) -> dict[str, int]:
     """How often each operator occurs, by name."""
-    names = (operator_name(node) for node in module.graph.nodes if node.op == "call_function")
-    return dict(sorted(Counter(name for name in names if name != "getitem").items()))
+    called = (operator_name(node) for node in module.graph.nodes if node.op == "call_function")
+    return dict(sorted(Counter(name for name in called if name != "getitem").items()))
 
 
 def finish(module: GraphModule) -> None:

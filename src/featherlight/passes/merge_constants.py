@@ -19,7 +19,7 @@ from featherlight.passes.affine import (
     is_convolution,
     is_padded,
 )
-from featherlight.passes.base import Rule
+from featherlight.passes.base import Rule, given
 from featherlight.passes.graph import replace
 
 
@@ -36,9 +36,7 @@ def _goes_on(node: Node) -> bool:
 
 def chain(node: Node) -> tuple[Node, Affine, int]:
     """What goes into a chain of arithmetic that ends here, what the chain does, and how long it is."""
-    found = arithmetic_affine(node)
-    assert found is not None
-    (source, affine), length = found, 1
+    (source, affine), length = given(arithmetic_affine(node)), 1
     while len(source.users) == 1 and (before := arithmetic_affine(source)) is not None:
         source, affine, length = before[0], before[1].then(affine), length + 1
     return source, affine, length

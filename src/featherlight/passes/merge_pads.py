@@ -10,7 +10,7 @@ from typing import Any
 from torch.fx import GraphModule, Node
 
 from featherlight.passes.affine import is_convolution
-from featherlight.passes.base import Rule
+from featherlight.passes.base import Rule, given
 from featherlight.passes.graph import argument, aten, is_call, operator_name, shape_of
 
 _PADS = frozenset(("constant_pad_nd", "pad"))
@@ -39,8 +39,7 @@ def _behind(node: Node) -> Node | None:
 
 
 def _check(node: Node) -> str | None:
-    sides, behind = zero_pad(node), _behind(node)
-    assert sides is not None
+    sides, behind = given(zero_pad(node)), _behind(node)
     if min(sides) < 0:
         return "a padding that cuts off"
     if behind is None:
@@ -55,9 +54,7 @@ def _check(node: Node) -> str | None:
 
 
 def _rewrite(module: GraphModule, node: Node) -> None:  # noqa: ARG001
-    sides, behind = zero_pad(node), _behind(node)
-    assert sides is not None
-    assert behind is not None
+    sides, behind = given(zero_pad(node)), given(_behind(node))
     further = zero_pad(behind)
     if further is not None:
         count = max(len(sides), len(further))

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor
 from torch.fx import Node
 
 from featherlight.passes.affine import is_convolution
 from featherlight.passes.channels import is_move
-from featherlight.passes.graph import argument, aten, constant, operator_name, shape_of
+from featherlight.passes.graph import argument, aten, constant, known, names, operator_name, shape_of
 
 Kind = Literal["dense", "grouped", "depthwise", "channelwise", "join", "opaque"]
 
-_ELEMENTWISE = frozenset(
+_ELEMENTWISE = names(
     "relu relu6 hardtanh hardswish hardsigmoid sigmoid silu gelu tanh elu leaky_relu selu celu mish softplus clamp "
-    "clamp_min clamp_max neg abs square dropout feature_dropout rsub".split()
+    "clamp_min clamp_max neg abs square dropout feature_dropout rsub"
 )
-_BINARY = frozenset("add sub mul div maximum minimum".split())
-_POOLS = frozenset(
+_BINARY = names("add sub mul div maximum minimum")
+_POOLS = names(
     "max_pool2d avg_pool2d adaptive_avg_pool2d max_pool1d avg_pool1d adaptive_avg_pool1d upsample_nearest2d "
-    "upsample_bilinear2d".split()
+    "upsample_bilinear2d"
 )
 _NORM_PARAMETERS = (1, 2, 3, 4)
 
@@ -55,7 +55,7 @@ def role_of(node: Node, joins: frozenset[Node]) -> Role:
         return Role("opaque", sources)
     if is_convolution(node):
         return _convolution(node)
-    first = node.args[0]
+    first: Any = node.args[0]
     variable = (first,) if isinstance(first, Node) and constant(first) is None else ()
     name = operator_name(node)
     if name == "batch_norm" and variable and not node.args[5]:
@@ -78,8 +78,7 @@ def is_squeeze(node: Node) -> bool:
 def _convolution(node: Node) -> Role:
     source: Node = node.args[0]  # type: ignore[assignment]
     groups = int(argument(node, 6, 1)) if node.target != aten.linear.default else 1
-    weight = constant(node.args[1])
-    assert weight is not None
+    weight = known(node.args[1])
     if groups == 1:
         return Role("dense", (source,))
     if weight.shape[1] == 1 and weight.shape[0] == groups:
@@ -116,7 +115,7 @@ def _arithmetic(node: Node) -> Role:
         if theirs is None or len(theirs) != len(shape) or theirs[:2] != shape[:2]:
             return opaque
     parameters = []
-    for place, value in enumerate(node.args[:2]):
+    for place, value in enumerate(node.args[:2]):  # type: ignore[assignment]
         tensor = constant(value)
         if tensor is not None and tensor.numel() > 1:
             if not _is_by_channel(tensor, len(shape), int(shape[1])):

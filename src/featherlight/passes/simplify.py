@@ -131,15 +131,14 @@ def _distinct(results: dict[str, Simplified]) -> dict[str, Simplified]:
     """Each graph once."""
     seen: dict[object, str] = {}
     for name, result in results.items():
-        assert isinstance(result.module, GraphModule)
         seen.setdefault(_print(result.module), name)
     return {name: results[name] for name in seen.values()}
 
 
-def _print(module: GraphModule) -> tuple[tuple[str, object], ...]:
+def _print(module: nn.Module) -> tuple[tuple[str, object], ...]:
     """What tells graphs of the same network apart: operators, and shapes of weights."""
     return (
-        *sorted(count_operators(module).items()),
+        *(sorted(count_operators(module).items()) if isinstance(module, GraphModule) else ()),
         *(("weight", tuple(tensor.shape)) for tensor in module.parameters()),
     )
 
