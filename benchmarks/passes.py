@@ -55,7 +55,7 @@ def without_shuffles(name: str) -> nn.Module:
     network = build(name)
     for unit in network.modules():
         if hasattr(unit, "shuffle_groups"):
-            unit.shuffle_groups = 1
+            unit.shuffle_groups = 1  # type: ignore[assignment]
     return network
 
 
@@ -111,7 +111,8 @@ def openvino(precision: str) -> Callable[[Path, int, int], Run]:
         request = core.compile_model(model, "CPU", hints).create_infer_request()
         images = np.random.default_rng(0).standard_normal((batch, 3, SIZE, SIZE), np.float32)
         request.set_input_tensor(ov.Tensor(images))
-        return lambda: request.infer()
+        infer: Run = request.infer
+        return infer
 
     return load
 

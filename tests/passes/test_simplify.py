@@ -97,14 +97,28 @@ class TwoOutputs(nn.Module):
         return x, x + 1
 
 
-@pytest.mark.parametrize("network", [ValueFlow(), TwoOutputs()])
+class BatchFlow(nn.Module):
+    """Does something else for a single image."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * 2 if len(x) == 1 else x
+
+
+class FixedBatch(nn.Module):
+    """Only knows batches of two."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.reshape(2, 3, -1).relu().reshape(x.shape)
+
+
+@pytest.mark.parametrize("network", [ValueFlow(), TwoOutputs(), BatchFlow(), FixedBatch()])
 def test_what_no_graph_holds_stays_as_it_is_and_says_so(network: nn.Module) -> None:
     result = simplify(network, torch.zeros(1, 3, 4, 4))
     assert result.form == KEPT
     assert result.problem
     (line,) = explain(result)
     assert line.startswith("No pass ran: the network cannot be traced")
-    x = -torch.ones(1, 3, 4, 4)
+    x = -torch.ones(2, 3, 4, 4)
     assert torch.equal(result.module(x)[0], network(x)[0])
 
 

@@ -9,36 +9,21 @@ from __future__ import annotations
 import copy
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 
-from featherlight.passes.graph import aten, finish, is_call
+from featherlight.passes.graph import aten, finish, is_call, names, operator_name
 
-_VIEWS = frozenset(
-    {
-        "view",
-        "reshape",
-        "transpose",
-        "permute",
-        "select",
-        "slice",
-        "split",
-        "split_with_sizes",
-        "chunk",
-        "getitem",
-        "squeeze",
-        "unsqueeze",
-        "flatten",
-        "detach",
-        "alias",
-        "contiguous",
-        "unbind",
-        "narrow",
-    }
+_VIEWS = names(
+    "view reshape transpose permute select slice split split_with_sizes chunk getitem squeeze unsqueeze flatten "
+    "unflatten expand detach alias contiguous unbind narrow swapaxes movedim diagonal unfold"
 )
+_TOLERANCE = 1e-4  # of the largest output; rounding is far below, another branch far above
 
 
 class CannotTraceError(Exception):
@@ -62,21 +47,50 @@ def trace(module: nn.Module, example: Tensor, dtype: torch.dtype = torch.float32
         example = torch.cat((example, example))
     try:
         graph_module = _export(module, example)
+        _tidy(graph_module)
+        _check(graph_module, module, example)
     except Exception as error:  # PyTorch raises whatever the network and its tracer raise
         raise CannotTraceError(_first_line(error)) from error
+    return graph_module
+
+
+def _tidy(graph_module: GraphModule) -> None:
     for node in graph_module.graph.nodes:
         if is_call(node, (aten._assert_tensor_metadata.default,)):
             graph_module.graph.erase_node(node)
         if is_call(node, (aten.view.default,)):
             node.target = aten.reshape.default  # a view needs memory in one piece, which passes do not promise
     finish(graph_module)
-    return graph_module
+
+
+@torch.no_grad()
+def _check(graph_module: GraphModule, module: nn.Module, example: Tensor) -> None:
+    """Runs both, since what a network does may depend on the size of the batch."""
+    generator = torch.Generator().manual_seed(0)
+    for count in (1, 3):
+        x = torch.randn((count, *example.shape[1:]), generator=generator, dtype=example.dtype)
+        expected, result = module(x.clone()), graph_module(x.clone())
+        scale = float(expected.abs().nan_to_num(0, 0, 0).max())
+        if expected.shape != result.shape or not torch.allclose(
+            expected, result, rtol=0, atol=_TOLERANCE * scale, equal_nan=True
+        ):
+            raise CannotTraceError(f"its graph gives something else for a batch of {count}")
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """PyTorch logs a failure at length before it raises it."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def _export(module: nn.Module, example: Tensor) -> GraphModule:
     dimensions = ({0: torch.export.Dim.AUTO},)
-    logging.getLogger("torch.fx.experimental.symbolic_shapes").setLevel(logging.ERROR)
-    with warnings.catch_warnings(), torch.no_grad():
+    with warnings.catch_warnings(), _silence(), torch.no_grad():
         warnings.simplefilter("ignore")
         program = torch.export.export(module, (example,), dynamic_shapes=dimensions, strict=False)
         graph_module = _unlifted(program)
@@ -85,6 +99,8 @@ def _export(module: nn.Module, example: Tensor) -> GraphModule:
     outputs = graph_module.graph.output_node().args[0]
     if not isinstance(outputs, list | tuple) or len(outputs) != 1 or not isinstance(outputs[0], Node):
         raise CannotTraceError("it gives something else than one tensor")
+    if any(isinstance(node.meta["val"].shape[0], int) for node in graph_module.graph.find_nodes(op="placeholder")):
+        raise CannotTraceError("it only takes batches of one size")
     graph_module.graph.output_node().args = (outputs[0],)
     graph_module.graph.set_codegen(torch.fx.graph.CodeGen())
     return graph_module
@@ -129,8 +145,6 @@ def _is_last_use(node: Node) -> bool:
 
 
 def _is_view(node: Node) -> bool:
-    from featherlight.passes.graph import operator_name
-
     return operator_name(node) in _VIEWS
 
 
