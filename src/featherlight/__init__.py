@@ -19,14 +19,18 @@ if TYPE_CHECKING:
     from featherlight.models.weights import load_model, save_model
     from featherlight.predictor import Prediction, Predictor
     from featherlight.sources.findings import Finding, Findings
+    from featherlight.verification import Verification
     from featherlight.workflows.check import check
     from featherlight.workflows.evaluate import evaluate
+    from featherlight.workflows.export import Export, export
     from featherlight.workflows.profile import profile
     from featherlight.workflows.train import Run, resume, train
+    from featherlight.workflows.verify import verify
 
 __all__ = [
     "Cost",
     "Evaluation",
+    "Export",
     "FeatherlightError",
     "Finding",
     "Findings",
@@ -34,10 +38,12 @@ __all__ = [
     "Predictor",
     "Preprocessing",
     "Run",
+    "Verification",
     "__version__",
     "check",
     "create_model",
     "evaluate",
+    "export",
     "list_models",
     "load_model",
     "load_weights",
@@ -45,11 +51,13 @@ __all__ = [
     "resume",
     "save_model",
     "train",
+    "verify",
 ]
 
 _HOME = {
     "Cost": "cost.result",
     "Evaluation": "metrics",
+    "Export": "workflows.export",
     "FeatherlightError": "errors",
     "Finding": "sources.findings",
     "Findings": "sources.findings",
@@ -57,9 +65,11 @@ _HOME = {
     "Predictor": "predictor",
     "Preprocessing": "images",
     "Run": "workflows.train",
+    "Verification": "verification",
     "check": "workflows.check",
     "create_model": "models.registry",
     "evaluate": "workflows.evaluate",
+    "export": "workflows.export",
     "list_models": "models.catalogue",
     "load_model": "models.weights",
     "load_weights": "models.foreign",
@@ -67,6 +77,7 @@ _HOME = {
     "resume": "workflows.train",
     "save_model": "models.weights",
     "train": "workflows.train",
+    "verify": "workflows.verify",
 }
 
 
