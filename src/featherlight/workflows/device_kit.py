@@ -13,11 +13,11 @@ from featherlight.engines import Engine
 from featherlight.errors import UnreadableImageError, UsageError
 from featherlight.files import replace_folder, staging_folder
 from featherlight.metrics import softmax
+from featherlight.report.rendering import load_template
 from featherlight.targets.base import Target
 from featherlight.workflows.verify import Reference
 
 LABELS, SAMPLE, EXPECTED, SCRIPT = "labels.txt", "sample.png", "expected.json", "run.py"
-_SCRIPTS = {"onnxruntime": "run_onnxruntime.py", "openvino": "run_openvino.py"}
 
 
 def check_kit(out: Path, given: str) -> None:
@@ -48,8 +48,8 @@ def write_kit(out: Path, exported: Path, target: Target, engine: Engine, referen
         names = [" ".join(name.split()) for name in engine.card.classes]  # a line each
         (folder / LABELS).write_text("".join(f"{name}\n" for name in names), encoding="utf-8", errors="replace")
         _write_sample(folder, engine, reference, names)
-        script = Path(__file__).with_name("kit") / _SCRIPTS[target.engine]
-        copyfile(script, folder / SCRIPT)
+        script = load_template("run.py.jinja").render(engine=target.engine)
+        (folder / SCRIPT).write_text(script, encoding="utf-8")
         replace_folder(folder, out)
     return out
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from featherlight.engines import Engine, open_engine
+from featherlight.engines import open_engine
 from featherlight.engines.exported import IMAGE, ExportedCard, Input
 from featherlight.errors import GateFailedError, UnreadableImageError, UsageError
 from featherlight.files import publish_file, replace_folder, staging_folder
@@ -112,7 +112,7 @@ def export(
     reference_engine = open_engine(order.model, "torch", "cpu")
     reference = compute_reference(reference_engine, model, data)
     network = load_model(order.model)
-    simplified, explanation = simplify_network(network, reference_engine)
+    simplified, explanation = simplify_network(network)
     exported = ExportedCard(reference_engine.card, order.input, notes=_notes(order))
     with staging_folder(order.out) as folder:
         order.target.write(Draft(simplified, exported, order.half_weights), folder)
@@ -128,7 +128,7 @@ def export(
     return _finished(order, result, explanation, size, made_kit)
 
 
-def simplify_network(network: nn.Module, engine: Engine) -> tuple[nn.Module, tuple[str, ...]]:
+def simplify_network(network: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
     """The network after the graph passes, and what each did."""
     return network.eval(), ()
 
@@ -152,7 +152,15 @@ def _check_order(
     _check_place(place, target)
     if kit is not None:
         check_kit(Path(kit), given)
-    return Order(path, target, place, "image" if given == IMAGE else "tensor", half_weights, data, kit and Path(kit))
+    return Order(
+        path,
+        target,
+        place,
+        "image" if given == IMAGE else "tensor",
+        half_weights,
+        data,
+        kit if kit is None else Path(kit),
+    )
 
 
 def _default_name(path: Path, to: str) -> str:
@@ -191,10 +199,8 @@ def _publish(order: Order, folder: Path) -> None:
 
 
 def _finished(order: Order, result: Verification, explanation: tuple[str, ...], size: int, kit: Path | None) -> Export:
-    if order.is_file:
-        files = (order.out,)
-    else:
-        files = tuple(order.out / name for name in order.target.file_names)
+    names = order.target.file_names
+    files = (order.out,) if order.is_file else tuple(order.out / name for name in names)
     return Export(files[0], files, files[0].with_name(REPORT_NAME), size, result, explanation, kit)
 
 
@@ -204,11 +210,11 @@ def _refusal(order: Order, result: Verification, page: Path) -> GateFailedError:
     publish_file(page, report)
     return GateFailedError(
         f"not exported, since the file gives other answers than its model: {'; '.join(result.problems)}. "
-        f"{_advice(order, result)} Details: {report}"
+        f"{_advice(order)} Details: {report}"
     )
 
 
-def _advice(order: Order, result: Verification) -> str:
+def _advice(order: Order) -> str:
     if order.half_weights:
         return "Try it without --half-weights."
     if order.input == IMAGE:
