@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -147,14 +147,6 @@ def explain_verification(result: Verification) -> list[str]:
     if result.thin:
         lines.append(f"thin evidence: fewer than {FEW_IMAGES} images; more prove more: --data")
     return lines + [f"failed: {problem}" for problem in result.problems]
-
-
-def read_verification(values: Mapping[str, Any]) -> str:
-    """One line of what a file's metadata says about its verification, whatever stands there."""
-    if not values:
-        return "never verified"
-    passed = "passed" if values.get("passed") is True else "failed"
-    return f"{passed}, {values.get('agreement', 0):.2%} of {values.get('num_images', 0):,} images named alike"
 
 
 def _margins(logits: NDArray[np.float64]) -> NDArray[np.float64]:
