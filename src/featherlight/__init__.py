@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from featherlight.cost.result import Cost
+    from featherlight.device_profile import read_device_profile
     from featherlight.errors import FeatherlightError
     from featherlight.images import Preprocessing
     from featherlight.metrics import Evaluation
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from featherlight.models.weights import load_model, save_model
     from featherlight.predictor import Prediction, Predictor
     from featherlight.sources.findings import Finding, Findings
+    from featherlight.workflows.benchmark import benchmark
     from featherlight.workflows.check import check
     from featherlight.workflows.evaluate import evaluate
     from featherlight.workflows.profile import profile
@@ -35,6 +37,7 @@ __all__ = [
     "Preprocessing",
     "Run",
     "__version__",
+    "benchmark",
     "check",
     "create_model",
     "evaluate",
@@ -42,6 +45,7 @@ __all__ = [
     "load_model",
     "load_weights",
     "profile",
+    "read_device_profile",
     "resume",
     "save_model",
     "train",
@@ -57,6 +61,7 @@ _HOME = {
     "Predictor": "predictor",
     "Preprocessing": "images",
     "Run": "workflows.train",
+    "benchmark": "workflows.benchmark",
     "check": "workflows.check",
     "create_model": "models.registry",
     "evaluate": "workflows.evaluate",
@@ -64,6 +69,7 @@ _HOME = {
     "load_model": "models.weights",
     "load_weights": "models.foreign",
     "profile": "workflows.profile",
+    "read_device_profile": "device_profile",
     "resume": "workflows.train",
     "save_model": "models.weights",
     "train": "workflows.train",
