@@ -1,1 +1,1 @@
-"""Networks as files for other runtimes, and what makes them smaller there."""
+"""Trained networks to files that run without PyTorch: one file a target, behind one small contract."""

@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from featherlight.engines.exported import LOGITS
 from featherlight.errors import UsageError
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto
 
 LAYERS = ("Conv", "Gemm", "MatMul")
-LOGITS = "logits"
 MIN_OPSET = 13  # scales for each channel came with it
 
 

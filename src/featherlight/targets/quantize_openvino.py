@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from featherlight.engines.exported import LOGITS
 from featherlight.errors import FeatherlightError, UsageError, explain_missing
 from featherlight.targets.quantized import Damage, Quantized
 from featherlight.targets.sensitivity import damage_of
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from openvino import Model, Node, Output
 
 LAYERS = ("Convolution", "GroupConvolution", "MatMul")
-LOGITS = "logits"
 
 
 def quantize_openvino(

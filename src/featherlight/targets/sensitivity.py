@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from featherlight.targets.onnx_network import LOGITS, layer_names, load_network
+from featherlight.engines.exported import LOGITS
+from featherlight.targets.onnx_network import layer_names, load_network
 from featherlight.targets.quantize_onnx import Ranges, quantized_model
 from featherlight.targets.quantized import Damage
 

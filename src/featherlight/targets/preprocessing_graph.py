@@ -1,0 +1,175 @@
+"""Resize, crop and normalisation as ONNX operators: what ``images.py`` does, inside the exported file.
+
+Pillow resizes in two passes: along rows, then along columns, each rounded to whole values. Each output is a weighted
+mean of neighbours, with weights that fall linearly from its centre ("bilinear" with antialiasing: the triangle is as
+wide as the reduction). So a pass is a matrix that height and width determine, and the graph builds it. Source: Pillow's
+``src/libImaging/Resample.c``. Engines' own antialiased resizes round elsewhere and differ by several values.
+
+The matrix is nearly all zeros: outputs are taken in blocks, and each block is multiplied with the stretch of the image
+that it needs. Positions are fractions with one denominator, so their arithmetic is exact in whole numbers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from featherlight.images import Preprocessing
+from featherlight.targets.graph_writer import GraphWriter
+
+BLOCK = 16  # outputs that share a stretch of the image
+_LIMB = np.float32(2**11)  # Pillow's weights have 22 bits; in two halves their products with pixels are exact
+_LUMA = np.array([19595, 38470, 7471], np.float32).reshape(1, 3, 1, 1)  # Pillow's mode "L", of 65536
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """Where the outputs of one pass lie: the centre of output ``i`` is ``(offset + (2 i + 1) * step) / (2 * unit)``.
+
+    All are int64 (1,). ``length`` is the image's side. Outputs below ``first`` and from ``end`` on are left empty.
+    """
+
+    length: ir.Value
+    offset: ir.Value
+    step: ir.Value
+    unit: ir.Value
+    first: ir.Value | None = None
+    end: ir.Value | None = None
+
+
+def write_preprocessing(write: GraphWriter, image: ir.Value, preprocessing: Preprocessing) -> ir.Value:
+    """Writes what turns uint8 (N, height, width, 3) into the network's float32 (N, C, S, S).
+
+    Within one value of 255 of :func:`featherlight.images.resize_image`, nearly everywhere equal.
+    """
+    size = preprocessing.input_size
+    height, width = (write("Shape", image, start=axis, end=axis + 1) for axis in (1, 2))
+    down, across = _plan(write, height, width, preprocessing)
+    columns = write("Transpose", image, perm=[2, 0, 1, 3])  # (W, N, H, 3)
+    narrow = _resample(write, columns, across, size)  # (S, N, H, 3)
+    rows = write("Transpose", narrow, perm=[2, 1, 0, 3])  # (H, N, S, 3)
+    pixels = write("Transpose", _resample(write, rows, down, size), perm=[1, 3, 0, 2])  # (N, 3, S, S)
+    if preprocessing.resize == "pad":
+        pixels = write("Add", pixels, _margins(write, down, across, preprocessing))
+    return _normalise(write, pixels, preprocessing)
+
+
+def _plan(
+    write: GraphWriter, height: ir.Value, width: ir.Value, preprocessing: Preprocessing
+) -> tuple[_Pass, _Pass]:
+    """The passes along height and width that the policy asks for."""
+    size = preprocessing.input_size
+    if preprocessing.resize == "stretch":
+        down, across = (_Pass(side, write.constant(0), side, write.constant(size)) for side in (height, width))
+    elif preprocessing.resize == "pad":
+        longer = write("Max", height, width)
+        down, across = (_padded(write, side, longer, size) for side in (height, width))
+    else:
+        shorter = write("Min", height, width)
+        down, across = (_cropped(write, side, shorter, preprocessing) for side in (height, width))
+    return down, across
+
+
+def _cropped(write: GraphWriter, side: ir.Value, shorter: ir.Value, preprocessing: Preprocessing) -> _Pass:
+    """The centre: the shorter side becomes ``round(S / crop_fraction)`` outputs, of which the middle S are made."""
+    size = preprocessing.input_size
+    scaled = round(size / preprocessing.crop_fraction)
+    offset = write("Sub", write("Mul", side, scaled), write("Mul", shorter, size))
+    return _Pass(side, offset, shorter, write.constant(scaled))
+
+
+def _padded(write: GraphWriter, side: ir.Value, longer: ir.Value, size: int) -> _Pass:
+    """The whole side becomes ``n = max(1, round(side * S / longer))`` outputs in the middle of S."""
+    outputs = write("Max", _rounded_ratio(write, write("Mul", side, size), longer), 1)
+    first = write("Div", write("Sub", size, outputs), 2)
+    # Output i of all S is output i - first of the n.
+    offset = write("Mul", write("Mul", first, side), -2)
+    return _Pass(side, offset, side, outputs, first, write("Add", first, outputs))
+
+
+def _rounded_ratio(write: GraphWriter, above: ir.Value, below: ir.Value) -> ir.Value:
+    """Whole numbers divided and rounded as Python's ``round`` does: halves to the even neighbour."""
+    twice = write("Mul", below, 2)
+    numerator = write("Add", write("Mul", above, 2), below)
+    up = write("Div", numerator, twice)
+    is_half = write("Equal", write("Mul", up, twice), numerator)
+    odd = write("Mod", up, 2)
+    return write("Sub", up, write("Mul", odd, write("Cast", is_half, to=ir.DataType.INT64)))
+
+
+def _resample(write: GraphWriter, values: ir.Value, plan: _Pass, size: int) -> ir.Value:
+    """One pass along the first axis: uint8 or whole numbers (L, A, B, 3) become whole numbers, float32 (S, A, B, 3)."""
+    places, coarse, fine = _weights(write, plan, size)  # (G, K), twice (G, BLOCK, K)
+    others = write("Shape", values, start=1)
+    flat = write("Reshape", values, write("Concat", plan.length, write.constant(-1), axis=0))
+    stretches = _as_float(write, write("Gather", flat, places, axis=0))  # (G, K, A * B * 3)
+    # Each product sum stays below 2**24, so float32 holds it exactly.
+    rest = write("Floor", write("Mul", write("MatMul", fine, stretches), 1 / _LIMB))
+    total = write("Add", write("Add", write("MatMul", coarse, stretches), rest), _LIMB / 2)
+    result = write("Floor", write("Mul", total, 1 / _LIMB))  # (G, BLOCK, A * B * 3)
+    result = write("Reshape", result, write("Concat", write.constant(-1), others, axis=0))
+    return write("Slice", result, 0, size, 0) if size % BLOCK else result
+
+
+def _weights(write: GraphWriter, plan: _Pass, size: int) -> tuple[ir.Value, ir.Value, ir.Value]:
+    """For each of G blocks: the K places that it reads, and the weights of its BLOCK outputs on them.
+
+    A weight is a whole number of 2**-22, as in Pillow, given as ``coarse / 2**11 + fine / 2**22``.
+    """
+    outputs = np.arange(-(-size // BLOCK) * BLOCK, dtype=np.int64).reshape(-1, BLOCK, 1)
+    centres = write("Add", plan.offset, write("Mul", plan.step, 2 * outputs + 1))  # (G, BLOCK, 1), of 2 * unit
+    reach = write("Mul", write("Max", plan.step, plan.unit), 2)  # half of the triangle's base, of 2 * unit
+    places = _places(write, plan, reach, centres)  # (G, 1, K)
+    distance = write("Sub", write("Mul", write("Add", write("Mul", places, 2), 1), plan.unit), centres)
+    height = write("Max", write("Sub", reach, write("Abs", distance)), 0)  # (G, BLOCK, K)
+    if plan.first is not None and plan.end is not None:
+        height = write("Mul", height, _inside(write, plan, outputs))
+    total = write("Max", write("ReduceSum", height, -1), 1)
+    scaled = write("Mul", height, int(_LIMB))
+    coarse = write("Div", scaled, total)
+    rest = write("Sub", scaled, write("Mul", coarse, total))
+    fine = write("Div", write("Add", write("Mul", rest, 2 * int(_LIMB)), total), write("Mul", total, 2))
+    return write("Squeeze", places, 1), _as_float(write, coarse), _as_float(write, fine)
+
+
+def _places(write: GraphWriter, plan: _Pass, reach: ir.Value, centres: ir.Value) -> ir.Value:
+    """The stretch of K neighbours that each block reads, within the image: int64 (G, 1, K)."""
+    whole = write("Mul", plan.unit, 2)
+    span = write("Add", write("Mul", plan.step, 2 * (BLOCK - 1)), write("Mul", reach, 2))
+    count = write("Min", write("Add", write("Div", span, whole), 4), plan.length)
+    begin = write("Sub", write("Div", write("Sub", write("Slice", centres, 0, 1, 1), reach), whole), 1)
+    begin = write("Min", write("Max", begin, 0), write("Sub", plan.length, count))
+    steps = write("Range", *(write("Squeeze", number, 0) for number in (write.constant(0), count, write.constant(1))))
+    return write("Add", begin, steps)
+
+
+def _inside(write: GraphWriter, plan: _Pass, outputs: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> ir.Value:
+    """1 for the outputs that the image covers, else 0: int64 in the shape of ``outputs``."""
+    number = write.constant(outputs)
+    covered = write("And", write("GreaterOrEqual", number, plan.first), write("Less", number, plan.end))
+    return write("Cast", covered, to=ir.DataType.INT64)
+
+
+def _margins(write: GraphWriter, down: _Pass, across: _Pass, preprocessing: Preprocessing) -> ir.Value:
+    """The mean colour where the image does not reach, else 0: (1, 3, S, S), or one channel for all."""
+    size = np.arange(preprocessing.input_size, dtype=np.int64)
+    covered = write("Mul", _inside(write, down, size.reshape(1, 1, -1, 1)), _inside(write, across, size))
+    free = _as_float(write, write("Sub", 1, covered))
+    colour = np.rint(np.clip(np.asarray(preprocessing.mean) * 255, 0, 255)).astype(np.float32).reshape(1, -1, 1, 1)
+    return write("Mul", free, colour)
+
+
+def _normalise(write: GraphWriter, pixels: ir.Value, preprocessing: Preprocessing) -> ir.Value:
+    if preprocessing.in_channels == 1:
+        luma = write("ReduceSum", write("Mul", pixels, _LUMA), 1)
+        pixels = write("Floor", write("Div", write("Add", luma, np.float32(0x8000)), np.float32(0x10000)))
+    mean, std = (
+        np.asarray(values, np.float32).reshape(1, -1, 1, 1) for values in (preprocessing.mean, preprocessing.std)
+    )
+    return write("Mul", write("Sub", pixels, mean * 255), 1 / (std * 255))
+
+
+def _as_float(write: GraphWriter, values: ir.Value) -> ir.Value:
+    return write("Cast", values, to=ir.DataType.FLOAT)
