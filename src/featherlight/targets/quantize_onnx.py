@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from featherlight.errors import UsageError, explain_missing
 from featherlight.files import atomic_path
 from featherlight.targets.onnx_network import LAYERS, layer_names, load_network, nodes_outside
+from featherlight.targets.learnt_ranges import learnt_tensor_ranges
 from featherlight.targets.quantized import Method, Quantized
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def quantize_onnx(
     keep_float: Collection[str] = (),
     method: Method = "minmax",
     ranges: Ranges | None = None,
+    learnt: Mapping[str, Any] | None = None,
     reduce_range: bool = False,
 ) -> Quantized:
     """Quantises the network in an ONNX file; resizing and normalisation in front of it stay as they are.
@@ -55,7 +57,8 @@ def quantize_onnx(
         keep_float: names of layers that stay float, see :func:`featherlight.targets.onnx_network.layer_names`.
         method: how the range of an activation is chosen: lowest and highest value seen, all but the rarest 0.01 %, or
             the range that keeps the distribution's entropy.
-        ranges: of activations, from :func:`activation_ranges` or learnt by fine-tuning.
+        ranges: of activations, from :func:`activation_ranges`.
+        learnt: ``quantization`` in the provenance of a model that was fine-tuned for int8; its ranges come first.
         reduce_range: weights of 7 bits, for x86 processors without VNNI.
 
     Raises:
@@ -65,14 +68,16 @@ def quantize_onnx(
     with _explained(float_path):
         network = load_network(float_path)
         known = ranges if ranges is not None else activation_ranges(float_path, calibration, method)
-        quantized = quantized_model(network, known, keep_float=keep_float, reduce_range=reduce_range)
+        found = {} if learnt is None else learnt_tensor_ranges(network, learnt)
+        quantized = quantized_model(network, {**known, **found}, keep_float=keep_float, reduce_range=reduce_range)
         with atomic_path(out) as temporary:
             temporary.write_bytes(quantized.SerializeToString())
     layers = [name for name in layer_names(network) if name not in keep_float]
     kept = tuple(name for name in layer_names(network) if name in keep_float)
     unfused = layers_in_float(out, layers)
+    how = "learnt" if found else method
     return Quantized(
-        out, method, tuple(layers), kept, tuple(unfused), float_path.stat().st_size, out.stat().st_size
+        out, how, tuple(layers), kept, tuple(unfused), float_path.stat().st_size, out.stat().st_size
     )
 
 

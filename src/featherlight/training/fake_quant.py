@@ -40,15 +40,16 @@ class ActivationRange(nn.Module):
 
     def settle(self) -> None:
         """Ends watching: the range becomes what was seen."""
-        width = max(float(self.high - self.low), 1e-6)
+        low = self.low.item()
+        width = max(self.high.item() - low, 1e-6)
         with torch.no_grad():
             self.log_scale.fill_(math.log(width / (QMAX - QMIN)))
-            self.zero_point.fill_(round(-float(self.low) / width * (QMAX - QMIN)))
+            self.zero_point.fill_(round(-low / width * (QMAX - QMIN)))
         self.watching = False
 
     def ends(self) -> tuple[float, float]:
         """Lowest and highest value that int8 can hold here."""
-        scale, zero = math.exp(float(self.log_scale)), round(float(self.zero_point))
+        scale, zero = math.exp(self.log_scale.item()), round(self.zero_point.item())
         return scale * (QMIN - zero), scale * (QMAX - zero)
 
     def forward(self, x: Tensor) -> Tensor:
