@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from featherlight.cost.result import Cost
+    from featherlight.device_profile import read_device_profile
     from featherlight.errors import FeatherlightError
     from featherlight.images import Preprocessing
     from featherlight.metrics import Evaluation
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from featherlight.predictor import Prediction, Predictor
     from featherlight.sources.findings import Finding, Findings
     from featherlight.verification import Verification
+    from featherlight.workflows.benchmark import benchmark
     from featherlight.workflows.check import check
     from featherlight.workflows.evaluate import evaluate
     from featherlight.workflows.export import Export, export
@@ -40,6 +42,7 @@ __all__ = [
     "Run",
     "Verification",
     "__version__",
+    "benchmark",
     "check",
     "create_model",
     "evaluate",
@@ -48,6 +51,7 @@ __all__ = [
     "load_model",
     "load_weights",
     "profile",
+    "read_device_profile",
     "resume",
     "save_model",
     "train",
@@ -66,6 +70,7 @@ _HOME = {
     "Preprocessing": "images",
     "Run": "workflows.train",
     "Verification": "verification",
+    "benchmark": "workflows.benchmark",
     "check": "workflows.check",
     "create_model": "models.registry",
     "evaluate": "workflows.evaluate",
@@ -74,6 +79,7 @@ _HOME = {
     "load_model": "models.weights",
     "load_weights": "models.foreign",
     "profile": "workflows.profile",
+    "read_device_profile": "device_profile",
     "resume": "workflows.train",
     "save_model": "models.weights",
     "train": "workflows.train",

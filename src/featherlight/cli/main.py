@@ -22,6 +22,7 @@ COMMANDS = {
     "convert": "Make a model of weights from elsewhere.",
     "models": "List the networks.",
     "profile": "Count what a network costs, and measure how fast it is here.",
+    "benchmark": "Measure how fast, large and right models are, in every engine.",
     "explain": "Show how an idea works, in text and as a picture.",
 }
 

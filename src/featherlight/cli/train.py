@@ -17,6 +17,7 @@ Examples:
   featherlight train cifar10 --model mobilenet_v1_x1_0 --time 15m
   featherlight train photos/ --set trivial_augment=true --set batch_size=64
   featherlight train people/ --group-by "person\\d+"
+  featherlight train --quantize-aware runs/a --out runs/a-int8
   featherlight train --resume runs/photos-20260101-120000
 
 \b
@@ -37,6 +38,11 @@ diverged, what was reached is saved; 2 could not run.
 @click.option("--epochs", type=click.IntRange(min=1), metavar="N", help="Passes over the training images.")
 @click.option("--time", type=Duration(), metavar="TIME", help="Train for this long instead: 90s, 15m, 2h.")
 @click.option("--out", metavar="DIR", help="The run directory.  [default: a new one in runs/]")
+@click.option(
+    "--quantize-aware",
+    metavar="MODEL",
+    help="Fine-tune this model so that it keeps its accuracy in int8; without DATA, on the images it was trained on.",
+)
 @click.option("--resume", metavar="RUN", help="Go on with an interrupted run.")
 @click.option(
     "--seed", type=click.IntRange(min=0), metavar="N", help="Same seed, same machine, same weights.  [default: 0]"
@@ -77,17 +83,27 @@ diverged, what was reached is saved; 2 could not run.
     help="Change any field of the recipe; repeatable.",
 )
 def command(
-    data: str | None, out: str | None, resume: str | None, settings: tuple[tuple[str, str], ...], **options: Any
+    data: str | None,
+    out: str | None,
+    quantize_aware: str | None,
+    resume: str | None,
+    settings: tuple[tuple[str, str], ...],
+    **options: Any,
 ) -> None:
     """Train a light network on images; the result is a run directory with the model in it."""
+    from featherlight.workflows.quantize_aware import train_quantize_aware
     from featherlight.workflows.train import resume as resume_run
     from featherlight.workflows.train import train
 
     given = {name: value for name, value in options.items() if value is not None}
     if resume is not None:
-        if data is not None or out is not None or given or settings:
+        if data is not None or out is not None or quantize_aware is not None or given or settings:
             raise UsageError("--resume goes on with the run's own recipe and data; leave out the other options")
         result = resume_run(resume)
+    elif quantize_aware is not None:
+        if "model" in given:
+            raise UsageError("--quantize-aware fine-tunes a model; leave out --model")
+        result = train_quantize_aware(quantize_aware, data, out=out, **{**given, **_without_repeats(given, settings)})
     else:
         result = train(data or "digits", out=out, **{**given, **_without_repeats(given, settings)})
     metrics = result.metrics

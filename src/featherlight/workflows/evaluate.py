@@ -57,14 +57,24 @@ def evaluate(
         DataError: no usable images, or classes that training never saw.
     """
     opened = open_engine(model, engine, device, threads)
-    source = open_images_of(opened, model, data, split, strict=strict)
-    report_unreadable(source.unreadable, strict=strict)
-    name = choose_split(source, split)
-    evaluation, mistakes = evaluate_split(opened, source, name, str(model), strict=strict)
+    evaluation, mistakes = evaluate_engine(opened, model, data, split, strict=strict)
     if out is not None:
-        command = shlex.join(["featherlight", "evaluate", str(model), source.name, "--split", name])
+        command = shlex.join(["featherlight", "evaluate", str(model), evaluation.data, "--split", evaluation.split])
         write_evaluation(Path(out), evaluation, mistakes, reproduce=command)
     return evaluation
+
+
+def evaluate_engine(
+    engine: Engine, model: str | Path, data: str | Path | None, split: str | None, *, strict: bool = False
+) -> tuple[Evaluation, list[Mistake]]:
+    """Evaluates an open model; arguments and errors as of :func:`evaluate`.
+
+    Returns:
+        The evaluation and the most confident mistakes, worst first.
+    """
+    source = open_images_of(engine, model, data, split, strict=strict)
+    report_unreadable(source.unreadable, strict=strict)
+    return evaluate_split(engine, source, choose_split(source, split), str(model), strict=strict)
 
 
 def open_images_of(

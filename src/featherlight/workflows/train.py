@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import fx, nn
 
 from featherlight.console import bar, duration, note
 from featherlight.devices import select_device
@@ -34,6 +34,12 @@ from featherlight.training.validation import ValidationSet
 from featherlight.workflows.evaluate import choose_split, evaluate_split, report_unreadable, write_evaluation
 from featherlight.workflows.leaks import refuse_leaks
 from featherlight.workflows.observer import Observer, show_plan
+from featherlight.workflows.quantize_aware import (
+    float_network,
+    quantization_facts,
+    settle_ranges,
+    start_quantize_aware,
+)
 from featherlight.workflows.run_directory import check_place, new_run_directory, refuse_taken
 from featherlight.workflows.starting_weights import build_network, settle_pretrained
 from featherlight.workflows.training_images import augmentation_of, load_training_images, weigh_classes
@@ -123,7 +129,10 @@ def _run_recipe(run: Path, recipe: Recipe, source: Source) -> Run:
     augmentation = augmentation_of(recipe, len(source.classes))
     with _advice(recipe):
         is_new = not (run / CHECKPOINT_FILE).exists()
-        network = build_network(recipe, len(source.classes), pretrained=is_new).to(device)
+        if recipe.quantize_aware is None:
+            network = build_network(recipe, len(source.classes), pretrained=is_new).to(device)
+        else:
+            network = start_quantize_aware(recipe, source.classes, preprocessing).to(device)
         if recipe.speed == "auto":
             network = network.to(memory_format=torch.channels_last)
         batches = load_training_images(source.splits["train"], preprocessing, augmentation, recipe)
@@ -131,6 +140,8 @@ def _run_recipe(run: Path, recipe: Recipe, source: Source) -> Run:
         report_unreadable([*batches.unreadable, *validation.unreadable], strict=recipe.strict)
         if recipe.strict and "test" in source.splits:  # found after training it would be found too late
             report_unreadable(find_unreadable(source.splits["test"], preprocessing), strict=True)
+        if isinstance(network, fx.GraphModule) and is_new:
+            settle_ranges(network, batches, preprocessing)
         write_recipe(run, recipe)  # not before the images are known to be usable
         with bar("training") as shown, Observer(run, shown) as observer:
             trainer = Trainer(
@@ -152,13 +163,16 @@ def _finish(
     """Writes the model and what it reaches; also returns the images that could not be read in doing so."""
     history = read_metrics(run)
     row = _row_of_kept_weights(history, recipe)
-    provenance = {
+    provenance: dict[str, Any] = {
         "data": recipe.data,
         "fingerprint": source.fingerprint,
         "recipe": recipe.to_dict(),
         "metrics": row,
         "versions": {"torch": torch.__version__, "numpy": np.__version__},
     }
+    if isinstance(network, fx.GraphModule):
+        provenance["quantization"] = quantization_facts(network)
+        network = float_network(recipe, network)
     path = save_model(
         network,
         run / MODEL_FILE_NAME,
