@@ -135,8 +135,17 @@ def _weights(write: GraphWriter, plan: _Pass, size: int) -> tuple[ir.Value, ir.V
     scaled = write("Mul", height, _LIMB)
     coarse = write("Div", scaled, total)
     rest = write("Sub", scaled, write("Mul", coarse, total))
-    fine = write("Div", write("Add", write("Mul", rest, 2 * _LIMB), total), write("Mul", total, 2))
+    fine = _divide_rest(write, rest, total)
     return write("Squeeze", places, 1), _as_float(write, coarse), _as_float(write, fine)
+
+
+def _divide_rest(write: GraphWriter, rest: ir.Value, total: ir.Value) -> ir.Value:
+    """``rest * 2**11 / total``, rounded to nearest, in two steps: OpenVINO computes in 32 bits, which one would leave."""
+    scaled = write("Mul", rest, 64)
+    high = write("Div", scaled, total)
+    rest = write("Sub", scaled, write("Mul", high, total))
+    low = write("Div", write("Add", write("Mul", rest, 64), total), write("Mul", total, 2))
+    return write("Add", write("Mul", high, 32), low)
 
 
 def _places(write: GraphWriter, plan: _Pass, reach: ir.Value, centres: ir.Value) -> ir.Value:
