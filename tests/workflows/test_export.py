@@ -3,6 +3,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -20,6 +23,7 @@ from featherlight.models.weights import load_model, save_model
 from featherlight.sources import open_source
 from featherlight.workflows import export as export_module
 from featherlight.workflows.export import Export, export
+from featherlight.workflows.fastest_form import Chosen
 
 
 @pytest.fixture(scope="module")
@@ -219,7 +223,7 @@ def test_images_of_unknown_classes_are_compared_without_accuracy(
     assert (result.num_images, result.accuracy, result.passed) == (8, None, True)
 
 
-def wrong_network(network: torch.nn.Module, *_: object) -> export_module.Chosen:
+def wrong_network(network: torch.nn.Module, *_: object) -> Chosen:
     """What a broken pass would make: a network that turns its classes round."""
 
     class Wrong(torch.nn.Module):
@@ -230,7 +234,7 @@ def wrong_network(network: torch.nn.Module, *_: object) -> export_module.Chosen:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.inner(x).flip(1)
 
-    return export_module.Chosen(Wrong().eval(), ())
+    return Chosen(Wrong().eval(), ())
 
 
 def test_other_answers_leave_the_old_file_and_say_what_to_try(
@@ -313,7 +317,7 @@ def test_models_with_other_classes_are_not_compared(run: Path, exported: Export,
     path = save_model(
         model, tmp_path / "m.safetensors", ("x", "y", "z"), model.preprocessing, provenance=model.card.provenance
     )
-    with pytest.raises(FeatherlightError, match="other classes|never saw"):
+    with pytest.raises(FeatherlightError, match=r"other classes|never saw"):
         featherlight.verify(exported.path, path)
 
 
@@ -352,3 +356,66 @@ def test_engines_refuse_files_of_others(run: Path, exported: Export) -> None:
         open_engine(exported.path, device="cuda")
     with pytest.raises(UsageError, match="threads is 0"):
         open_engine(exported.path, threads=0)
+
+
+WITHOUT_TORCH = """
+import sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"torch", "torchvision", "onnx", "onnx_ir", "onnxscript", "matplotlib", "sklearn"}:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Absent())
+from featherlight.cli.main import run
+sys.exit(run(sys.argv[1:]))
+"""
+
+
+def test_exported_files_predict_and_are_evaluated_without_torch(
+    exported: Export, openvino_export: Export, color_folder: Path
+) -> None:
+    pictures = images_in(color_folder)
+    for path, engine in ((exported.path, "onnxruntime"), (openvino_export.path.parent, "openvino")):
+        answers = in_python(WITHOUT_TORCH, "predict", path, *pictures, "--json")
+        rows = [json.loads(line) for line in answers.stdout.splitlines()]
+        expected = featherlight.Predictor(path).predict(pictures)
+        assert [row["label"] for row in rows] == [one.label for one in expected]
+        evaluation = json.loads(in_python(WITHOUT_TORCH, "evaluate", path, color_folder, "--json").stdout)
+        assert (evaluation["engine"], evaluation["num_images"]) == (engine, 12)
+
+
+def test_a_missing_runtime_says_what_to_install(exported: Export, color_folder: Path) -> None:
+    script = WITHOUT_TORCH.replace('"torch",', '"torch", "onnxruntime", "openvino",')
+    result = in_python(script, "predict", exported.path, color_folder, check=False)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert 'needs onnxruntime, which is not installed. Run: pip install "featherlight[onnxruntime]"' in result.stderr
+
+
+def in_python(script: str, *arguments: object, check: bool = True) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", script, *map(str, arguments)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert not check or result.returncode == 0, result.stderr
+    return result
+
+
+@pytest.mark.slow
+def test_the_base_install_with_onnxruntime_predicts(exported: Export, tmp_path: Path, color_folder: Path) -> None:
+    """Prints size on disk and time to start, which docs/deployment.md states."""
+    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)
+    python = tmp_path / "venv" / "bin" / "python"
+    project = f"{Path(__file__).parents[2]}[onnxruntime]"
+    subprocess.run([str(python), "-m", "pip", "install", "-q", project], check=True, capture_output=True)
+    assert subprocess.run([str(python), "-c", "import torch"], capture_output=True, check=False).returncode == 1
+    picture = color_folder / "test" / "red" / "00.png"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    start = time.perf_counter()
+    command = [str(python), "-m", "featherlight", "predict", str(exported.path), str(picture), "--json"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    seconds = time.perf_counter() - start
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["label"] == featherlight.Predictor(exported.path).predict(picture)[0].label
+    site = next((tmp_path / "venv" / "lib").glob("python*/site-packages"))
+    megabytes = sum(file.stat().st_size for file in site.rglob("*") if file.is_file() and "pip" not in file.parts) / 1e6
+    print(f"site-packages {megabytes:.0f} MB, predict in {seconds:.2f} s")
+    assert megabytes < 400

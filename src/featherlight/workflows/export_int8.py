@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -64,9 +64,7 @@ def quantize_export(
 
 def _verdict(held: Held) -> Verification:
     """Of the attempt that passed, else of the first one, which is int8 in all layers."""
-    verdict = (held.chosen or held.attempts[0]).verdict
-    assert isinstance(verdict, Verification)
-    return verdict
+    return cast("Verification", (held.chosen or held.attempts[0]).verdict)
 
 
 def _table(learnt: object) -> Mapping[str, Any] | None:
