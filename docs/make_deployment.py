@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -54,8 +55,8 @@ def make_rows(networks: list[str], folder: Path) -> Iterator[Row]:
         results = {target: export(model, target, out=folder / name / target, input="tensor") for target in TARGETS}
         engines = {"torch": open_engine(model, "torch", "cpu", threads=usable_cores())}
         engines |= {target: open_engine(result.path) for target, result in results.items()}
-        images = np.zeros((1, SIDE, SIDE, 3), np.uint8)
-        times = measure_latencies({key: lambda e=engine: e.logits(images) for key, engine in engines.items()})
+        image = np.zeros((1, SIDE, SIDE, 3), np.uint8)
+        times = measure_latencies({key: partial(engine.logits, image) for key, engine in engines.items()})
         for target, result in results.items():
             yield Row(name, target, result, times[target].p50_ms, times["torch"].p50_ms)
 

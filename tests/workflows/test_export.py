@@ -417,5 +417,5 @@ def test_the_base_install_with_onnxruntime_predicts(exported: Export, tmp_path: 
     assert json.loads(result.stdout)["label"] == featherlight.Predictor(exported.path).predict(picture)[0].label
     site = next((tmp_path / "venv" / "lib").glob("python*/site-packages"))
     megabytes = sum(file.stat().st_size for file in site.rglob("*") if file.is_file() and "pip" not in file.parts) / 1e6
-    print(f"site-packages {megabytes:.0f} MB, predict in {seconds:.2f} s")
+    sys.stderr.write(f"site-packages {megabytes:.0f} MB, predict in {seconds:.2f} s\n")
     assert megabytes < 400

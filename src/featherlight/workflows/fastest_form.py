@@ -16,7 +16,7 @@ from torch import nn
 from featherlight.console import counting
 from featherlight.cost.latency import Latency, measure_latencies
 from featherlight.engines import open_engine
-from featherlight.engines.exported import TENSOR, ExportedCard
+from featherlight.engines.exported import ExportedCard
 from featherlight.passes import KEPT, Simplified, explain, simplify, simplify_forms
 from featherlight.targets.base import Draft, Target
 
@@ -69,7 +69,7 @@ def _measure(forms: dict[str, Simplified], target: Target, exported: ExportedCar
         for name, simplified in forms.items():
             folder = Path(place) / name
             folder.mkdir()
-            target.write(Draft(simplified.module.eval(), replace(exported, input=TENSOR)), folder)
+            target.write(Draft(simplified.module.eval(), replace(exported, input="tensor")), folder)
             engine = open_engine(folder / target.file_names[0], target.engine)
             for batch in BATCHES:
                 calls[name, batch] = partial(engine.logits, np.zeros((batch, size, size, 3), np.uint8))
