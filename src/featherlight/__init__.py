@@ -20,15 +20,19 @@ if TYPE_CHECKING:
     from featherlight.models.weights import load_model, save_model
     from featherlight.predictor import Prediction, Predictor
     from featherlight.sources.findings import Finding, Findings
+    from featherlight.verification import Verification
     from featherlight.workflows.benchmark import benchmark
     from featherlight.workflows.check import check
     from featherlight.workflows.evaluate import evaluate
+    from featherlight.workflows.export import Export, export
     from featherlight.workflows.profile import profile
     from featherlight.workflows.train import Run, resume, train
+    from featherlight.workflows.verify import verify
 
 __all__ = [
     "Cost",
     "Evaluation",
+    "Export",
     "FeatherlightError",
     "Finding",
     "Findings",
@@ -36,11 +40,13 @@ __all__ = [
     "Predictor",
     "Preprocessing",
     "Run",
+    "Verification",
     "__version__",
     "benchmark",
     "check",
     "create_model",
     "evaluate",
+    "export",
     "list_models",
     "load_model",
     "load_weights",
@@ -49,11 +55,13 @@ __all__ = [
     "resume",
     "save_model",
     "train",
+    "verify",
 ]
 
 _HOME = {
     "Cost": "cost.result",
     "Evaluation": "metrics",
+    "Export": "workflows.export",
     "FeatherlightError": "errors",
     "Finding": "sources.findings",
     "Findings": "sources.findings",
@@ -61,10 +69,12 @@ _HOME = {
     "Predictor": "predictor",
     "Preprocessing": "images",
     "Run": "workflows.train",
+    "Verification": "verification",
     "benchmark": "workflows.benchmark",
     "check": "workflows.check",
     "create_model": "models.registry",
     "evaluate": "workflows.evaluate",
+    "export": "workflows.export",
     "list_models": "models.catalogue",
     "load_model": "models.weights",
     "load_weights": "models.foreign",
@@ -73,6 +83,7 @@ _HOME = {
     "resume": "workflows.train",
     "save_model": "models.weights",
     "train": "workflows.train",
+    "verify": "workflows.verify",
 }
 
 

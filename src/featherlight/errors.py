@@ -58,6 +58,12 @@ class TrainingStoppedError(FeatherlightError):
     exit_code = 1
 
 
+class GateFailedError(FeatherlightError):
+    """An exported file gives other answers than its model; it did not get its name."""
+
+    exit_code = 1
+
+
 class MissingExtraError(FeatherlightError):
     """Something optional is not installed."""
 

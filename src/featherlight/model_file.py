@@ -85,7 +85,9 @@ def write_model_file(path: Path, tensors: Mapping[str, NDArray[Any]], card: Mode
     Raises:
         FeatherlightError: the file cannot be written.
     """
-    write_bytes(path, save({name: np.asarray(array, order="C") for name, array in tensors.items()}, card_to_metadata(card)))
+    write_bytes(
+        path, save({name: np.asarray(array, order="C") for name, array in tensors.items()}, card_to_metadata(card))
+    )
 
 
 def card_to_metadata(card: ModelCard) -> dict[str, str]:

@@ -50,9 +50,7 @@ class Engine(Protocol):
         ...
 
 
-def open_engine(
-    model: str | Path, engine: str = "auto", device: str = "auto", threads: int | None = None
-) -> Engine:
+def open_engine(model: str | Path, engine: str = "auto", device: str = "auto", threads: int | None = None) -> Engine:
     """Loads ``model`` (a run directory, a model file, an exported file or folder) into a runtime.
 
     Args:

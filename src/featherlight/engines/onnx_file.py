@@ -40,7 +40,7 @@ _DATA_FIELDS = (4, 5, 6, 7, 9, 10, 11)  # of a tensor: where its values may stan
 Field = tuple[int, int, int, int]  # number, wire type, start and end of bytes (or the value and 0 of a whole number)
 
 
-class _Damaged(Exception):
+class _DamagedError(Exception):
     """The bytes are no protobuf; the message says why."""
 
 
@@ -61,7 +61,7 @@ def scan_onnx(path: Path) -> OnnxScan:
     """Looks through a file.
 
     Raises:
-        ModelFileError: it is no ONNX file, is damaged, keeps weights outside its folder, or claims sizes it cannot have.
+        ModelFileError: it is no ONNX file, is damaged, keeps weights outside its folder, or claims impossible sizes.
     """
     try:
         size = path.stat().st_size
@@ -69,7 +69,7 @@ def scan_onnx(path: Path) -> OnnxScan:
             raise ModelFileError(f"{path}: {size:,} bytes; an ONNX file has 1 to {MAX_FILE_BYTES:,}")
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             scan = _Walk(data).run()
-    except _Damaged as error:
+    except _DamagedError as error:
         raise ModelFileError(f"{path}: not an ONNX file, or damaged ({error})") from error
     except OSError as error:
         raise ModelFileError(f"{path}: cannot be read ({error.strerror or error})") from error
@@ -97,13 +97,13 @@ class _Walk:
 
     def run(self) -> OnnxScan:
         if not any(number == 7 for number, *_ in self._fields(0, len(self._data))):
-            raise _Damaged("there is no graph in it")
+            raise _DamagedError("there is no graph in it")
         self._visit("Model", 0, len(self._data), MAX_DEPTH)
         return self._scan
 
     def _visit(self, kind: str, start: int, end: int, depth: int) -> None:
         if depth == 0:
-            raise _Damaged(f"more than {MAX_DEPTH} levels")
+            raise _DamagedError(f"more than {MAX_DEPTH} levels")
         if kind == "Entry":
             key, value = self._entry(start, end)
             self._scan.metadata[key] = value
@@ -135,7 +135,7 @@ class _Walk:
                 is_external = True
         values = math.prod(dims)
         if values > MAX_VALUES or (values > 2 * stored and not is_external):  # the smallest types have 4 bits
-            raise _Damaged(f"a tensor of {values:,} values in {stored:,} bytes")
+            raise _DamagedError(f"a tensor of {values:,} values in {stored:,} bytes")
 
     def _check_shape(self, start: int, end: int) -> None:
         values = 1
@@ -144,7 +144,7 @@ class _Walk:
                 sizes = [size for part, kind, size, _ in self._fields(first, last) if (part, kind) == (1, _VARINT)]
                 values *= max(sizes, default=1)
         if values > MAX_VALUES:
-            raise _Damaged(f"it declares a tensor of {values:,} values")
+            raise _DamagedError(f"it declares a tensor of {values:,} values")
 
     def _entry(self, start: int, end: int) -> tuple[str, str]:
         texts = {
@@ -165,7 +165,7 @@ class _Walk:
         while start < end:
             self._fields_left -= 1
             if self._fields_left < 0:
-                raise _Damaged(f"more than {MAX_FIELDS:,} fields")
+                raise _DamagedError(f"more than {MAX_FIELDS:,} fields")
             tag, start = self._varint(start, end)
             number, wire = tag >> 3, tag & 7
             if wire == _VARINT:
@@ -174,7 +174,7 @@ class _Walk:
                 continue
             length, start = self._length(wire, start, end)
             if start + length > end:
-                raise _Damaged("it is cut off")
+                raise _DamagedError("it is cut off")
             yield number, wire, start, start + length
             start += length
 
@@ -183,16 +183,16 @@ class _Walk:
             return self._varint(start, end)
         if wire in (_FIXED32, _FIXED64):
             return (4 if wire == _FIXED32 else 8), start
-        raise _Damaged(f"field of the unknown type {wire}")
+        raise _DamagedError(f"field of the unknown type {wire}")
 
     def _varint(self, start: int, end: int) -> tuple[int, int]:
         value = 0
         for shift in range(0, 70, 7):
             if start >= end:
-                raise _Damaged("it is cut off")
+                raise _DamagedError("it is cut off")
             byte = self._data[start]
             start += 1
             value |= (byte & 127) << shift
             if byte < 128:
                 return value, start
-        raise _Damaged("a number of more than 64 bits")
+        raise _DamagedError("a number of more than 64 bits")

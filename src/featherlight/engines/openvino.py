@@ -87,7 +87,7 @@ def _read_ir(path: Path) -> tuple[openvino.Model, dict[str, str]]:
     model = _read(path)
     if not model.has_rt_info([RT_INFO]):
         return model, {}
-    return model, {name: str(value.astype(str)) for name, value in model.get_rt_info([RT_INFO]).value.items()}
+    return model, {name: str(value) for name, value in model.get_rt_info([RT_INFO]).value.items()}
 
 
 def _read(path: Path) -> openvino.Model:

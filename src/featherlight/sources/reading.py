@@ -60,9 +60,7 @@ def find_unreadable(split: Split, preprocessing: Preprocessing) -> list[Unreadab
     return [row for batch in prepared_batches(split, preprocessing) for row in batch.unreadable]
 
 
-def _prepare(
-    split: Split, prepare: Callable[[RGBImage], RGBImage], position: int
-) -> RGBImage | UnreadableImageError:
+def _prepare(split: Split, prepare: Callable[[RGBImage], RGBImage], position: int) -> RGBImage | UnreadableImageError:
     try:
         return prepare(split.read(position))
     except UnreadableImageError as error:

@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
+
+Given = ir.Value | NDArray[Any] | np.float32 | int
 
 
 class GraphWriter:
@@ -31,13 +33,13 @@ class GraphWriter:
         """The values of arrays."""
         return list(self._constants.values())
 
-    def __call__(self, operator: str, *inputs: ir.Value | NDArray[Any] | int, **attributes: Any) -> ir.Value:
+    def __call__(self, operator: str, *inputs: Given, **attributes: Any) -> ir.Value:
         """Writes a node with one output. Whole numbers among the inputs become int64 (1,)."""
         values = [given if isinstance(given, ir.Value) else self.constant(given) for given in inputs]
         name = f"{self._prefix}/{len(self._tape.nodes)}"
         return self._tape.op(operator, values, attributes, name=name, output=ir.Value(name=name))
 
-    def constant(self, given: ArrayLike) -> ir.Value:
+    def constant(self, given: NDArray[Any] | np.float32 | int) -> ir.Value:
         """The value of an array; a whole number becomes int64 (1,)."""
         array = np.array([given], np.int64) if isinstance(given, int) else np.asarray(given)
         key = (array.dtype.str, array.shape, array.tobytes())

@@ -15,12 +15,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from featherlight.images import Preprocessing
 from featherlight.targets.graph_writer import GraphWriter
 
 BLOCK = 16  # outputs that share a stretch of the image
-_LIMB = np.float32(2**11)  # Pillow's weights have 22 bits; in two halves their products with pixels are exact
+_LIMB = 2**11  # Pillow's weights have 22 bits; in two halves their products with pixels are exact
 _LUMA = np.array([19595, 38470, 7471], np.float32).reshape(1, 3, 1, 1)  # Pillow's mode "L", of 65536
 
 
@@ -28,15 +29,15 @@ _LUMA = np.array([19595, 38470, 7471], np.float32).reshape(1, 3, 1, 1)  # Pillow
 class _Pass:
     """Where the outputs of one pass lie: the centre of output ``i`` is ``(offset + (2 i + 1) * step) / (2 * unit)``.
 
-    All are int64 (1,). ``length`` is the image's side. Outputs below ``first`` and from ``end`` on are left empty.
+    All are int64 (1,). ``length`` is the image's side. ``covers``: the first output that the image reaches, and the one
+    after the last; the others stay empty. None: it reaches all.
     """
 
     length: ir.Value
     offset: ir.Value
     step: ir.Value
     unit: ir.Value
-    first: ir.Value | None = None
-    end: ir.Value | None = None
+    covers: tuple[ir.Value, ir.Value] | None = None
 
 
 def write_preprocessing(write: GraphWriter, image: ir.Value, preprocessing: Preprocessing) -> ir.Value:
@@ -47,18 +48,18 @@ def write_preprocessing(write: GraphWriter, image: ir.Value, preprocessing: Prep
     size = preprocessing.input_size
     height, width = (write("Shape", image, start=axis, end=axis + 1) for axis in (1, 2))
     down, across = _plan(write, height, width, preprocessing)
-    columns = write("Transpose", image, perm=[2, 0, 1, 3])  # (W, N, H, 3)
-    narrow = _resample(write, columns, across, size)  # (S, N, H, 3)
-    rows = write("Transpose", narrow, perm=[2, 1, 0, 3])  # (H, N, S, 3)
-    pixels = write("Transpose", _resample(write, rows, down, size), perm=[1, 3, 0, 2])  # (N, 3, S, S)
+    # Plain transpositions of two axes: runtimes are ten times slower at moving three channels at once.
+    planes = write("Transpose", image, perm=[0, 3, 1, 2])
+    columns = _turn(write, planes, width)  # (W, N * 3 * H)
+    rows = _turn(write, _resample(write, columns, across, size), height)  # (H, S * N * 3)
+    pixels = _turn(write, _resample(write, rows, down, size), write.constant(-1), size * size)  # (N * 3, S * S)
+    pixels = write("Reshape", pixels, np.array([-1, 3, size, size], np.int64))
     if preprocessing.resize == "pad":
         pixels = write("Add", pixels, _margins(write, down, across, preprocessing))
     return _normalise(write, pixels, preprocessing)
 
 
-def _plan(
-    write: GraphWriter, height: ir.Value, width: ir.Value, preprocessing: Preprocessing
-) -> tuple[_Pass, _Pass]:
+def _plan(write: GraphWriter, height: ir.Value, width: ir.Value, preprocessing: Preprocessing) -> tuple[_Pass, _Pass]:
     """The passes along height and width that the policy asks for."""
     size = preprocessing.input_size
     if preprocessing.resize == "stretch":
@@ -86,7 +87,7 @@ def _padded(write: GraphWriter, side: ir.Value, longer: ir.Value, size: int) -> 
     first = write("Div", write("Sub", size, outputs), 2)
     # Output i of all S is output i - first of the n.
     offset = write("Mul", write("Mul", first, side), -2)
-    return _Pass(side, offset, side, outputs, first, write("Add", first, outputs))
+    return _Pass(side, offset, side, outputs, (first, write("Add", first, outputs)))
 
 
 def _rounded_ratio(write: GraphWriter, above: ir.Value, below: ir.Value) -> ir.Value:
@@ -100,17 +101,21 @@ def _rounded_ratio(write: GraphWriter, above: ir.Value, below: ir.Value) -> ir.V
 
 
 def _resample(write: GraphWriter, values: ir.Value, plan: _Pass, size: int) -> ir.Value:
-    """One pass along the first axis: uint8 or whole numbers (L, A, B, 3) become whole numbers, float32 (S, A, B, 3)."""
+    """One pass along the first axis: uint8 or whole numbers (L, M) become whole numbers, float32 (S, M)."""
     places, coarse, fine = _weights(write, plan, size)  # (G, K), twice (G, BLOCK, K)
-    others = write("Shape", values, start=1)
-    flat = write("Reshape", values, write("Concat", plan.length, write.constant(-1), axis=0))
-    stretches = _as_float(write, write("Gather", flat, places, axis=0))  # (G, K, A * B * 3)
+    stretches = _as_float(write, write("Gather", values, places, axis=0))  # (G, K, M)
     # Each product sum stays below 2**24, so float32 holds it exactly.
-    rest = write("Floor", write("Mul", write("MatMul", fine, stretches), 1 / _LIMB))
-    total = write("Add", write("Add", write("MatMul", coarse, stretches), rest), _LIMB / 2)
-    result = write("Floor", write("Mul", total, 1 / _LIMB))  # (G, BLOCK, A * B * 3)
-    result = write("Reshape", result, write("Concat", write.constant(-1), others, axis=0))
+    rest = write("Floor", write("Mul", write("MatMul", fine, stretches), np.float32(1 / _LIMB)))
+    total = write("Add", write("Add", write("MatMul", coarse, stretches), rest), np.float32(_LIMB / 2))
+    result = write("Floor", write("Mul", total, np.float32(1 / _LIMB)))  # (G, BLOCK, M)
+    result = write("Reshape", result, np.array([-(-size // BLOCK) * BLOCK, -1], np.int64))
     return write("Slice", result, 0, size, 0) if size % BLOCK else result
+
+
+def _turn(write: GraphWriter, values: ir.Value, last: ir.Value, first: int = -1) -> ir.Value:
+    """Values in rows of ``last``, turned: float32 or uint8 (last, first)."""
+    rows = write("Concat", write.constant(first), last, axis=0)
+    return write("Transpose", write("Reshape", values, rows), perm=[1, 0])
 
 
 def _weights(write: GraphWriter, plan: _Pass, size: int) -> tuple[ir.Value, ir.Value, ir.Value]:
@@ -124,13 +129,13 @@ def _weights(write: GraphWriter, plan: _Pass, size: int) -> tuple[ir.Value, ir.V
     places = _places(write, plan, reach, centres)  # (G, 1, K)
     distance = write("Sub", write("Mul", write("Add", write("Mul", places, 2), 1), plan.unit), centres)
     height = write("Max", write("Sub", reach, write("Abs", distance)), 0)  # (G, BLOCK, K)
-    if plan.first is not None and plan.end is not None:
-        height = write("Mul", height, _inside(write, plan, outputs))
+    if plan.covers is not None:
+        height = write("Mul", height, _covered(write, plan.covers, outputs))
     total = write("Max", write("ReduceSum", height, -1), 1)
-    scaled = write("Mul", height, int(_LIMB))
+    scaled = write("Mul", height, _LIMB)
     coarse = write("Div", scaled, total)
     rest = write("Sub", scaled, write("Mul", coarse, total))
-    fine = write("Div", write("Add", write("Mul", rest, 2 * int(_LIMB)), total), write("Mul", total, 2))
+    fine = write("Div", write("Add", write("Mul", rest, 2 * _LIMB), total), write("Mul", total, 2))
     return write("Squeeze", places, 1), _as_float(write, coarse), _as_float(write, fine)
 
 
@@ -145,17 +150,23 @@ def _places(write: GraphWriter, plan: _Pass, reach: ir.Value, centres: ir.Value)
     return write("Add", begin, steps)
 
 
-def _inside(write: GraphWriter, plan: _Pass, outputs: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> ir.Value:
-    """1 for the outputs that the image covers, else 0: int64 in the shape of ``outputs``."""
-    number = write.constant(outputs)
-    covered = write("And", write("GreaterOrEqual", number, plan.first), write("Less", number, plan.end))
+def _covered(write: GraphWriter, covers: tuple[ir.Value, ir.Value], outputs: NDArray[np.int64]) -> ir.Value:
+    """1 for the outputs that the image reaches, else 0: int64 in the shape of ``outputs``."""
+    first, end = covers
+    covered = write("And", write("GreaterOrEqual", outputs, first), write("Less", outputs, end))
     return write("Cast", covered, to=ir.DataType.INT64)
 
 
 def _margins(write: GraphWriter, down: _Pass, across: _Pass, preprocessing: Preprocessing) -> ir.Value:
     """The mean colour where the image does not reach, else 0: (1, 3, S, S), or one channel for all."""
-    size = np.arange(preprocessing.input_size, dtype=np.int64)
-    covered = write("Mul", _inside(write, down, size.reshape(1, 1, -1, 1)), _inside(write, across, size))
+    places = np.arange(preprocessing.input_size, dtype=np.int64)
+    columns, rows = places, places.reshape(-1, 1)
+    parts = [
+        _covered(write, plan.covers, outputs)
+        for plan, outputs in ((down, rows), (across, columns))
+        if plan.covers is not None
+    ]
+    covered = write("Mul", *parts)
     free = _as_float(write, write("Sub", 1, covered))
     colour = np.rint(np.clip(np.asarray(preprocessing.mean) * 255, 0, 255)).astype(np.float32).reshape(1, -1, 1, 1)
     return write("Mul", free, colour)

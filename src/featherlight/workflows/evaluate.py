@@ -138,7 +138,7 @@ def evaluate_split(
     card = engine.card
     images = join_splits(source) if split == ALL else source.splits[cast("SplitName", split)]
     labels_of = align_classes(source.classes, card.classes)
-    logits, positions, unreadable = _run(engine, images)
+    logits, positions, unreadable = run_split(engine, images, "evaluating")
     report_unreadable(unreadable, strict=strict)
     labels = labels_of[images.labels[positions]]
     evaluation = evaluate_logits(
@@ -202,10 +202,17 @@ def align_classes(found: Sequence[str], known: Sequence[str]) -> NDArray[np.int6
     return np.array([number[name] for name in found], np.int64)
 
 
-def _run(engine: Engine, images: Split) -> tuple[NDArray[np.float32], NDArray[np.int64], list[Unreadable]]:
+def run_split(
+    engine: Engine, images: Split, title: str
+) -> tuple[NDArray[np.float32], NDArray[np.int64], list[Unreadable]]:
+    """Logits (N, K) of the images that can be read, their positions (N,), and those that cannot.
+
+    Raises:
+        DataError: not one can be read.
+    """
     logits, positions, unreadable = np.zeros((0, 0), np.float32), list[NDArray[np.int64]](), list[Unreadable]()
     count = 0
-    with counting("evaluating", len(images)) as advance:
+    with counting(title, len(images)) as advance:
         for batch in read_batches(images, partial(prepare_image, engine), batch_size_for(engine)):
             if batch.images:
                 found = compute_logits(engine, batch.images)
