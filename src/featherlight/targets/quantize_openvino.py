@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -118,6 +119,7 @@ def size_of(path: Path) -> int:
 
 
 def _checked_quantize(model: Model, batches: Sequence[NDArray[Any]], keep_float: Collection[str]) -> Model:
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # NNCF makes torch look for CUDA
     import nncf
 
     layers = openvino_layers(model)

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from featherlight.errors import FeatherlightError
-from featherlight.workflows.benchmark_subjects import Subject, open_subject, sample_images
+from featherlight.workflows.benchmark_subject import Subject, open_subject, sample_images
 
 CALLS = 3  # allocators have what they need after the second
 
