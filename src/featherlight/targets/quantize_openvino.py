@@ -51,6 +51,7 @@ def quantize_openvino(
     done = tuple(name for name in layers if name not in keep_float)
     return Quantized(out, "nncf", done, kept, (), size_of(float_path), size_of(out))
 
+
 def openvino_layers(model: Model) -> list[str]:
     """Names of convolutions and linear layers with constant weights, in the order in which they run."""
     outside = _outside(model)

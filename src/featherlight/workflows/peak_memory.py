@@ -1,6 +1,6 @@
 """How much memory a model takes: the peak of a process that does nothing but run it.
 
-    python -m featherlight.workflows.peak_memory '{"file": ..., "engine": ..., "precision": ..., ...}'
+python -m featherlight.workflows.peak_memory '{"file": ..., "engine": ..., "precision": ..., ...}'
 """
 
 from __future__ import annotations
