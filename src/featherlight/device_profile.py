@@ -68,9 +68,7 @@ class DeviceProfile:
     def fastest(self, network: str, input_size: int, batch: int = 1) -> MeasuredNetwork | None:
         """The fastest setting of a network at this size and batch; None: it was not measured."""
         fitting = [
-            row
-            for row in self.measurements
-            if (row.network, row.input_size, row.batch) == (network, input_size, batch)
+            row for row in self.measurements if (row.network, row.input_size, row.batch) == (network, input_size, batch)
         ]
         return min(fitting, key=lambda row: row.p50_ms, default=None)
 

@@ -76,9 +76,7 @@ def quantize_onnx(
     kept = tuple(name for name in layer_names(network) if name in keep_float)
     unfused = layers_in_float(out, layers)
     how = "learnt" if found else method
-    return Quantized(
-        out, how, tuple(layers), kept, tuple(unfused), float_path.stat().st_size, out.stat().st_size
-    )
+    return Quantized(out, how, tuple(layers), kept, tuple(unfused), float_path.stat().st_size, out.stat().st_size)
 
 
 def quantized_model(
@@ -129,10 +127,14 @@ def quantized_model(
     )
     quantizer.quantize_model()
     model: ModelProto = quantizer.model.model
+    del model.metadata_props[:]  # the quantiser adds a note of its own
+    model.metadata_props.extend(network.metadata_props)
     return model
 
 
-def activation_ranges(float_path: Path, calibration: Batches, method: Method = "minmax") -> dict[str, tuple[float, float]]:
+def activation_ranges(
+    float_path: Path, calibration: Batches, method: Method = "minmax"
+) -> dict[str, tuple[float, float]]:
     """Runs the float network on calibration images and chooses a range for every tensor.
 
     Raises:

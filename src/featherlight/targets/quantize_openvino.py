@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -49,6 +50,7 @@ def quantize_openvino(
     kept = tuple(name for name in layers if name in keep_float)
     done = tuple(name for name in layers if name not in keep_float)
     return Quantized(out, "nncf", done, kept, (), size_of(float_path), size_of(out))
+
 
 def openvino_layers(model: Model) -> list[str]:
     """Names of convolutions and linear layers with constant weights, in the order in which they run."""
@@ -118,6 +120,7 @@ def size_of(path: Path) -> int:
 
 
 def _checked_quantize(model: Model, batches: Sequence[NDArray[Any]], keep_float: Collection[str]) -> Model:
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # NNCF makes torch look for CUDA
     import nncf
 
     layers = openvino_layers(model)

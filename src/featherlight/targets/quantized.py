@@ -99,7 +99,9 @@ class Held:
         kept = chosen.quantized.kept_float
         damage = {row.layer: row for row in self.damages}
         lines = [f"{len(kept)} of {len(damage)} layers stay in float, the most harmful ones:"]
-        lines += [f"  {name}: error {damage[name].error:.2g}, best class changed {damage[name].changed:.1%}" for name in kept]
+        lines += [
+            f"  {name}: error {damage[name].error:.2g}, best class changed {damage[name].changed:.1%}" for name in kept
+        ]
         lines.append(f"size {chosen.quantized.size_bytes:,} bytes instead of {first.quantized.size_bytes:,}")
         if first.latency_ms is not None and chosen.latency_ms is not None:
             lines.append(f"latency {chosen.latency_ms:.2f} ms instead of {first.latency_ms:.2f} ms")

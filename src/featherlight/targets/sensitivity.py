@@ -68,9 +68,7 @@ def compute_logits(model: ModelProto, batches: Sequence[NDArray[Any]]) -> NDArra
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
     outputs = [output.name for output in session.get_outputs()]
     wanted = LOGITS if LOGITS in outputs else outputs[0]

@@ -22,7 +22,8 @@ from featherlight.cost.latency import (
 )
 from featherlight.device_profile import DeviceProfile, MeasuredNetwork, write_device_profile
 from featherlight.report.pareto import Point, check_plot_path, plot_pareto
-from featherlight.workflows.benchmark_subjects import Subject, open_subject, prepare_subjects, sample_images
+from featherlight.workflows.benchmark_subject import Subject, open_subject, sample_images
+from featherlight.workflows.benchmark_subjects import Wish, prepare_subjects
 from featherlight.workflows.evaluate import evaluate_engine
 from featherlight.workflows.peak_memory import peak_memory_bytes
 
@@ -129,7 +130,8 @@ def benchmark(
         check_threads(count)
     named = [models] if isinstance(models, str | Path) else list(models)
     with tempfile.TemporaryDirectory(prefix="featherlight-benchmark-") as folder:
-        subjects = prepare_subjects(named, engines, precisions, input_size, num_classes, data, Path(folder))
+        wish = Wish(engines, precisions, input_size, num_classes, data)
+        subjects = prepare_subjects(named, wish, Path(folder))
         settings = [(subject, batch, count) for subject in subjects for batch in batches for count in counts]
         found = _measure_all(settings, budget_s, memory, data, split)
     if save_profile is not None:

@@ -1,6 +1,6 @@
 """How much memory a model takes: the peak of a process that does nothing but run it.
 
-    python -m featherlight.workflows.peak_memory '{"file": ..., "engine": ..., "precision": ..., ...}'
+python -m featherlight.workflows.peak_memory '{"file": ..., "engine": ..., "precision": ..., ...}'
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from featherlight.errors import FeatherlightError
-from featherlight.workflows.benchmark_subjects import Subject, open_subject, sample_images
+from featherlight.workflows.benchmark_subject import Subject, open_subject, sample_images
 
 CALLS = 3  # allocators have what they need after the second
 

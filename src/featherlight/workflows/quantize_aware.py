@@ -20,6 +20,7 @@ from featherlight.model_file import ModelCard, find_model_file, read_card
 from featherlight.models.engine import normalized
 from featherlight.models.registry import create_model
 from featherlight.models.weights import load_model
+from featherlight.training.equalisation import equalize
 from featherlight.training.fake_quant_graph import fake_quantized, float_state, learnt_ranges, watching
 from featherlight.training.recipe import Recipe, read_duration
 
@@ -94,6 +95,7 @@ def start_quantize_aware(recipe: Recipe, classes: tuple[str, ...], preprocessing
         raise UsageError(
             f"{recipe.quantize_aware} sees images otherwise than this recipe: {card.preprocessing} against {preprocessing}"
         )
+    equalize(model)
     return fake_quantized(model)
 
 
