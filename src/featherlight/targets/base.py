@@ -40,13 +40,11 @@ class Target(Protocol):
         name: as ``--to`` takes it.
         engine: name of the engine that runs what it writes.
         file_names: of what :meth:`write` makes in its folder, the file that names the model first.
-        forms: of networks without channel shuffles that are worth timing in this engine; see ``passes``.
     """
 
     name: str
     engine: str
     file_names: tuple[str, ...]
-    forms: tuple[str, ...]
 
     def write(self, draft: Draft, folder: Path) -> None:
         """Writes the network into an empty folder.

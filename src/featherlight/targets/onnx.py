@@ -31,7 +31,6 @@ class OnnxTarget:
     name = "onnx"
     engine = "onnxruntime"
     file_names: tuple[str, ...] = (FILE_NAME,)
-    forms: tuple[str, ...] = ("gather", "carry", "slices", "blocks", "whole")
 
     def write(self, draft: Draft, folder: Path) -> None:
         """See :class:`featherlight.targets.base.Target`."""

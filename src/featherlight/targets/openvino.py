@@ -20,7 +20,6 @@ class OpenVinoTarget:
     name = "openvino"
     engine = "openvino"
     file_names: tuple[str, ...] = ("model.xml", "model.bin")
-    forms: tuple[str, ...] = ("gather", "carry", "slices", "blocks", "whole")
 
     def write(self, draft: Draft, folder: Path) -> None:
         """See :class:`featherlight.targets.base.Target`."""

@@ -38,7 +38,7 @@ def choose_form(network: nn.Module, target: Target, exported: ExportedCard, form
 
     Args:
         network: as it was trained.
-        target: what will write it, and says which forms are worth timing.
+        target: what will write it.
         exported: of the file to be.
         form: a form's name, or ``auto`` to measure.
 
@@ -49,7 +49,7 @@ def choose_form(network: nn.Module, target: Target, exported: ExportedCard, form
     example = torch.zeros(1, channels, size, size)
     if form != "auto":
         return _as_chosen(simplify(network, example, form=form), ())
-    forms = simplify_forms(network, example, (KEPT, *target.forms))
+    forms = simplify_forms(network, example)
     if len(forms) == 1:
         return _as_chosen(next(iter(forms.values())), ())
     latencies = _measure(forms, target, exported)
