@@ -24,6 +24,7 @@ from featherlight.images import Preprocessing
 from featherlight.models.catalogue import list_models, model_info
 from featherlight.models.registry import create_model
 from featherlight.models.weights import save_model
+from featherlight.sources import open_source
 from featherlight.targets.base import TARGETS
 from featherlight.workflows.export import Export, export
 
@@ -84,7 +85,8 @@ def save_untrained(name: str, folder: Path, data: Path) -> Path:
     with torch.no_grad():
         network.train()(torch.randn(8, 3, SIDE, SIDE))
     preprocessing = Preprocessing(SIDE)
-    return save_model(network, folder / f"{name}.safetensors", NAMES, preprocessing, provenance={"data": str(data)})
+    provenance = {"data": str(data), "fingerprint": open_source(data).fingerprint}
+    return save_model(network, folder / f"{name}.safetensors", NAMES, preprocessing, provenance=provenance)
 
 
 def make_table(rows: list[Row]) -> str:

@@ -125,7 +125,11 @@ def test_folders_are_replaced_with_and_without_an_exchange_of_names(
 
 
 def test_a_staging_folder_is_gone_after_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), staging_folder(tmp_path / "set") as folder:
-        (folder / "a").write_text("half")
-        raise ZeroDivisionError
+    def write_half() -> None:
+        with staging_folder(tmp_path / "set") as folder:
+            (folder / "a").write_text("half")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        write_half()
     assert not os.listdir(tmp_path)

@@ -23,9 +23,8 @@ def kit(request: pytest.FixtureRequest, tiny_run: Path, tmp_path_factory: pytest
 
 
 def run(python: str | Path, kit: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [str(python), str(kit / "run.py"), *map(str, arguments)], capture_output=True, text=True, check=False, cwd="/"
-    )
+    command = [str(python), "-I", str(kit / "run.py"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd="/")
 
 
 def test_a_kit_has_model_labels_sample_and_a_short_script(kit: tuple[str, Path]) -> None:
@@ -72,7 +71,9 @@ def test_the_script_runs_where_nothing_but_the_runtime_and_pillow_is_installed(
     python = tmp_path / "venv" / "bin" / "python"
     subprocess.run([str(python), "-m", "pip", "install", "-q", *PACKAGES[target]], check=True, capture_output=True)
     for package in ("torch", "featherlight", "onnx"):
-        assert subprocess.run([str(python), "-c", f"import {package}"], capture_output=True, check=False).returncode
+        assert subprocess.run(
+            [str(python), "-I", "-c", f"import {package}"], capture_output=True, check=False
+        ).returncode
     checked = run(python, folder)
     assert (checked.returncode, checked.stderr) == (0, "")
     assert "as expected" in checked.stdout
