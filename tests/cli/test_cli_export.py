@@ -65,7 +65,7 @@ def test_verify_of_a_file_with_other_answers_is_negative(cli, file: Path, tiny_r
         (["verify", "FILE"], "Missing option '--against'"),
         (["verify", "FILE", "--against", "nowhere"], "nowhere: no such model file"),
         (["verify", "FILE", "--against", "RUN", "--engine", "abacus"], "unknown engine 'abacus'"),
-        (["predict", "FILE", "x.png", "--engine", "torch"], "the torch engine cannot run"),
+        (["predict", "FILE", "RUN", "--engine", "torch"], "the torch engine cannot run"),
     ],
 )
 def test_mistakes_are_one_line(cli, file: Path, tiny_run: Path, arguments: list[str], message: str) -> None:
