@@ -12,7 +12,8 @@ from featherlight.device_profile import DeviceProfile, MeasuredNetwork, read_dev
 from featherlight.errors import DataError
 
 ROW = MeasuredNetwork("mobilenet_v1_x0_25", 10, 32, "onnxruntime", "int8", 1, 2, 1.5, 1.75, 500_000, 90_000_000)
-PROFILE = DeviceProfile("Board, 4 cores, Linux", {"created": "today"}, (ROW, replace(ROW, precision="float32", p50_ms=2.5)))
+SLOWER = replace(ROW, precision="float32", p50_ms=2.5)
+PROFILE = DeviceProfile("Board, 4 cores, Linux", {"created": "today"}, (ROW, SLOWER))
 
 
 def test_profile_comes_back_as_it_was_written(tmp_path: Path) -> None:

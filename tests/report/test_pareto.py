@@ -17,15 +17,14 @@ POINTS = st.lists(st.builds(Point, st.just(""), st.integers(1, 9), st.integers(1
 def test_front_is_what_no_other_point_beats(points: list[Point]) -> None:
     front = pareto_front(points)
     for point in points:
-        beaten = any(
-            other.cost <= point.cost and other.value >= point.value and other != point for other in points
-        )
+        beaten = any(other.cost <= point.cost and other.value >= point.value and other != point for other in points)
         assert beaten != (point in front)
 
 
 def test_picture_is_drawn(tmp_path: Path) -> None:
     points = [Point("a", 1, 90), Point("b", 2, 95), Point("c", 3, 91)]
     plot_pareto(tmp_path / "speed.png", points, "machine", ("ms", "accuracy"))
-    assert Image.open(tmp_path / "speed.png").width > 500
+    with Image.open(tmp_path / "speed.png") as picture:
+        assert picture.width > 500
     with pytest.raises(UsageError, match=r"\.png or an \.svg"):
         plot_pareto(tmp_path / "speed.pdf", points, "machine", ("ms", "accuracy"))

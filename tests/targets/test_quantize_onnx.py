@@ -45,9 +45,7 @@ def test_every_layer_runs_in_int8_and_logits_stay_close(
     assert capsys.readouterr().out == ""  # ONNX Runtime's calibrator prints; results for machines must stay clean
 
 
-def test_weights_are_int8_per_channel_and_activations_uint8(
-    float_path: Path, batches: Batches, tmp_path: Path
-) -> None:
+def test_weights_are_int8_per_channel_and_activations_uint8(float_path: Path, batches: Batches, tmp_path: Path) -> None:
     graph = onnx.load(quantize_onnx(float_path, tmp_path / "int8.onnx", batches).path).graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
     makers = {node.output[0]: node for node in graph.node}

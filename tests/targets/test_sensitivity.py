@@ -15,6 +15,7 @@ from featherlight.targets.onnx_network import layer_names, load_network
 from featherlight.targets.quantize_onnx import activation_ranges
 from featherlight.targets.sensitivity import layer_sensitivity
 
+EXACT = {"INFERENCE_PRECISION_HINT": "f32"}
 Batches = list[NDArray[np.float32]]
 
 
@@ -50,8 +51,8 @@ class Accuracy:
         import openvino
 
         logits = [
-            np.concatenate([openvino.compile_model(p, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(b)[0] for b in self.batches])
-            for p in (self.float_path, path)
+            np.concatenate([model(batch)[0] for batch in self.batches])
+            for model in (openvino.compile_model(p, "CPU", EXACT) for p in (self.float_path, path))
         ]
         return Answer(bool(np.mean((logits[0] - logits[1]) ** 2) / logits[0].var() < self.limit))
 

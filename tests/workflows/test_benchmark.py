@@ -36,7 +36,8 @@ def test_every_engine_precision_and_batch_is_measured(tiny_run: Path, color_fold
 
 
 def test_memory_is_that_of_a_process_without_what_the_engine_does_not_need(tiny_run: Path) -> None:
-    found = featherlight.benchmark(tiny_run, engines=("torch", "onnxruntime"), batches=(1,), threads=(1,), budget_s=0.01)
+    engines = ("torch", "onnxruntime")
+    found = featherlight.benchmark(tiny_run, engines=engines, batches=(1,), threads=(1,), budget_s=0.01)
     torch, onnxruntime = (row.peak_memory_bytes for row in found)
     assert torch is not None
     assert onnxruntime is not None

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from featherlight.errors import UsageError, explain_missing
 from featherlight.files import atomic_path
-from featherlight.targets.onnx_network import LAYERS, layer_names, load_network, nodes_outside
 from featherlight.targets.learnt_ranges import learnt_tensor_ranges
+from featherlight.targets.onnx_network import LAYERS, layer_names, load_network, nodes_outside
 from featherlight.targets.quantized import Method, Quantized
 
 if TYPE_CHECKING:
