@@ -208,7 +208,8 @@ def judge(network: Network, batch: int, rows: list[Row]) -> list[str]:
         if aim is not None:
             factor = ms[base] / ms[best]
             lines.append(
-                f"best ({' '.join(best)}) against {' '.join(base)}: {factor:.2f}x, {aim:g}x wanted: {verdict(factor >= aim)}"
+                f"best ({' '.join(best)}) against {' '.join(base)}: {factor:.2f}x, {aim:g}x wanted: "
+                f"{verdict(factor >= aim)}"
             )
     return lines
 
@@ -249,7 +250,8 @@ def main() -> None:
             print(f"\n{network.name}, batch {batch}: ms an image, p95, MB, float32 limit reached")
             for one in rows:
                 print(
-                    f"  {one.form:16} {one.engine:12} {one.precision:9} {one.ms_an_image:8.2f} {one.p95_ms:8.2f} {one.size_bytes / 1e6:7.2f} {one.share_of_limit:7.1%}"
+                    f"  {one.form:16} {one.engine:12} {one.precision:9} {one.ms_an_image:8.2f} {one.p95_ms:8.2f} "
+                    f"{one.size_bytes / 1e6:7.2f} {one.share_of_limit:7.1%}"
                 )
             print("\n".join(f"  {line}" for line in judge(network, batch, rows)))
             everything += [asdict(one) for one in rows]

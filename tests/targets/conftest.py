@@ -20,10 +20,10 @@ def export_plainly(tmp_path_factory: pytest.TempPathFactory) -> Callable[[nn.Mod
     folder = tmp_path_factory.mktemp("onnx")
 
     def export(network: nn.Module, name: str) -> Path:
+        import onnx_ir as ir
+
         from featherlight.images import Preprocessing
         from featherlight.targets.onnx import export_network
-
-        import onnx_ir as ir
 
         path = folder / f"{name}.onnx"
         ir.save(export_network(network, Preprocessing(SIDE)), path)

@@ -7,7 +7,7 @@ import operator
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, fx, nn
@@ -83,9 +83,7 @@ def learnt_ranges(network: fx.GraphModule) -> list[LayerRanges]:
     """The range around each layer, in the order in which they run."""
 
     def ends(name: str) -> tuple[float, float]:
-        module = network.get_submodule(name)
-        assert isinstance(module, ActivationRange)
-        return module.ends()
+        return cast("ActivationRange", network.get_submodule(name)).ends()
 
     return [LayerRanges(name, ends(before), behind and ends(behind)) for name, before, behind in network.meta[_LAYERS]]
 

@@ -73,7 +73,7 @@ def prepare_subjects(models: Sequence[str | Path], wish: Wish, folder: Path) -> 
         subjects += _exported(str(model), file, wish) if is_exported else _made(str(model), file, wish, place)
     if not subjects:
         raise UsageError(
-            f"nothing to measure: none of these engines computes in {', '.join(wish.precisions)}, or can run these files"
+            f"nothing to measure: no engine here computes in {', '.join(wish.precisions)}, or can run these files"
         )
     return subjects
 

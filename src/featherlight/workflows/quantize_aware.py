@@ -87,12 +87,13 @@ def start_quantize_aware(recipe: Recipe, classes: tuple[str, ...], preprocessing
     card: ModelCard = model.card  # type: ignore[assignment]
     if card.classes != classes:
         raise UsageError(
-            f"{recipe.quantize_aware} knows {len(card.classes)} classes and these images have {len(classes)} or others; "
-            "fine-tuning for int8 needs the model's own"
+            f"{recipe.quantize_aware} knows {len(card.classes)} classes, and these images have {len(classes)} classes "
+            "or others; fine-tuning for int8 needs the model's own"
         )
     if card.preprocessing != preprocessing:
         raise UsageError(
-            f"{recipe.quantize_aware} sees images otherwise than this recipe: {card.preprocessing} against {preprocessing}"
+            f"{recipe.quantize_aware} sees images otherwise than this recipe: "
+            f"{card.preprocessing} against {preprocessing}"
         )
     equalize(model)
     return fake_quantized(model)
