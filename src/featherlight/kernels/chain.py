@@ -176,9 +176,11 @@ class _Runner:
         found = torch.empty(4, outs)
         if link.kind == "norm":
             y = x
+            _check_count(y)
             self._library.norm_forward(*_integers(x.numel() // ins, ins), _address(x), *tail, _address(found))
         elif link.kind == "pointwise":
             y = torch.empty(count, height, width, outs)
+            _check_count(y)
             order = _order(ins, link.shuffle)
             self._library.pointwise_forward(
                 *_integers(count * height * width, ins, outs, link.groups), _address(x), *_integers(x.stride(2)),
@@ -187,6 +189,7 @@ class _Runner:
         else:
             shape = _depthwise_shape(link, x, weight)
             y = torch.empty(count, shape.out_height, shape.out_width, outs)
+            _check_count(y)
             self._library.depthwise_forward(
                 ctypes.byref(shape), _address(x), *head, code, _address(weight), _address(y), *tail, _address(found)
             )
@@ -276,6 +279,11 @@ class _Runner:
         if back is not None:
             dw, gamma, beta = (torch.empty_like(found).index_copy_(0, back, found) for found in (dw, gamma, beta))
         return gx, next_sums, [dw, gamma, beta, None, None]
+
+
+def _check_count(y: Tensor) -> None:
+    if y.numel() <= y.shape[3]:
+        raise ValueError(f"Expected more than 1 value per channel when training, got input size {tuple(y.shape)}")
 
 
 def _depthwise_shape(link: Link, x: Tensor, weight: Tensor) -> _Shape:
