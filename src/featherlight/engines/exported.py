@@ -6,12 +6,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from featherlight.errors import ModelFileError
 from featherlight.model_file import ModelCard, card_from_metadata, card_to_metadata, json_field
 
-IMAGE, TENSOR = "image", "tensor"  # names of the input, and what it takes
+IMAGE: Final = "image"  # names of the input, and what it takes
+TENSOR: Final = "tensor"
 LOGITS, PROBABILITIES = "logits", "probabilities"  # names of the outputs
 Input = Literal["image", "tensor"]
 

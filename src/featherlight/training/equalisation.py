@@ -28,8 +28,8 @@ def equalize(network: nn.Module) -> int:
     count = 0
     for norm, following in _pairs(network):
         scale = _scale(norm, following)
-        norm.weight /= scale
-        norm.bias /= scale
+        norm.weight.div_(scale)
+        norm.bias.div_(scale)
         groups, (_, inside, *kernel) = following.groups, following.weight.shape
         grouped = following.weight.view(groups, -1, inside, *kernel)
         grouped *= scale.view(groups, 1, inside, *[1] * len(kernel))

@@ -58,7 +58,7 @@ class ActivationRange(nn.Module):
             self.low = torch.minimum(self.low, x.detach().min())
             self.high = torch.maximum(self.high, x.detach().max())
             return x
-        result: Tensor = _Round.apply(x, self.log_scale.exp(), self.zero_point)  # type: ignore[no-untyped-call]
+        result: Tensor = _Round.apply(x, self.log_scale.exp(), self.zero_point)
         return result
 
 

@@ -70,7 +70,7 @@ def choose_balanced(labels: NDArray[np.int64], count: int, seed: int = 0) -> NDA
 
 def _prepared(split: Split, card: ModelCard) -> list[NDArray[Any]]:
     batches = prepared_batches(split, card.preprocessing, batch_size=BATCH_SIZE)
-    return [normalize(np.stack(batch.images), card.preprocessing) for batch in batches if len(batch.images)]
+    return [normalize(batch.images, card.preprocessing) for batch in batches if len(batch.images)]
 
 
 def _raw(split: Split) -> list[NDArray[Any]]:
