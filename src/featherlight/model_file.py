@@ -28,6 +28,9 @@ from featherlight.images import Preprocessing
 MODEL_FILE_NAME = "model.safetensors"
 EXPORTED_NAMES = ("model.onnx", "model.xml")  # in an exported folder
 EXPORTED_SUFFIXES = (".onnx", ".xml")
+SHIPPED = {  # models that come with the package, by the name that takes the place of a path
+    "cifar10": Path(__file__).with_name("shipped") / "cifar10.safetensors",
+}
 MAX_HEADER_BYTES = 8 * 2**20  # the zoo's largest header, with 10,000 class names, is below 1 MiB
 MAX_TENSORS = 10_000
 MAX_CLASSES = 100_000
@@ -60,10 +63,14 @@ class ModelCard:
 def find_model_file(model: str | Path) -> Path:
     """Finds the model file that ``model`` names: a run directory, an exported folder, or the file itself.
 
+    ``cifar10`` is the model that comes with the package, unless there is something of that name in this folder.
+
     Raises:
         ModelFileError: there is nothing at that path, or a directory that is no finished run.
     """
     path = Path(model)
+    if str(model) in SHIPPED and not os.path.exists(path):
+        return SHIPPED[str(model)]
     if os.path.isdir(path):  # unlike pathlib's, false for names that no file can have
         for name in (MODEL_FILE_NAME, *EXPORTED_NAMES):
             if (path / name).is_file():
