@@ -189,6 +189,27 @@ def test_train_on_a_manifest_from_fresh_weights(manifest, tmp_path):
     evaluation = json.loads((run / "evaluation.json").read_text())
     assert (evaluation["split"], evaluation["num_images"], evaluation["classes"]) == ("val", 16, ["green", "red"])
 
+    command("train", "--resume", run, "--epochs", "2")
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in rows] == [1, 2]
+    assert "epochs = 2" in (run / "recipe.toml").read_text().splitlines()
+    assert "more than that" in command("train", "--resume", run, "--epochs", "1", exit_code=2).stderr
+
+
+def test_train_by_a_published_recipe(tmp_path):
+    assert "article-ascend-mobilenet-v1" in command("train", "--list-recipes").stdout.split()
+    options = ["--recipe", "article-ascend-mobilenet-v1", "--model", "mobilenet_v1_x0_25", "--epochs", "1"]
+    command("train", "digits", *options, "--device", "cpu", "--out", tmp_path / "run")
+    lines = (tmp_path / "run" / "recipe.toml").read_text().splitlines()
+    assert {'recipe = "article-ascend-mobilenet-v1"', 'loss = "double-softmax"', "schedule_epochs = 150"} <= set(lines)
+
+
+def test_find_rate_json(manifest):
+    options = ["--model", "mobilenet_v1_x0_25", "--steps", "40", "--device", "cpu", "--json"]
+    found = json.loads(command("find-rate", manifest, *options).stdout)
+    assert {"rates", "losses", "suggestion"} <= set(found)
+    assert found["rates"][0] < found["suggestion"] < found["rates"][-1]
+
 
 def test_profile_json():
     cost = json.loads(command("profile", "shufflenet_v2_x0_5", "--format", "json").stdout)
@@ -249,6 +270,9 @@ def test_models_json():
         ("train", "digits", "--set", "speling=1"),
         ("train", "digits", "--device", "abacus"),
         ("train", "--resume", "no-such-run"),
+        ("train", "digits", "--recipe", "no-such-recipe"),
+        ("train", "digits", "--teacher", "no-such-teacher"),
+        ("find-rate", "no-such-folder"),
         ("evaluate", "no-such-run"),
         ("predict", "no-such-run", "image.png"),
         ("check", "no-such-folder"),
@@ -280,7 +304,7 @@ def test_python_names(digits_run, digit_images, manifest, foreign_weights, tmp_p
     network = featherlight.create_model(
         "shufflenet_v2_x0_5", num_classes=5, in_channels=1, input_size=32, stem=None, dropout=0.1
     )
-    assert {"check", "load_weights", "profile"} <= set(featherlight.__all__)
+    assert {"check", "find_rate", "load_weights", "profile"} <= set(featherlight.__all__)
     assert "shufflenet_v1_g3_x1_0.jaxony" in featherlight.list_models()
     assert featherlight.list_models("mobilenet_v3*") == ["mobilenet_v3_small", "mobilenet_v3_large"]
     preprocessing = featherlight.Preprocessing(32, mean=(0.5,), std=(0.25,))

@@ -17,9 +17,11 @@ Examples:
   featherlight find-rate photos/ --json | jq .suggestion
 
 \b
-A fresh network makes some steps while the learning rate grows from --low to
---high (Smith 2017). A tenth of the rate at which the loss is lowest is a good
-highest rate for a schedule. Nothing is kept, and nothing is written but --out.
+A learning rate that is too low wastes time, one that is too high learns nothing.
+A fresh network makes --steps training steps while the rate grows from --low to
+--high (Smith 2017). A tenth of the rate at which the loss is lowest is suggested;
+give it to `featherlight train` by --set learning_rate=RATE. The network is thrown
+away, and nothing is written but --out. Without DATA, built-in digits are used.
 """
 
 _ROWS = 20
@@ -27,11 +29,20 @@ _ROWS = 20
 
 @click.command("find-rate", epilog=EXAMPLES)
 @click.argument("data", required=False)
-@click.option("--model", metavar="NAME", help="Network; `featherlight models` lists them.")
+@click.option(
+    "--model", metavar="NAME", help="Network; `featherlight models` lists them.  [default: shufflenet_v2_x0_5]"
+)
 @click.option("--out", metavar="FILE", help="Draw the loss over the rate: a .png file.")
-@click.option("--steps", type=click.IntRange(min=10), default=300, show_default=True, metavar="N", help="Rates to try.")
-@click.option("--low", type=float, metavar="RATE", help="The first.  [default: 0.001; AdamW 0.00001]")
-@click.option("--high", type=float, metavar="RATE", help="The last.  [default: 3; AdamW 0.3]")
+@click.option(
+    "--steps",
+    type=click.IntRange(min=10),
+    default=300,
+    show_default=True,
+    metavar="N",
+    help="Training steps, each at its own rate.",
+)
+@click.option("--low", type=float, metavar="RATE", help="Lowest rate.  [default: 0.001; AdamW 0.00001]")
+@click.option("--high", type=float, metavar="RATE", help="Highest rate.  [default: 3; AdamW 0.3]")
 @click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Of everything random.  [default: 0]")
 @device_option
 @click.option(
@@ -44,7 +55,7 @@ _ROWS = 20
 )
 @json_option
 def command(data: str | None, settings: tuple[tuple[str, str], ...], as_json: bool, **options: Any) -> None:
-    """Find the learning rate for a network on images."""
+    """Find a good learning rate: the number that says how far each training step moves the weights."""
     from featherlight.cli.train import without_repeats
     from featherlight.workflows.find_rate import find_rate
 

@@ -31,7 +31,7 @@ http), a Hugging Face data set (a folder, or hf://owner/name), a CIFAR directory
 or archive, or a known name: digits, cifar10, cifar100.
 Without it, built-in handwritten digits are used.
 
-Ctrl-C saves and says how to go on. Exit codes: 0 trained; 1 interrupted or
+Ctrl-C saves, and says how to go on. Exit codes: 0 trained; 1 interrupted or
 diverged, what was reached is saved; 2 could not run.
 """
 
@@ -40,33 +40,60 @@ EXTENDING = {"epochs", "time", "target"}  # options that a run can be taken up w
 
 @click.command("train", epilog=EXAMPLES)
 @click.argument("data", required=False)
-@click.option("--model", metavar="NAME", help="Network; `featherlight models` lists them.")
-@click.option("--recipe", metavar="NAME", help="Settings to begin with; other options change them.  [default: default]")
 @click.option(
-    "--list-recipes", is_flag=True, is_eager=True, expose_value=False, callback=show_recipes, help="List the recipes."
+    "--model",
+    metavar="NAME",
+    help="Network; `featherlight models` lists them.  [default: shufflenet_v2_x0_5, or the recipe's]",
 )
-@click.option("--epochs", type=click.IntRange(min=1), metavar="N", help="Passes over the training images.")
+@click.option(
+    "--recipe",
+    metavar="NAME",
+    help="A published recipe, by name: its settings come first, other options change them.",
+)
+@click.option(
+    "--list-recipes",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=show_recipes,
+    help="List the recipes, with what each sets.",
+)
+@click.option(
+    "--epochs",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Passes over the training images.  [default: by their number, 10 to 100]",
+)
 @click.option("--time", type=Duration(), metavar="TIME", help="Train for this long instead: 90s, 15m, 2h.")
 @click.option(
     "--target",
     type=click.FloatRange(0, 1),
     metavar="ACCURACY",
-    help="Stop after the epoch that reaches this on validation, such as 0.93.",
+    help="Stop after the epoch whose accuracy on validation reaches this, such as 0.93.",
 )
 @click.option(
     "--patience",
     type=click.IntRange(min=0),
     metavar="N",
-    help="Stop after N epochs that bring nothing better on validation; keeps the best.",
+    help="Stop when N epochs in a row bring nothing better on validation, and keep the best.",
 )
-@click.option("--teacher", metavar="MODEL", help="A larger model of the same classes whose answers are learned too.")
+@click.option(
+    "--teacher",
+    metavar="MODEL",
+    help="Learn also from a larger model of the same classes: a run directory, a model file, or a network with "
+    "ImageNet weights.",
+)
 @click.option("--out", metavar="DIR", help="The run directory.  [default: a new one in runs/]")
 @click.option(
     "--quantize-aware",
     metavar="MODEL",
     help="Fine-tune this model so that it keeps its accuracy in int8; without DATA, on the images it was trained on.",
 )
-@click.option("--resume", metavar="RUN", help="Go on with a run; with --epochs, --time or --target, for longer.")
+@click.option(
+    "--resume",
+    metavar="RUN",
+    help="Go on with a run that was stopped; with --epochs, --time or --target (counted from its start) for longer.",
+)
 @click.option(
     "--seed", type=click.IntRange(min=0), metavar="N", help="Same seed, same machine, same weights.  [default: 0]"
 )
@@ -77,7 +104,9 @@ EXTENDING = {"epochs", "time", "target"}  # options that a run can be taken up w
     help="ImageNet weights to start from: auto, none, or whose, such as torchvision.  [default: auto from 96 px on]",
 )
 @click.option(
-    "--speed", type=click.Choice(["auto", "plain"]), help="plain: PyTorch's default memory layout.  [default: auto]"
+    "--speed",
+    type=click.Choice(["auto", "plain"]),
+    help="auto: find out which way of computing is fastest here; plain: PyTorch's own.  [default: auto]",
 )
 @click.option(
     "--keep",

@@ -25,8 +25,15 @@ Loaded = tuple[nn.Module, Sequence[str], Preprocessing]
 
 
 def settle_teacher(recipe: Recipe) -> Recipe:
-    """The recipe with the teacher's path in full, so that the run can be taken up from anywhere."""
-    if recipe.teacher is None or not Path(recipe.teacher).expanduser().exists():
+    """The recipe with the teacher's path in full, so that the run can be taken up from anywhere.
+
+    Raises:
+        UsageError: neither a model nor the name of a network with published weights.
+    """
+    if recipe.teacher is None:
+        return recipe
+    if not Path(recipe.teacher).expanduser().exists():
+        _check_name(recipe.teacher)
         return recipe
     return replace(recipe, teacher=os.path.abspath(os.path.expanduser(recipe.teacher)))
 
@@ -57,14 +64,19 @@ def _load(name: str) -> Loaded:
         return network, network.classes, network.preprocessing  # type: ignore[return-value]
     if name.startswith(PREFIX):
         return _load_timm(name)
+    _check_name(name)
+    network = create_model(name, pretrained=True)
+    return network, network.classes, network.preprocessing  # type: ignore[return-value]
+
+
+def _check_name(name: str) -> None:
     try:
-        model_info(name)
+        if not name.startswith(PREFIX):  # what timm has, it says itself
+            model_info(name)
     except UsageError as error:
         raise UsageError(
             f"teacher {name}: no run directory or model file, and no network with published weights"
         ) from error
-    network = create_model(name, pretrained=True)
-    return network, network.classes, network.preprocessing  # type: ignore[return-value]
 
 
 def _load_timm(name: str) -> Loaded:

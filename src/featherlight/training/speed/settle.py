@@ -39,7 +39,8 @@ def settle_speed(recipe: Recipe, network: nn.Module, num_classes: int, batches: 
         shape = (recipe.batch_size, recipe.in_channels, size, size)
         length = RunLength(recipe.epochs * batches, recipe.time_s)
         plan, trials = choose_plan(network, shape, num_classes, _pinned(recipe), length, Memory(subject))
-        note(explain_choice(plan, trials, recipe.batch_size))
+        if len(trials) > 1:  # a short run compares nothing
+            note(explain_choice(plan, trials, recipe.batch_size))
     return replace(
         recipe,
         layout=plan.layout,
