@@ -18,7 +18,7 @@ def answers(count: int, margin: float = 5.0) -> np.ndarray:
     return logits
 
 
-def compare(reference, exported, labels=None, **options):  # noqa: ANN001, ANN003, ANN201
+def compare(reference, exported, labels=None, **options):
     paths = [f"{k}.png" for k in range(len(reference))]
     truth = None if labels is None else np.asarray(labels, np.int64)
     return compare_outputs(reference, exported, truth, paths, CLASSES, **options)

@@ -15,6 +15,7 @@ Examples:
   featherlight export runs/a --to openvino --half-weights --out tulips-openvino
   featherlight export runs/a --to onnx --out model.onnx --explain
   featherlight export model.safetensors --to onnx --data photos/
+  featherlight export runs/a --to onnx --int8
   featherlight export runs/a --to onnx --kit for-the-device
 
 \b
@@ -38,7 +39,15 @@ exit code is 1, and an earlier export stays as it was.
     show_default=True,
     help="image: uint8 pixels of any size; tensor: resized and normalised outside.",
 )
+@click.option("--int8", is_flag=True, help="Compute in 8 bits; harmful layers stay in float until the gate holds.")
 @click.option("--half-weights", is_flag=True, help="Store weights in float16, under the same gate.")
+@click.option(
+    "--form",
+    default="auto",
+    show_default=True,
+    metavar="NAME",
+    help="Of a network with channel shuffles: auto times the exact forms; shuffle leaves it as it is.",
+)
 @click.option("--kit", metavar="DIR", help="Also make a folder with model, labels, a sample and a script for a device.")
 @click.option("--explain", is_flag=True, help="Print what each graph pass did, with operator counts.")
 def command(model: str, to: str, explain: bool, given: Any, **options: Any) -> None:

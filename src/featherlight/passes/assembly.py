@@ -51,7 +51,7 @@ class Assembler:
 
     def __init__(self, module: GraphModule, channels: Channels, form: Form) -> None:
         self.module, self.channels, self.form = module, channels, form
-        self.slices = self.splits = self.joins = self.gathers = 0
+        self.slices = self.splits = self.transposes = self.joins = self.gathers = 0
         self._parts: list[Part] = []
         self._places: dict[int, tuple[int, int]] = {}  # number -> (part, place in it)
         self._cuts: dict[Node, list[tuple[int, int, Node]]] = {}
@@ -69,23 +69,23 @@ class Assembler:
         runs: list[Run] = []
         for part_index, place in (places[k] for k in order):
             part = self._parts[part_index]
-            if runs and runs[-1].part is part and runs[-1].stop == place:
+            if runs and runs[-1].part is part and self._goes_on(runs[-1], place, may_take_more):
                 runs[-1] = Run(part, runs[-1].start, place + 1)
             else:
                 runs.append(Run(part, place, place + 1))
-        return self._widened(runs) if may_take_more else runs
+        return [self._filled(run) for run in runs] if may_take_more else runs
 
-    def _widened(self, runs: list[Run]) -> list[Run]:
-        """Runs with what fills their blocks, or whole tensors where the form says so."""
-        if self.form.whole:
-            parts = dict.fromkeys(run.part.node for run in runs)
-            by_node = {run.part.node: run.part for run in runs}
-            return [Run(by_node[node], 0, len(by_node[node].numbers)) for node in parts]
-        return [self._filled(run) for run in runs]
+    def _goes_on(self, run: Run, place: int, over_fillings: bool) -> bool:
+        """Whether ``place`` comes next, or next after what only fills."""
+        if place <= run.stop or not over_fillings:
+            return place == run.stop
+        return bool((run.part.numbers[run.stop : place] == FILL).all())
 
     def _filled(self, run: Run) -> Run:
-        rest = run.part.numbers[run.stop :]
-        return Run(run.part, run.start, len(run.part.numbers)) if len(rest) and (rest == FILL).all() else run
+        stop = run.stop
+        while stop < len(run.part.numbers) and run.part.numbers[stop] == FILL:
+            stop += 1
+        return Run(run.part, run.start, stop)
 
     def add(self, part: Part) -> None:
         """A tensor of the new graph that holds channels."""
@@ -95,14 +95,36 @@ class Assembler:
             if number != FILL:
                 self._places[number] = index, place
 
+    def all_parts(self, numbers: Numbers) -> list[Part]:
+        """The tensors of one source, if these are all of its channels."""
+        if len({self.channels.owners[number] for number in numbers.tolist()}) > 1:
+            return []
+        indices = sorted({self._places[number][0] for number in numbers.tolist()})
+        parts = [self._parts[index] for index in indices]
+        held = {number for part in parts for number in part.numbers.tolist()} - {FILL}
+        return parts if held == set(numbers.tolist()) else []
+
     def join(self, runs: Sequence[Run]) -> Part:
         """One tensor of all the runs."""
         if len(runs) == 1 and runs[0].is_whole:
             return runs[0].part
         key = tuple((run.part.node, run.start, run.stop) for run in runs)
         if key not in self._made:
-            self._made[key] = self._gather(runs) if self.form.gathers else self._concatenate(runs)
+            self._made[key] = self._moved(runs)
         return self._made[key]
+
+    def _moved(self, runs: Sequence[Run]) -> Part:
+        if self.form.gathers:
+            return self._gather(runs)
+        grid = transposition(runs) if self.form.transposes else None
+        return self._concatenate(runs) if grid is None else self._transpose(runs, grid)
+
+    def _transpose(self, runs: Sequence[Run], grid: tuple[int, int, int]) -> Part:
+        node = call(self.module, aten.unflatten.int, (runs[0].part.node, 1, list(grid)))
+        node = call(self.module, aten.transpose.int, (node, 1, 2))
+        self.transposes += 1
+        numbers = np.concatenate([run.numbers for run in runs])
+        return Part(call(self.module, aten.flatten.using_ints, (node, 1, 3)), numbers)
 
     def cut(self, run: Run) -> Node:
         """The tensor of one run."""
@@ -147,8 +169,24 @@ class Assembler:
         if all(run.is_whole for run in runs):
             return self._concatenate(runs)
         whole = self.join([Run(part, 0, len(part.numbers)) for part in parts])
-        starts = dict(zip((part.node for part in parts), np.cumsum([0, *(len(p.numbers) for p in parts)]), strict=False))
+        starts = dict(
+            zip((part.node for part in parts), np.cumsum([0, *(len(p.numbers) for p in parts)]), strict=False)
+        )
         index = np.concatenate([np.arange(run.start, run.stop) + starts[run.part.node] for run in runs])
         self.gathers += 1
         indices = add_constant(self.module, "channel_order", torch.from_numpy(index))
         return Part(call(self.module, aten.index_select.default, (whole.node, 1, indices)), whole.numbers[index])
+
+
+def transposition(runs: Sequence[Run]) -> tuple[int, int, int] | None:
+    """(rows, columns, channels of a block) if the runs are all blocks of one tensor, column after column."""
+    size, count = runs[0].stop - runs[0].start, len(runs)
+    part = runs[0].part
+    if count * size != len(part.numbers) or any(run.part is not part or run.stop - run.start != size for run in runs):
+        return None
+    starts = np.array([run.start for run in runs])
+    rows = int(np.argmax(np.append(np.diff(starts) < 0, [True]))) + 1
+    if count % rows:
+        return None
+    grid = np.arange(count).reshape(rows, count // rows)
+    return (rows, count // rows, size) if np.array_equal(starts, grid.T.reshape(-1) * size) else None

@@ -88,7 +88,9 @@ def _torn(module: GraphModule, found: list[Channels], computing: set[Node]) -> s
             continue
         whole = node in first and node in second and np.array_equal(first[node], second[node])
         needed = any(not is_move(user) or user in computing or user in torn for user in node.users)
-        if (needed and not whole) or any(source in computing and source not in first for source in node.all_input_nodes):
+        if (needed and not whole) or any(
+            source in computing and source not in first for source in node.all_input_nodes
+        ):
             torn.add(node)
     return torn
 

@@ -50,9 +50,7 @@ class Demands:
         if role.kind == "join":
             numbers = np.concatenate([held[source] for source in role.inputs])
             return [Use(numbers, self._inherited(node, 1))]
-        return [
-            Use(held[source], self._blocks(node, role, held[source])) for source in role.inputs if source in held
-        ]
+        return [Use(held[source], self._blocks(node, role, held[source])) for source in role.inputs if source in held]
 
     def _blocks(self, node: Node, role: Role, numbers: Numbers) -> Numbers:
         count = len(numbers)

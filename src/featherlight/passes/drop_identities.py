@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch.fx import GraphModule, Node
 
 from featherlight.passes.base import Rule, never
-from featherlight.passes.graph import argument, constant, operator_name, shape_of
+from featherlight.passes.graph import argument, operator_name, shape_of
 
 _DROPOUTS = frozenset("dropout feature_dropout alpha_dropout feature_alpha_dropout".split())
 _COPIES = frozenset("contiguous clone detach alias lift_fresh_copy detach_copy alias_copy".split())
@@ -18,8 +18,6 @@ def _matches(node: Node) -> bool:
     name = operator_name(node)
     if name in _DROPOUTS:
         return argument(node, 2) is False
-    if constant(node.args[0]) is not None:
-        return False
     if name in _COPIES:
         return True
     return name in _SIZE_KEEPING and shape_of(node) is not None and shape_of(node) == shape_of(node.args[0])

@@ -47,7 +47,7 @@ class EliminateChannelShuffle:
         tally.applied = len(shuffles)
         made = rewriter.assembler
         tally.notes.append(
-            f"form {self.form.name} ({self.form.what}): {made.slices} slices, {made.splits} splits, {made.joins} concatenations and "
+            f"form {self.form.name} ({self.form.what}): {made.slices} slices, {made.splits} splits, {made.transposes} transpositions, {made.joins} concatenations and "
             f"{made.gathers} gathers remain"
         )
 
@@ -56,7 +56,9 @@ class EliminateChannelShuffle:
         return frozenset(
             node
             for node in module.graph.nodes
-            if self.form.keeps_joins and operator_name(node) == "cat" and node not in channels.computing
+            if self.form.keeps_joins
+            and operator_name(node) == "cat"
+            and node not in channels.computing
             and _has_distinct(node, channels)
         )
 
@@ -98,25 +100,23 @@ def find_shuffles(module: GraphModule, channels: Channels) -> list[Node]:
 def _is_shuffle(node: Node, channels: Channels) -> bool:
     if not is_move(node) or node in channels.computing or node not in channels.held:
         return False
-    before = _held_before(node, channels)
-    ours = channels.held[node]
-    if before is None or operator_name(node) == "cat":
+    before = [channels.held[source] for source in _held_before(node, channels)]
+    if not before:
         return False
-    where = {int(number): place for place, number in enumerate(before)}
-    places = np.array([where.get(int(number), -1) for number in ours])
+    where = {number: place for place, number in enumerate(np.concatenate(before).tolist())}
+    places = np.array([where.get(number, -1) for number in channels.held[node].tolist()])
     return bool((np.diff(places) != 1).any())
 
 
-def _held_before(node: Node, channels: Channels) -> np.ndarray | None:
-    """The channels of the nearest tensor before a chain of moves."""
-    source = node.args[0]
-    while isinstance(source, Node):
+def _held_before(node: Node, channels: Channels) -> list[Node]:
+    """The nearest tensors with whole channels that a move comes from, across others that move them."""
+    found: list[Node] = []
+    for source in node.all_input_nodes:
         if source in channels.held:
-            return channels.held[source]
-        if not is_move(source):
-            return None
-        source = source.args[0]
-    return None
+            found.append(source)
+        elif is_move(source):
+            found.extend(_held_before(source, channels))
+    return found
 
 
 def _explain_torn(channels: Channels, squeezes: frozenset[Node], tally: Tally) -> None:

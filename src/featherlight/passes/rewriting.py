@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,9 +17,9 @@ from featherlight.passes.demands import Demands, Use
 from featherlight.passes.forms import Form
 from featherlight.passes.graph import add_constant, aten, call, constant
 from featherlight.passes.roles import Role, is_squeeze
-from featherlight.passes.weights import columns_in_groups, places_of, take
+from featherlight.passes.weights import places_of, reorder_grouped, take
 
-_LEAST_WAY = 4  # channels that a convolution must have on average before it is split
+_LEAST_WAY = 4  # channels that go one way, on average, before a grouped convolution is split
 
 
 class Rewriter:
@@ -75,16 +76,12 @@ class Rewriter:
             inputs = self._agreeing(node, [use.numbers for use in uses])
             self._set(self._copied(node, role, inputs, uses[0].numbers))
             return
-        runs = self.assembler.runs(uses[0], may_take_more=True)
-        if not (self.form.splits and self._are_all_parts(runs)):
-            part = self.assembler.join(runs)
-            runs = [Run(part, 0, len(part.numbers))]
-        self._set(*(self._copied(node, role, (run.part,), uses[0].numbers) for run in runs))
-
-    def _are_all_parts(self, runs: Sequence[Run]) -> bool:
-        """Whether the runs are the whole of one source, which was split."""
-        owners = {self.channels.owners[number] for run in runs for number in run.numbers if number != FILL}
-        return len(owners) == 1 and all(run.is_whole for run in runs)
+        numbers = uses[0].numbers
+        # What already lies together stays as it is; whoever needs another order brings it about later.
+        parts = self.assembler.all_parts(numbers)
+        if not parts or (len(parts) > 1 and role.kind == "depthwise") or not self.form.reorders:
+            parts = [self.assembler.join(self.assembler.runs(uses[0], may_take_more=True))]
+        self._set(*(self._copied(node, role, (part,), numbers) for part in parts))
 
     def _copied(self, node: Node, role: Role, inputs: Sequence[Part], numbers: Numbers) -> Part:
         """An operator that treats each channel by itself, on channels in the order of ``inputs``."""
@@ -135,88 +132,68 @@ class Rewriter:
 
     def _dense(self, node: Node, role: Role) -> None:  # noqa: ARG002
         (use,) = self.demands.uses_of(node)
-        runs = self.assembler.runs(use, may_take_more=len(np.unique(use.numbers)) == len(use.numbers))
-        inputs = [self._cut(run) for run in runs] if self.form.adds else [self.assembler.join(runs)]
+        has_twice = len(np.unique(use.numbers)) < len(use.numbers)  # then they are taken as they are, one by one
+        part = self.assembler.join(self.assembler.runs(use, may_take_more=not has_twice))
         weight, bias = weights_of(node)
-        columns = [take(weight, places_of(part.numbers, use.numbers), 1) for part in inputs]
-        if len(np.unique(use.numbers)) < len(use.numbers):
-            columns = [weight]  # taken as they are, one by one
-        self._set(*(self._rows(node, rows, inputs, columns, bias) for rows in self._ways(node)))
+        if not has_twice:
+            weight = take(weight, places_of(part.numbers, use.numbers), 1)
+        rows = np.arange(len(weight))
+        if self.form.reorders:
+            rows = np.argsort(self.demands.kinds(node), kind="stable")
+        self._set(self._layer(node, part, weight[rows], bias, torch.from_numpy(rows), node.args[3:]))
 
-    def _cut(self, run: Run) -> Part:
-        return Part(self.assembler.cut(run), run.numbers)
-
-    def _rows(
-        self, node: Node, rows: Tensor, inputs: Sequence[Part], columns: Sequence[Tensor], bias: Tensor | None
+    def _layer(
+        self, node: Node, part: Part, weight: Tensor, bias: Tensor | None, rows: Tensor, rest: Sequence[Any]
     ) -> Part:
-        """One convolution for some output channels; a sum where there are several inputs."""
-        total: Node | None = None
-        for part, weight in zip(inputs, columns, strict=True):
-            new_bias = self._constant(node, "bias", take(bias, rows)) if bias is not None and total is None else None
-            new_weight = self._constant(node, "weight", take(weight, rows))
-            layer = call(self.module, node.target, (part.node, new_weight, new_bias, *node.args[3:6]))
-            total = layer if total is None else call(self.module, aten.add.Tensor, (total, layer))
-        assert total is not None
-        return Part(total, self._own(node, rows))
-
-    def _ways(self, node: Node) -> list[Tensor]:
-        """The output channels of a layer, in their new order, by tensor."""
-        if not self.form.reorders:
-            return [torch.arange(len(self.channels.held[node]))]
-        kinds = self.demands.kinds(node)
-        order = np.argsort(kinds, kind="stable")
-        count = len(np.unique(kinds))
-        if not self.form.splits or count == 1 or count * _LEAST_WAY > len(order):
-            return [torch.from_numpy(order)]
-        return [torch.from_numpy(_filled(way, self.form.block)) for way in _packed(order, kinds, self.form.block)]
+        """A convolution or linear layer with new weights, for some output channels of the old one."""
+        new_weight = self._constant(node, "weight", weight)
+        new_bias = None if bias is None else self._constant(node, "bias", take(bias, rows))
+        return Part(call(self.module, node.target, (part.node, new_weight, new_bias, *rest)), self._own(node, rows))
 
     def _grouped(self, node: Node, role: Role) -> None:
         (use,) = self.demands.uses_of(node)
-        part = self.assembler.join(self.assembler.runs(use, may_take_more=False))
+        part = self._in_groups(use, role.groups)
         weight, bias = weights_of(node)
-        group = np.arange(len(weight)) // (len(weight) // role.groups)
-        kinds = self.demands.kinds(node) if self.form.reorders else np.zeros(len(weight), np.int64)
-        rows = torch.from_numpy(np.lexsort((np.arange(len(weight)), kinds, group)))
         columns = places_of(part.numbers, use.numbers)
-        if self.form.dense and len(np.unique(kinds)) > 1:
-            rows, role = torch.from_numpy(np.argsort(kinds, kind="stable")), Role("dense", role.inputs)
-            weight = _as_dense(weight, group)[rows][:, columns]
-        else:
-            weight = columns_in_groups(weight, rows, columns, role.groups)
-        new_weight = self._constant(node, "weight", weight)
-        new_bias = None if bias is None else self._constant(node, "bias", bias[rows])
-        args = (part.node, new_weight, new_bias, *node.args[3:6], role.groups)
-        self._set(Part(call(self.module, node.target, args), self._own(node, rows)))
+        for rows in self._grouped_rows(node, role.groups):
+            new = reorder_grouped(weight, rows, columns, role.groups)
+            self._set(self._layer(node, part, new, bias, rows, node.args[3:]))
+
+    def _in_groups(self, use: Use, groups: int) -> Part:
+        """The input of a grouped convolution; where it is filled up, all groups have to be so alike."""
+        runs = self.assembler.runs(use, may_take_more=True)
+        numbers = np.concatenate([run.numbers for run in runs])
+        blocks = dict(zip(use.numbers.tolist(), use.blocks.tolist(), strict=True))
+        size, rest = divmod(len(numbers), groups)
+        if rest or any(number != FILL and blocks.get(number) != k // size for k, number in enumerate(numbers.tolist())):
+            runs = self.assembler.runs(use, may_take_more=False)
+        return self.assembler.join(runs)
+
+    def _grouped_rows(self, node: Node, groups: int) -> list[Tensor]:
+        """The output channels of a grouped convolution, in their new order, by tensor."""
+        count = len(self.channels.held[node])
+        kinds = self.demands.kinds(node) if self.form.reorders else np.zeros(count, np.int64)
+        several = len(np.unique(kinds))
+        if 1 < several <= count / _LEAST_WAY and self.form.splits_groups:
+            return [torch.from_numpy(way) for way in _targets(kinds, groups)]
+        if 1 < several <= count / _LEAST_WAY and self.form.transposes:
+            grid = np.stack(_targets(kinds, groups)).reshape(several, groups, -1)
+            return [torch.from_numpy(grid.transpose(1, 0, 2).reshape(-1))]
+        group = np.arange(count) // (count // groups)
+        return [torch.from_numpy(np.lexsort((np.arange(count), kinds, group)))]
 
 
 def _copies(choice: Sequence[Sequence[Run]]) -> int:
     return sum(len(run.numbers) for runs in choice if len(runs) > 1 or not runs[0].is_whole for run in runs)
 
 
-def _packed(order: Numbers, kinds: Numbers, block: int) -> list[Numbers]:
-    """Channels of a kind together; kinds that would fill less than half a block share one."""
-    ways, shared = [], []
+def _targets(kinds: Numbers, groups: int) -> list[Numbers]:
+    """For each kind its channels, group after group, with as many -1 as make all groups of all kinds equal."""
+    by_group = kinds.reshape(groups, -1)
+    places = np.arange(kinds.size).reshape(groups, -1)
+    size = max(int((row == kind).sum()) for kind in np.unique(kinds) for row in by_group)
+    ways = []
     for kind in np.unique(kinds):
-        way = order[kinds[order] == kind]
-        if 2 * len(way) > block:
-            ways.append(way)
-            continue
-        if sum(map(len, shared)) + len(way) > block:
-            ways.append(np.concatenate(shared))
-            shared = []
-        shared.append(way)
-    return [*ways, np.concatenate(shared)] if shared else ways
-
-
-def _filled(places: Numbers, block: int) -> Numbers:
-    """``places`` and as many -1 as fill a block."""
-    return np.concatenate([places, np.full(-len(places) % block, -1)])
-
-
-def _as_dense(weight: Tensor, group: Numbers) -> Tensor:
-    """A grouped convolution's weight for all input channels, with zeros in between."""
-    groups, per_group = int(group[-1]) + 1, weight.shape[1]
-    dense = weight.new_zeros(len(weight), groups * per_group, *weight.shape[2:])
-    for row in range(len(weight)):
-        dense[row, group[row] * per_group : (group[row] + 1) * per_group] = weight[row]
-    return dense
+        rows = [place[row == kind] for place, row in zip(places, by_group, strict=True)]
+        ways.append(np.concatenate([np.pad(row, (0, size - len(row)), constant_values=-1) for row in rows]))
+    return ways

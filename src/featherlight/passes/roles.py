@@ -95,7 +95,9 @@ def _is_spatial(node: Node, name: str) -> bool:
     rank = len(shape)
     if name == "mean":
         dimensions = argument(node, 1)
-        return isinstance(dimensions, list | tuple) and sorted(int(d) % rank for d in dimensions) == list(range(2, rank))
+        return isinstance(dimensions, list | tuple) and sorted(int(d) % rank for d in dimensions) == list(
+            range(2, rank)
+        )
     if name in ("constant_pad_nd", "pad"):
         sides = node.args[1]
         return isinstance(sides, list | tuple) and len(sides) <= 2 * (rank - 2)

@@ -17,8 +17,28 @@ from torch.fx import GraphModule, Node
 
 from featherlight.passes.graph import aten, finish, is_call
 
-_VIEWS = frozenset({"view", "reshape", "transpose", "permute", "select", "slice", "split", "split_with_sizes", "chunk",
-                    "getitem", "squeeze", "unsqueeze", "flatten", "detach", "alias", "contiguous", "unbind", "narrow"})
+_VIEWS = frozenset(
+    {
+        "view",
+        "reshape",
+        "transpose",
+        "permute",
+        "select",
+        "slice",
+        "split",
+        "split_with_sizes",
+        "chunk",
+        "getitem",
+        "squeeze",
+        "unsqueeze",
+        "flatten",
+        "detach",
+        "alias",
+        "contiguous",
+        "unbind",
+        "narrow",
+    }
+)
 
 
 class CannotTraceError(Exception):
@@ -47,6 +67,8 @@ def trace(module: nn.Module, example: Tensor, dtype: torch.dtype = torch.float32
     for node in graph_module.graph.nodes:
         if is_call(node, (aten._assert_tensor_metadata.default,)):
             graph_module.graph.erase_node(node)
+        if is_call(node, (aten.view.default,)):
+            node.target = aten.reshape.default  # a view needs memory in one piece, which passes do not promise
     finish(graph_module)
     return graph_module
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,16 +24,17 @@ def take(values: Tensor, places: Tensor, dimension: int = 0, filling: float = 0.
     return torch.where((places >= 0).view(shape), taken, torch.tensor(filling, dtype=values.dtype))
 
 
-def columns_in_groups(weight: Tensor, rows: Tensor, columns: Tensor, groups: int) -> Tensor:
+def reorder_grouped(weight: Tensor, rows: Tensor, columns: Tensor, groups: int) -> Tensor:
     """A grouped convolution's weight for rows and input channels in a new order that keeps the groups.
 
     Args:
         weight: (rows, channels of a group, ...).
-        rows: for each new row the old one.
-        columns: for each new input channel the old one, counted over all groups.
+        rows: for each new row the old one; -1 for a row of zeros.
+        columns: for each new input channel the old one, counted over all groups; -1 for zeros.
         groups: of the convolution.
     """
     per_group = weight.shape[1]
-    local = (columns.view(groups, per_group) % per_group)[torch.from_numpy(np.arange(len(rows)) // (len(rows) // groups))]
-    local = local.view(*local.shape, *[1] * (weight.ndim - 2)).expand(-1, -1, *weight.shape[2:])
-    return weight[rows].gather(1, local)
+    new_group = torch.arange(len(rows)) // (len(rows) // groups)
+    local = torch.where(columns < 0, -1, columns % per_group).view(groups, -1)
+    new = torch.stack([take(take(weight, rows[new_group == group]), local[group], 1) for group in range(groups)])
+    return new.flatten(0, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -23,9 +24,10 @@ class OpenVinoTarget:
     def write(self, draft: Draft, folder: Path) -> None:
         """See :class:`featherlight.targets.base.Target`."""
         with TemporaryDirectory(dir=folder, prefix=".onnx-") as inside:
-            OnnxTarget().write(draft, Path(inside))
+            OnnxTarget().write(replace(draft, half_weights=False), Path(inside))
             model = openvino.convert_model(Path(inside) / FILE_NAME)
-            save_with_metadata(model, folder / self.file_names[0], draft.exported)
+            path = folder / self.file_names[0]
+            save_with_metadata(model, path, draft.exported, half_weights=draft.half_weights)
 
     def describe(self, folder: Path, exported: ExportedCard) -> None:
         """See :class:`featherlight.targets.base.Target`."""
@@ -36,8 +38,10 @@ class OpenVinoTarget:
                 (Path(inside) / name).replace(folder / name)
 
 
-def save_with_metadata(model: openvino.Model, path: Path, exported: ExportedCard) -> None:
+def save_with_metadata(
+    model: openvino.Model, path: Path, exported: ExportedCard, *, half_weights: bool = False
+) -> None:
     """Writes the IR; its metadata stands in the runtime information, under ``featherlight``."""
     for name, text in exported.to_metadata().items():
         model.set_rt_info(text, [RT_INFO, name])
-    openvino.save_model(model, path, compress_to_fp16=False)  # float16 weights come as such from the ONNX file
+    openvino.save_model(model, path, compress_to_fp16=half_weights)

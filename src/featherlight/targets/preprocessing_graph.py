@@ -18,6 +18,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from featherlight.images import Preprocessing
+from featherlight.images.preprocess import CROP_GRID
 from featherlight.targets.graph_writer import GraphWriter
 
 BLOCK = 16  # outputs that share a stretch of the image
@@ -74,11 +75,13 @@ def _plan(write: GraphWriter, height: ir.Value, width: ir.Value, preprocessing: 
 
 
 def _cropped(write: GraphWriter, side: ir.Value, shorter: ir.Value, preprocessing: Preprocessing) -> _Pass:
-    """The centre: the shorter side becomes ``round(S / crop_fraction)`` outputs, of which the middle S are made."""
+    """The middle of the image, a square of the size that ``featherlight.images.preprocess.crop_side`` says."""
     size = preprocessing.input_size
     scaled = round(size / preprocessing.crop_fraction)
-    offset = write("Sub", write("Mul", side, scaled), write("Mul", shorter, size))
-    return _Pass(side, offset, shorter, write.constant(scaled))
+    twice = write("Add", write("Mul", shorter, 2 * CROP_GRID * size), scaled)
+    kept = write("Max", write("Div", twice, 2 * scaled), 1)  # in parts of 1 / CROP_GRID pixel
+    offset = write("Mul", write("Sub", write("Mul", side, CROP_GRID), kept), size)
+    return _Pass(side, offset, kept, write.constant(CROP_GRID * size))
 
 
 def _padded(write: GraphWriter, side: ir.Value, longer: ir.Value, size: int) -> _Pass:
@@ -135,8 +138,17 @@ def _weights(write: GraphWriter, plan: _Pass, size: int) -> tuple[ir.Value, ir.V
     scaled = write("Mul", height, _LIMB)
     coarse = write("Div", scaled, total)
     rest = write("Sub", scaled, write("Mul", coarse, total))
-    fine = write("Div", write("Add", write("Mul", rest, 2 * _LIMB), total), write("Mul", total, 2))
+    fine = _divide_rest(write, rest, total)
     return write("Squeeze", places, 1), _as_float(write, coarse), _as_float(write, fine)
+
+
+def _divide_rest(write: GraphWriter, rest: ir.Value, total: ir.Value) -> ir.Value:
+    """``rest * 2**11 / total`` to nearest, in two steps: OpenVINO computes in 32 bits, which one step would leave."""
+    scaled = write("Mul", rest, 64)
+    high = write("Div", scaled, total)
+    rest = write("Sub", scaled, write("Mul", high, total))
+    low = write("Div", write("Add", write("Mul", rest, 64), total), write("Mul", total, 2))
+    return write("Add", write("Mul", high, 32), low)
 
 
 def _places(write: GraphWriter, plan: _Pass, reach: ir.Value, centres: ir.Value) -> ir.Value:

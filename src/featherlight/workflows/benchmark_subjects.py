@@ -24,7 +24,7 @@ from featherlight.targets.quantize_openvino import quantize_openvino, size_of
 from featherlight.training.equalisation import equalize
 from featherlight.workflows.benchmark_subject import Subject, sample_images
 from featherlight.workflows.calibration import calibration_batches
-from featherlight.workflows.export import simplify_network
+from featherlight.workflows.fastest_form import choose_form
 
 DEFAULT_INPUT_SIZE = 224
 UNTRAINED_CALIBRATION = 8  # random images: nothing depends on them but the time, which does not
@@ -142,7 +142,7 @@ def _export(file: Path, engine: str, int8: bool, wish: Wish, folder: Path) -> Pa
     exported = ExportedCard(card, "tensor", notes={"precision": "int8" if int8 else "float"})
     if int8:
         equalize(model)
-    target.write(Draft(simplify_network(model)[0], exported), place)
+    target.write(Draft(choose_form(model, target, exported).network, exported), place)
     if int8:
         _quantize(target, place, exported, wish.data)
     return made

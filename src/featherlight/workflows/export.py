@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -21,6 +22,8 @@ from featherlight.report.export_page import ExportFacts, Pictured, write_export_
 from featherlight.targets.base import TARGETS, Draft, Target, find_target
 from featherlight.verification import Verification
 from featherlight.workflows.device_kit import check_kit, write_kit
+from featherlight.workflows.export_int8 import quantize_export
+from featherlight.workflows.fastest_form import choose_form
 from featherlight.workflows.verify import Reference, compare_engine, compute_reference
 
 REPORT_NAME = "export.html"
@@ -60,6 +63,7 @@ class Order:
         out: folder, or the one file of a target that has only one.
         input: what the file takes.
         half_weights: stored in float16.
+        int8: computed in 8 bits.
         data: images to compare on; None: those it was trained on.
         kit: folder of the device kit.
     """
@@ -69,6 +73,7 @@ class Order:
     out: Path
     input: Input
     half_weights: bool
+    int8: bool
     data: str | Path | None
     kit: Path | None
 
@@ -86,6 +91,8 @@ def export(
     data: str | Path | None = None,
     input: Input = "image",  # noqa: A002
     half_weights: bool = False,
+    int8: bool = False,
+    form: str = "auto",
     kit: str | Path | None = None,
 ) -> Export:
     """Writes a model for another runtime and proves that it gives the same answers there.
@@ -101,6 +108,10 @@ def export(
         data: images to compare on; by default the validation images of the data the model was trained on.
         input: ``image``: uint8 (N, height, width, 3) of any size; ``tensor``: float32 (N, C, S, S), normalised.
         half_weights: store weights in float16: half the size, under the same gate.
+        int8: compute in 8 bits; the most harmful layers stay in float until the gate holds. Ranges of values come from
+            training images.
+        form: of a network with channel shuffles: ``auto`` times the exact forms in the target's engine and takes the
+            fastest; ``shuffle`` leaves them; see ``featherlight.passes.FORMS``.
         kit: folder to make with all that a device needs: model, labels, a sample and a script.
 
     Raises:
@@ -108,29 +119,39 @@ def export(
         MissingExtraError: the target's packages are not installed.
         GateFailedError: the file gives other answers; nothing was replaced.
     """
-    order = _check_order(model, to, out, data, input, half_weights, kit)
+    order = _check_order(model, to, out, data, input, kit, half_weights=half_weights, int8=int8)
     reference_engine = open_engine(order.model, "torch", "cpu")
     reference = compute_reference(reference_engine, model, data)
-    network = load_model(order.model)
-    simplified, explanation = simplify_network(network)
     exported = ExportedCard(reference_engine.card, order.input, notes=_notes(order))
+    chosen = choose_form(load_model(order.model), order.target, exported, form)
     with staging_folder(order.out) as folder:
-        order.target.write(Draft(simplified, exported, order.half_weights), folder)
-        engine = open_engine(folder / order.target.file_names[0], order.target.engine)
-        result = compare_engine(engine, reference, exported.card.classes)
+        result, lines = _write(order, chosen.network, exported, reference, folder)
+        explanation = (*chosen.explanation, *lines)
         order.target.describe(folder, replace(exported, verification=result.summary()))
         size = sum((folder / name).stat().st_size for name in order.target.file_names)
         _write_page(folder / REPORT_NAME, order, reference, result, explanation, size)
         if not result.passed:
             raise _refusal(order, result, folder / REPORT_NAME)
-        made_kit = write_kit(order.kit, folder, order.target, engine, reference) if order.kit else None
+        made_kit = None
+        if order.kit is not None:
+            engine = open_engine(folder / order.target.file_names[0], order.target.engine)
+            made_kit = write_kit(order.kit, folder, order.target, engine, reference)
         _publish(order, folder)
     return _finished(order, result, explanation, size, made_kit)
 
 
-def simplify_network(network: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
-    """The network after the graph passes, and what each did."""
-    return network.eval(), ()
+def _write(
+    order: Order, network: nn.Module, exported: ExportedCard, reference: Reference, folder: Path
+) -> tuple[Verification, tuple[str, ...]]:
+    """Writes the files into ``folder``, runs them, and says how they compare and what was done."""
+    draft = Draft(network, exported, order.half_weights)
+    if order.int8:
+        with TemporaryDirectory(dir=folder, prefix=".float-") as inside:
+            order.target.write(draft, Path(inside))
+            return quantize_export(Path(inside), folder, order.target, exported, reference, order.data)
+    order.target.write(draft, folder)
+    engine = open_engine(folder / order.target.file_names[0], order.target.engine)
+    return compare_engine(engine, reference, exported.card.classes), ()
 
 
 def _check_order(
@@ -139,32 +160,30 @@ def _check_order(
     out: str | Path | None,
     data: str | Path | None,
     given: str,
-    half_weights: bool,
     kit: str | Path | None,
+    *,
+    half_weights: bool,
+    int8: bool,
 ) -> Order:
     if given not in ("image", "tensor"):
         raise UsageError(f"input is {given!r:.40}; choose image or tensor")
+    if half_weights and int8:
+        raise UsageError("int8 weights are smaller than half ones: leave out --half-weights or --int8")
     path = find_model_file(model)
     if path.suffix in EXPORTED_SUFFIXES:
         raise UsageError(f"{path} is an exported file; name the run directory or model file that it was made of")
     target = find_target(to)
-    place = Path(out) if out is not None else path.parent / _default_name(path, to)
+    place = Path(out) if out is not None else path.parent / _default_name(path, to, int8)
     _check_place(place, target)
     if kit is not None:
         check_kit(Path(kit), given)
-    return Order(
-        path,
-        target,
-        place,
-        "image" if given == IMAGE else "tensor",
-        half_weights,
-        data,
-        kit if kit is None else Path(kit),
-    )
+    place_of_kit = kit if kit is None else Path(kit)
+    return Order(path, target, place, "image" if given == IMAGE else "tensor", half_weights, int8, data, place_of_kit)
 
 
-def _default_name(path: Path, to: str) -> str:
-    return to if path.name == MODEL_FILE_NAME else f"{path.stem}-{to}"
+def _default_name(path: Path, to: str, int8: bool) -> str:
+    name = f"{to}-int8" if int8 else to
+    return name if path.name == MODEL_FILE_NAME else f"{path.stem}-{name}"
 
 
 def _check_place(out: Path, target: Target) -> None:
@@ -187,7 +206,12 @@ def _file_names(target: str) -> tuple[str, ...]:
 
 
 def _notes(order: Order) -> dict[str, Any]:
-    return {"precision": "float", "weights": "float16" if order.half_weights else "float32", "torch": torch.__version__}
+    precision = "int8" if order.int8 else "float"
+    return {
+        "precision": precision,
+        "weights": "float16" if order.half_weights else "float32",
+        "torch": torch.__version__,
+    }
 
 
 def _publish(order: Order, folder: Path) -> None:
@@ -215,6 +239,8 @@ def _refusal(order: Order, result: Verification, page: Path) -> GateFailedError:
 
 
 def _advice(order: Order) -> str:
+    if order.int8:
+        return f"Fine-tune it for int8: featherlight train --quantize-aware {order.model}; or leave out --int8."
     if order.half_weights:
         return "Try it without --half-weights."
     if order.input == IMAGE:
@@ -238,7 +264,11 @@ def _write_page(
         except UnreadableImageError:  # it could be read a moment ago; the page can do without it
             continue
     command = ["featherlight", "export", str(order.model), "--to", order.target.name, "--out", str(order.out)]
-    command += ["--half-weights"] * order.half_weights + (["--input", order.input] if order.input != IMAGE else [])
+    command += (
+        ["--half-weights"] * order.half_weights
+        + ["--int8"] * order.int8
+        + (["--input", order.input] if order.input != IMAGE else [])
+    )
     command += ["--data", str(order.data)] if order.data is not None else []
     facts = ExportFacts(
         order.model.name, order.target.name, order.input, size, order.model.stat().st_size, shlex.join(command)
