@@ -15,6 +15,7 @@ KEYS = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_every_engine_precision_and_batch_is_measured(tiny_run: Path, color_folder: Path, tmp_path: Path) -> None:
     found = featherlight.benchmark(
         tiny_run, precisions=("float32", "bfloat16", "int8"), batches=(1, 2), threads=(1,), data=color_folder,

@@ -63,6 +63,7 @@ def test_fine_tuned_model_is_a_usual_one_with_learnt_ranges(tiny_run: Path, tmp_
     assert featherlight.evaluate(run.path).top1 == 1.0
 
 
+@pytest.mark.slow
 def test_interrupted_fine_tuning_goes_on(tiny_run: Path, tmp_path: Path) -> None:
     settings = {"epochs": 2, "seed": 3}
     whole = train_quantize_aware(tiny_run, out=tmp_path / "whole", **settings)
