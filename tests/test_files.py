@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from featherlight import files
 from featherlight.errors import FeatherlightError
-from featherlight.files import atomic_path, cache_folder, write_bytes, write_text
+from featherlight.files import atomic_path, cache_folder, replace_folder, staging_folder, write_bytes, write_text
 
 
 @contextmanager
@@ -95,3 +96,40 @@ def test_cache_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert cache_folder() == tmp_path / ".cache" / "featherlight"
+
+
+def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    target = tmp_path / "set"
+    for content, names in (("old", ("a", "b")), ("new", ("b", "c"))):
+        with staging_folder(target) as folder:
+            for name in names:
+                (folder / name).write_text(content)
+            replace_folder(folder, target)
+    assert {path.name: path.read_text() for path in target.iterdir()} == {"b": "new", "c": "new"}
+    assert os.listdir(tmp_path) == ["set"]
+
+
+@pytest.mark.parametrize("can_exchange", [True, False])
+def test_folders_are_replaced_with_and_without_an_exchange_of_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, can_exchange: bool
+) -> None:
+    if not can_exchange:
+        monkeypatch.setattr(files, "_exchange", lambda *_: False)
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "a").write_text("old")
+    with staging_folder(tmp_path / "set") as folder:
+        (folder / "b").write_text("new")
+        replace_folder(folder, tmp_path / "set")
+    assert [path.name for path in (tmp_path / "set").iterdir()] == ["b"]
+    assert os.listdir(tmp_path) == ["set"]
+
+
+def test_a_staging_folder_is_gone_after_an_error(tmp_path: Path) -> None:
+    def write_half() -> None:
+        with staging_folder(tmp_path / "set") as folder:
+            (folder / "a").write_text("half")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        write_half()
+    assert not os.listdir(tmp_path)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from featherlight.cost.result import Cost
+    from featherlight.device_profile import read_device_profile
     from featherlight.errors import FeatherlightError
     from featherlight.images import Preprocessing
     from featherlight.metrics import Evaluation
@@ -19,15 +20,20 @@ if TYPE_CHECKING:
     from featherlight.models.weights import load_model, save_model
     from featherlight.predictor import Prediction, Predictor
     from featherlight.sources.findings import Finding, Findings
+    from featherlight.verification import Verification
+    from featherlight.workflows.benchmark import benchmark
     from featherlight.workflows.check import check
     from featherlight.workflows.evaluate import evaluate
+    from featherlight.workflows.export import Export, export
     from featherlight.workflows.find_rate import find_rate
     from featherlight.workflows.profile import profile
     from featherlight.workflows.train import Run, resume, train
+    from featherlight.workflows.verify import verify
 
 __all__ = [
     "Cost",
     "Evaluation",
+    "Export",
     "FeatherlightError",
     "Finding",
     "Findings",
@@ -35,23 +41,29 @@ __all__ = [
     "Predictor",
     "Preprocessing",
     "Run",
+    "Verification",
     "__version__",
+    "benchmark",
     "check",
     "create_model",
     "evaluate",
+    "export",
     "find_rate",
     "list_models",
     "load_model",
     "load_weights",
     "profile",
+    "read_device_profile",
     "resume",
     "save_model",
     "train",
+    "verify",
 ]
 
 _HOME = {
     "Cost": "cost.result",
     "Evaluation": "metrics",
+    "Export": "workflows.export",
     "FeatherlightError": "errors",
     "Finding": "sources.findings",
     "Findings": "sources.findings",
@@ -59,17 +71,22 @@ _HOME = {
     "Predictor": "predictor",
     "Preprocessing": "images",
     "Run": "workflows.train",
+    "Verification": "verification",
+    "benchmark": "workflows.benchmark",
     "check": "workflows.check",
     "create_model": "models.registry",
     "evaluate": "workflows.evaluate",
+    "export": "workflows.export",
     "find_rate": "workflows.find_rate",
     "list_models": "models.catalogue",
     "load_model": "models.weights",
     "load_weights": "models.foreign",
     "profile": "workflows.profile",
+    "read_device_profile": "device_profile",
     "resume": "workflows.train",
     "save_model": "models.weights",
     "train": "workflows.train",
+    "verify": "workflows.verify",
 }
 
 

@@ -58,6 +58,12 @@ class TrainingStoppedError(FeatherlightError):
     exit_code = 1
 
 
+class GateFailedError(FeatherlightError):
+    """An exported file gives other answers than its model; it did not get its name."""
+
+    exit_code = 1
+
+
 class MissingExtraError(FeatherlightError):
     """Something optional is not installed."""
 
@@ -70,6 +76,12 @@ EXTRA_OF_MODULE = {
     "datasets": "huggingface",
     "h5py": "convert",
     "matplotlib": "train",
+    "nncf": "int8",
+    "onnx": "onnx",
+    "onnx_ir": "onnx",
+    "onnxruntime": "onnxruntime",
+    "onnxscript": "onnx",
+    "openvino": "openvino",
     "pyarrow": "data",
     "sklearn": "train",
     "tensorboard": "train",

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from featherlight.errors import FeatherlightError
+
+_HERE, _RENAME_EXCHANGE = -100, 2  # of Linux: AT_FDCWD, and the flag of renameat2
 
 
 @contextmanager
@@ -30,14 +34,60 @@ def atomic_path(target: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        _flush_to_disk(temporary)
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(target)
+        publish_file(temporary, target)
     except OSError as error:
         raise FeatherlightError(f"cannot write {target}: {error.strerror or error}") from error
     finally:
         with suppress(OSError):  # it is in its place, or the folder has become read-only
             temporary.unlink()
+
+
+@contextmanager
+def staging_folder(target: Path) -> Iterator[Path]:
+    """Gives an empty folder beside ``target``, for :func:`replace_folder` or to rename files out of; then removes it.
+
+    Raises:
+        FeatherlightError: the folder cannot be written to, or the disk is full.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name[:20]}-"))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    except OSError as error:
+        raise FeatherlightError(f"cannot write {target}: {error.strerror or error}") from error
+
+
+def replace_folder(staging: Path, target: Path) -> None:
+    """Makes the folder ``staging`` the folder ``target``, all of its files at once.
+
+    Where the system can exchange two names (Linux), a reader sees the old folder or the new one. Elsewhere an old one
+    is renamed for the moment between; a kill in that moment leaves it whole beside its place.
+    """
+    for path in staging.iterdir():
+        _finish_file(path)
+    staging.chmod(0o777 & ~_umask())
+    if not target.exists():
+        staging.rename(target)
+        return
+    if not _exchange(staging, target):
+        old = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name[:20]}-old-"))
+        target.rename(old)
+        staging.rename(target)
+        old.rename(staging)
+    shutil.rmtree(staging, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchanges two names in one step; False where the system or the file system cannot."""
+    try:
+        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError, TypeError):  # no Linux, or a C library without it
+        return False
+    paths = (_HERE, os.fsencode(one.absolute()), _HERE, os.fsencode(other.absolute()))
+    return bool(renameat2(*paths, _RENAME_EXCHANGE) == 0)
 
 
 def write_text(target: Path, text: str) -> None:
@@ -58,6 +108,17 @@ def cache_folder() -> Path:
     if own:
         return Path(os.path.expanduser(own))
     return Path(os.path.expanduser(os.environ.get("XDG_CACHE_HOME") or "~/.cache")) / "featherlight"
+
+
+def publish_file(temporary: Path, target: Path) -> None:
+    """Gives a whole file on the same disk its name."""
+    _finish_file(temporary)
+    temporary.replace(target)
+
+
+def _finish_file(path: Path) -> None:
+    _flush_to_disk(path)
+    path.chmod(0o666 & ~_umask())
 
 
 def _flush_to_disk(path: Path) -> None:

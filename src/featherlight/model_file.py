@@ -26,6 +26,11 @@ from featherlight.files import write_bytes
 from featherlight.images import Preprocessing
 
 MODEL_FILE_NAME = "model.safetensors"
+EXPORTED_NAMES = ("model.onnx", "model.xml")  # in an exported folder
+EXPORTED_SUFFIXES = (".onnx", ".xml")
+SHIPPED = {  # models that come with the package, by the name that takes the place of a path
+    "cifar10": Path(__file__).with_name("shipped") / "cifar10.safetensors",
+}
 MAX_HEADER_BYTES = 8 * 2**20  # the zoo's largest header, with 10,000 class names, is below 1 MiB
 MAX_TENSORS = 10_000
 MAX_CLASSES = 100_000
@@ -56,16 +61,23 @@ class ModelCard:
 
 
 def find_model_file(model: str | Path) -> Path:
-    """Finds the model file that ``model`` names: a run directory or the file itself.
+    """Finds the model file that ``model`` names: a run directory, an exported folder, or the file itself.
+
+    ``cifar10`` is the model that comes with the package, unless there is something of that name in this folder.
 
     Raises:
         ModelFileError: there is nothing at that path, or a directory that is no finished run.
     """
     path = Path(model)
+    if str(model) in SHIPPED and not os.path.exists(path):
+        return SHIPPED[str(model)]
     if os.path.isdir(path):  # unlike pathlib's, false for names that no file can have
-        inside = path / MODEL_FILE_NAME
-        if inside.is_file():
-            return inside
+        for name in (MODEL_FILE_NAME, *EXPORTED_NAMES):
+            if (path / name).is_file():
+                return path / name
+        exported = [file for suffix in EXPORTED_SUFFIXES for file in path.glob(f"*{suffix}") if file.is_file()]
+        if len(exported) == 1:
+            return exported[0]
         if (path / "recipe.toml").is_file():
             raise ModelFileError(f"{path}: this run is not finished. Go on with: featherlight train --resume {path}")
         raise ModelFileError(f"{path}: no {MODEL_FILE_NAME} in this folder; name a run directory or a model file")
@@ -80,7 +92,14 @@ def write_model_file(path: Path, tensors: Mapping[str, NDArray[Any]], card: Mode
     Raises:
         FeatherlightError: the file cannot be written.
     """
-    metadata = {  # JSON in ASCII: names of folders that are no UTF-8 hold surrogates, which the format refuses
+    write_bytes(
+        path, save({name: np.asarray(array, order="C") for name, array in tensors.items()}, card_to_metadata(card))
+    )
+
+
+def card_to_metadata(card: ModelCard) -> dict[str, str]:
+    """The card as the texts that a file's metadata holds."""
+    return {  # JSON in ASCII: names of folders that are no UTF-8 hold surrogates, which the format refuses
         "featherlight": version("featherlight"),
         "model": card.model,
         "arguments": json.dumps(dict(card.arguments)),
@@ -89,7 +108,6 @@ def write_model_file(path: Path, tensors: Mapping[str, NDArray[Any]], card: Mode
         "temperature": repr(float(card.temperature)),
         "provenance": json.dumps(dict(card.provenance)),
     }
-    write_bytes(path, save({name: np.asarray(array, order="C") for name, array in tensors.items()}, metadata))
 
 
 def read_card(path: Path) -> ModelCard:
@@ -103,13 +121,22 @@ def read_card(path: Path) -> ModelCard:
         raise ModelFileError(
             f"{path}: a safetensors file, but not a Featherlight model (no network, classes or preprocessing inside)"
         )
+    return card_from_metadata(path, metadata)
+
+
+def card_from_metadata(path: Path, metadata: Mapping[str, Any]) -> ModelCard:
+    """Reads and checks what :func:`card_to_metadata` wrote; ``path`` is for messages.
+
+    Raises:
+        ModelFileError: a field is missing or says something impossible.
+    """
     card = ModelCard(
         model=_checked_name(path, metadata["model"]),
-        arguments=_json_field(path, metadata, "arguments", dict),
-        classes=_checked_classes(path, _json_field(path, metadata, "classes", list)),
-        preprocessing=_read_preprocessing(path, _json_field(path, metadata, "preprocessing", dict)),
+        arguments=json_field(path, metadata, "arguments", dict),
+        classes=_checked_classes(path, json_field(path, metadata, "classes", list)),
+        preprocessing=_read_preprocessing(path, json_field(path, metadata, "preprocessing", dict)),
         temperature=_checked_temperature(path, metadata.get("temperature", "1.0")),
-        provenance=_json_field(path, metadata, "provenance", dict),
+        provenance=json_field(path, metadata, "provenance", dict),
     )
     _check_fit(path, card)
     return card
@@ -169,7 +196,8 @@ def _check_entries(path: Path, header: object) -> None:
             raise ModelFileError(f"{path}: damaged model file (tensor {name[:80]!r} has no proper shape)")
 
 
-def _json_field(path: Path, metadata: Mapping[str, Any], name: str, kind: type) -> Any:
+def json_field(path: Path, metadata: Mapping[str, Any], name: str, kind: type) -> Any:
+    """A field of the metadata that is JSON of this kind."""
     try:
         value = json.loads(metadata[name])
     except (KeyError, TypeError, ValueError, RecursionError) as error:

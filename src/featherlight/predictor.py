@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from featherlight.engines import Engine, open_engine
+from featherlight.engines import Engine, batch_size_for, compute_logits, open_engine, prepare_image
 from featherlight.errors import ModelFileError, UnreadableImageError, UsageError
-from featherlight.images import load_image, resize_image
+from featherlight.images import load_image
 from featherlight.metrics import softmax
 from featherlight.sources.base import RGBImage
+
+MAX_BATCH = 32  # images that wait for each other
 
 
 @dataclass(frozen=True)
@@ -52,20 +54,25 @@ class Prediction:
 
 
 class Predictor:
-    """Predicts labels with a model file or run directory.
+    """Predicts labels with a trained or exported model.
+
+    A model that resizes images itself is given them as they are, so it answers as it does wherever else the file runs.
 
     Args:
-        path: run directory or model file.
+        path: run directory, model file, exported file or folder.
         engine: runtime, ``auto`` chooses by the file.
         device: where the torch engine computes.
+        threads: how many the runtime computes with; None: its own choice.
 
     Raises:
         ModelFileError: no usable model there.
         MissingExtraError: its runtime is not installed.
     """
 
-    def __init__(self, path: str | Path, engine: str = "auto", device: str = "auto") -> None:
-        self.engine: Engine = open_engine(path, engine, device)
+    def __init__(
+        self, path: str | Path, engine: str = "auto", device: str = "auto", threads: int | None = None
+    ) -> None:
+        self.engine: Engine = open_engine(path, engine, device, threads)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -85,11 +92,12 @@ class Predictor:
 
         return list(self.stream([images] if single else images, top))
 
-    def stream(self, images: Iterable[Any], top: int = 5, batch_size: int = 32) -> Iterator[Prediction]:
+    def stream(self, images: Iterable[Any], top: int = 5, batch_size: int | None = None) -> Iterator[Prediction]:
         """Like :meth:`predict`, for more images than memory holds: one batch at a time."""
         if top < 1:
             raise UsageError(f"top is {top}; at least 1 is needed")
         queue = enumerate(images)
+        batch_size = batch_size or min(MAX_BATCH, batch_size_for(self.engine))
         with ThreadPoolExecutor() as pool:  # Pillow decodes and resizes without holding the interpreter's lock
             while batch := list(islice(queue, batch_size)):
                 yield from self._answer(list(pool.map(self._prepare, batch)), top)
@@ -98,13 +106,13 @@ class Predictor:
         number, image = numbered
         name = str(image) if isinstance(image, (str, Path)) else f"image {number}"
         try:
-            return name, resize_image(load_image(image, name), self.engine.card.preprocessing)
+            return name, prepare_image(self.engine, load_image(image, name))
         except UnreadableImageError as error:
             return name, error.reason
 
     def _answer(self, prepared: list[tuple[str, RGBImage | str]], top: int) -> Iterator[Prediction]:
         readable = [image for _, image in prepared if not isinstance(image, str)]
-        logits = self.engine.logits(np.stack(readable)) if readable else np.zeros((0, len(self.classes)), np.float32)
+        logits = compute_logits(self.engine, readable)
         if not np.isfinite(logits).all():
             raise ModelFileError("the model gives NaN or infinite outputs: its weights are broken; train it again")
         answers = iter(softmax(logits, self.engine.card.temperature))

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import copy
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -127,3 +129,23 @@ def test_a_compiler_that_fails_is_quoted(monkeypatch, tmp_path):
     with pytest.raises(FeatherlightError, match="no such flag"):
         compile_kernels(tmp_path / "kernels")
     assert list((tmp_path / "kernels").iterdir()) == []
+
+
+@needs_compiler
+def test_loading_the_kernels_leaves_the_processors_arithmetic_as_it_was():
+    script = (
+        "import numpy as np\n"
+        "from featherlight.kernels.library import load_kernels\n"
+        "assert load_kernels() is not None\n"
+        "print(np.float32(1e-40) * np.float32(0.5) > 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n"
+
+
+@needs_compiler
+def test_one_value_a_channel_has_no_variance():
+    model = nn.Sequential(nn.Conv2d(3, 8, 1, bias=False), nn.BatchNorm2d(8)).train()
+    fast = accelerate(model)
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        fast(torch.zeros(1, 3, 1, 1))

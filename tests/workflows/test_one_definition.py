@@ -29,7 +29,7 @@ class Watched:
     """A real engine that keeps what it is given."""
 
     def __init__(self, engine: Engine) -> None:
-        self.name, self.card, self._engine = engine.name, engine.card, engine
+        self.name, self.card, self.resizes, self._engine = engine.name, engine.card, engine.resizes, engine
         self.seen: list[np.ndarray] = []
 
     def logits(self, images: np.ndarray) -> np.ndarray:

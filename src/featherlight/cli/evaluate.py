@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from featherlight.cli.options import device_option, engine_option, json_option, print_json, print_table
+from featherlight.cli.options import device_option, engine_option, json_option, print_json, print_table, threads_option
 from featherlight.console import printable
 
 CLASSES_SHOWN = 100
@@ -18,8 +18,8 @@ Examples:
   featherlight evaluate model.safetensors cifar10 --split test --json
 
 \b
-MODEL is a run directory or a model file. Without DATA, the images it was trained
-on are used: their test split if there is one, else their validation split.
+MODEL is a run directory, a model file, an exported file or folder. Without DATA,
+the images it was trained on are used: their test split if there is one, else their validation split.
 Classes are matched by name.
 """
 
@@ -35,6 +35,7 @@ Classes are matched by name.
 @click.option("--out", metavar="DIR", help="Write evaluation.json and report.html there.")
 @engine_option
 @device_option
+@threads_option
 @json_option
 @click.option("--strict", is_flag=True, help="An unreadable image is an error, not skipped.")
 def command(
@@ -44,13 +45,16 @@ def command(
     out: str | None,
     engine: str,
     device: str | None,
+    threads: int | None,
     as_json: bool,
     strict: bool,
 ) -> None:
     """Measure MODEL on images it was not trained on."""
     from featherlight.workflows.evaluate import evaluate
 
-    result = evaluate(model, data, split=split, engine=engine, device=device or "auto", out=out, strict=strict)
+    result = evaluate(
+        model, data, split=split, engine=engine, device=device or "auto", threads=threads, out=out, strict=strict
+    )
     if as_json:
         print_json(asdict(result))
         return

@@ -18,9 +18,12 @@ COMMANDS = {
     "find-rate": "Find the learning rate for a network on images.",
     "evaluate": "Measure a model on images it was not trained on.",
     "predict": "Name what is in images.",
+    "export": "Make a file that runs without PyTorch, and prove its answers.",
+    "verify": "Compare an exported file with the model it was made of.",
     "convert": "Make a model of weights from elsewhere.",
     "models": "List the networks.",
     "profile": "Count what a network costs, and measure how fast it is here.",
+    "benchmark": "Measure how fast, large and right models are, in every engine.",
     "explain": "Show how an idea works, in text and as a picture.",
 }
 

@@ -26,9 +26,20 @@ def device_option(command: Command) -> Command:
 
 def engine_option(command: Command) -> Command:
     """``--engine NAME``."""
-    return click.option("--engine", metavar="NAME", default="auto", show_default=True, help="Runtime: auto or torch.")(
-        command
-    )
+    return click.option(
+        "--engine",
+        metavar="NAME",
+        default="auto",
+        show_default=True,
+        help="Runtime: auto (by the file), torch, onnxruntime or openvino.",
+    )(command)
+
+
+def threads_option(command: Command) -> Command:
+    """``--threads N``."""
+    return click.option(
+        "--threads", type=click.IntRange(min=1), metavar="N", help="Of the runtime.  [default: its own choice]"
+    )(command)
 
 
 def json_option(command: Command) -> Command:

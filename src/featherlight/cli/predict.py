@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import click
 
-from featherlight.cli.options import device_option, engine_option
+from featherlight.cli.options import device_option, engine_option, threads_option
 from featherlight.console import printable
 from featherlight.errors import UsageError
 from featherlight.predictor import Prediction
@@ -36,17 +36,25 @@ the exit code is 1 at the end.
 @click.option("--csv", "as_csv", is_flag=True, help="Comma-separated rows on standard output.")
 @engine_option
 @device_option
+@threads_option
 def command(
-    model: str, images: tuple[str, ...], top: int, as_json: bool, as_csv: bool, engine: str, device: str | None
+    model: str,
+    images: tuple[str, ...],
+    top: int,
+    as_json: bool,
+    as_csv: bool,
+    engine: str,
+    device: str | None,
+    threads: int | None,
 ) -> int:
-    """Name what is in images, with MODEL (a run directory or a model file)."""
+    """Name what is in images, with MODEL (a run directory, a model file, an exported file or folder)."""
     from featherlight.workflows.predict import predict
 
     if as_json and as_csv:
         raise UsageError("--json and --csv exclude each other")
     show = _json_row if as_json else _csv_rows() if as_csv else _text_row
     errors = 0
-    for prediction in predict(model, images, top=top, engine=engine, device=device or "auto"):
+    for prediction in predict(model, images, top=top, engine=engine, device=device or "auto", threads=threads):
         errors += prediction.error is not None
         show(prediction)
     if errors:

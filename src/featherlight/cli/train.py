@@ -20,6 +20,7 @@ Examples:
   featherlight train people/ --group-by "person\\d+"
   featherlight train cifar10 --recipe article-ascend-mobilenet-v1
   featherlight train photos/ --teacher runs/large --target 0.93
+  featherlight train --quantize-aware runs/a --out runs/a-int8
   featherlight train --resume runs/photos-20260101-120000
   featherlight train --resume runs/photos-20260101-120000 --epochs 40
 
@@ -84,6 +85,11 @@ EXTENDING = {"epochs", "time", "target"}  # options that a run can be taken up w
 )
 @click.option("--out", metavar="DIR", help="The run directory.  [default: a new one in runs/]")
 @click.option(
+    "--quantize-aware",
+    metavar="MODEL",
+    help="Fine-tune this model so that it keeps its accuracy in int8; without DATA, on the images it was trained on.",
+)
+@click.option(
     "--resume",
     metavar="RUN",
     help="Go on with a run that was stopped; with --epochs, --time or --target (counted from its start) for longer.",
@@ -129,20 +135,30 @@ EXTENDING = {"epochs", "time", "target"}  # options that a run can be taken up w
     help="Change any field of the recipe; repeatable.",
 )
 def command(
-    data: str | None, out: str | None, resume: str | None, settings: tuple[tuple[str, str], ...], **options: Any
+    data: str | None,
+    out: str | None,
+    quantize_aware: str | None,
+    resume: str | None,
+    settings: tuple[tuple[str, str], ...],
+    **options: Any,
 ) -> None:
     """Train a light network on images; the result is a run directory with the model in it."""
+    from featherlight.workflows.quantize_aware import train_quantize_aware
     from featherlight.workflows.train import resume as resume_run
     from featherlight.workflows.train import train
 
     given = {name: value for name, value in options.items() if value is not None}
     if resume is not None:
-        if data is not None or out is not None or given.keys() - EXTENDING or settings:
+        if data is not None or out is not None or quantize_aware is not None or given.keys() - EXTENDING or settings:
             raise UsageError(
                 "--resume goes on with the run's own recipe and data; leave out the other options. "
                 "Only its end can be changed: --epochs, --time, --target"
             )
         result = resume_run(resume, **given)
+    elif quantize_aware is not None:
+        if "model" in given:
+            raise UsageError("--quantize-aware fine-tunes a model; leave out --model")
+        result = train_quantize_aware(quantize_aware, data, out=out, **{**given, **without_repeats(given, settings)})
     else:
         result = train(data or "digits", out=out, **{**given, **without_repeats(given, settings)})
     metrics = result.metrics

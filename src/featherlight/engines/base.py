@@ -1,8 +1,11 @@
-"""The contract of an engine, and the table of those there are."""
+"""The contract of an engine, the table of those there are, and images run through one."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from importlib import import_module
+from importlib.util import find_spec
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -10,12 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featherlight.errors import UsageError, explain_missing
+from featherlight.images import resize_image
 from featherlight.model_file import ModelCard, find_model_file
 
 # Names, not imports: an engine is loaded when it is asked for, so that the base never needs its runtime.
 # The PyTorch engine builds networks and therefore lives in the torch half.
-ENGINES = {"torch": "featherlight.models.engine:TorchEngine"}
-ENGINE_OF_SUFFIX = {".safetensors": "torch"}
+ENGINES = {
+    "torch": "featherlight.models.engine:TorchEngine",
+    "onnxruntime": "featherlight.engines.onnxruntime:OnnxRuntimeEngine",
+    "openvino": "featherlight.engines.openvino:OpenVinoEngine",
+}
+ENGINES_OF_SUFFIX = {".onnx": ("onnxruntime", "openvino"), ".xml": ("openvino",)}  # the preferred one first
+_MODEL_FILE_ENGINES = ("torch",)
+LARGE_BATCH, SMALL_BATCH = 64, 8  # images in memory at once; the small one where they have their original size
 
 
 class Engine(Protocol):
@@ -24,37 +34,75 @@ class Engine(Protocol):
     Attributes:
         name: of the runtime, e.g. ``torch``.
         card: what the model file says.
+        resizes: the model takes images of any size and brings them to its own itself.
     """
 
     name: str
     card: ModelCard
+    resizes: bool
 
     def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Computes logits (N, num_classes) of images (N, S, S, 3) that are resized but not normalised."""
+        """Computes logits (N, num_classes) of images that are not normalised.
+
+        Args:
+            images: uint8 (N, S, S, 3), resized; if the engine ``resizes``, (N, height, width, 3).
+        """
         ...
 
 
-def open_engine(model: str | Path, engine: str = "auto", device: str = "auto") -> Engine:
-    """Loads ``model`` (a run directory or a model file) into a runtime.
+def open_engine(model: str | Path, engine: str = "auto", device: str = "auto", threads: int | None = None) -> Engine:
+    """Loads ``model`` (a run directory, a model file, an exported file or folder) into a runtime.
 
     Args:
-        model: run directory or file.
+        model: run directory, folder or file.
         engine: a runtime's name; ``auto`` chooses by the file.
         device: where the torch engine computes.
+        threads: how many the runtime computes with; None: its own choice.
 
     Raises:
         ModelFileError: no usable model there.
         UsageError: unknown engine, or one that cannot run this file.
         MissingExtraError: the runtime is not installed.
     """
+    if threads is not None and threads < 1:
+        raise UsageError(f"threads is {threads}; at least 1 is needed")
     path = find_model_file(model)
-    name = ENGINE_OF_SUFFIX.get(path.suffix, "torch") if engine == "auto" else engine
-    if name not in ENGINES:
-        raise UsageError(f"unknown engine {name!r}; there are: auto, {', '.join(ENGINES)}")
-    module_name, _, class_name = ENGINES[name].partition(":")
+    module_name, _, class_name = ENGINES[_choose(path, engine)].partition(":")
     try:
         engine_class: Any = getattr(import_module(module_name), class_name)
+        loaded: Engine = engine_class(path, device, threads)
     except ModuleNotFoundError as error:
         raise explain_missing(error, f"running {path}") from error
-    loaded: Engine = engine_class(path, device)
     return loaded
+
+
+def _choose(path: Path, engine: str) -> str:
+    if engine != "auto" and engine not in ENGINES:
+        raise UsageError(f"unknown engine {engine!r}; there are: auto, {', '.join(ENGINES)}")
+    able = ENGINES_OF_SUFFIX.get(path.suffix, _MODEL_FILE_ENGINES)
+    if engine == "auto":
+        return next((name for name in able if find_spec(name) is not None), able[0])
+    if engine not in able:
+        advice = "" if path.suffix in ENGINES_OF_SUFFIX else f"; make it a file for others: featherlight export {path}"
+        raise UsageError(f"the {engine} engine cannot run {path}; its engine is: {' or '.join(able)}{advice}")
+    return engine
+
+
+def prepare_image(engine: Engine, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """What the engine takes of an image (H, W, 3): resized, unless it resizes itself."""
+    return image if engine.resizes else resize_image(image, engine.card.preprocessing)
+
+
+def batch_size_for(engine: Engine) -> int:
+    """How many prepared images may be in memory at once."""
+    return SMALL_BATCH if engine.resizes else LARGE_BATCH
+
+
+def compute_logits(engine: Engine, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    """Logits (N, num_classes) of prepared images; neighbours of one size are computed together."""
+    parts = [engine.logits(np.stack(group)) for group in _by_shape(images)]
+    return np.concatenate(parts) if parts else np.zeros((0, len(engine.card.classes)), np.float32)
+
+
+def _by_shape(images: Sequence[NDArray[np.uint8]]) -> Iterable[list[NDArray[np.uint8]]]:
+    return (list(group) for _, group in groupby(images, key=lambda image: image.shape))

@@ -16,6 +16,7 @@ from featherlight.images.limits import MAX_PIXELS
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+CROP_GRID = 16  # parts of a pixel
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ def _crop(image: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.
     """Shorter side to ``round(S / crop_fraction)``, then the centre: one resize that reads only that region."""
     size = preprocessing.input_size
     height, width = image.shape[:2]
-    side = min(height, width) * size / round(size / preprocessing.crop_fraction)
+    side = crop_side(min(height, width), preprocessing) / CROP_GRID
     if height == width == size == side:
         return image
     margin = math.ceil(max(side / size, 1)) + 1  # what the bilinear filter reads beside the region
@@ -121,6 +122,15 @@ def _crop(image: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.
     region = Image.fromarray(image[first:last, start:stop])
     box = (left, top, min(left + side, region.width), min(top + side, region.height))
     return np.array(region.resize((size, size), Image.Resampling.BILINEAR, box=box))
+
+
+def crop_side(shorter: int, preprocessing: Preprocessing) -> int:
+    """Side of the square that the crop keeps of an image, in whole parts of ``1 / CROP_GRID`` pixel.
+
+    On this grid Pillow, which takes places in float32, and exported files, which compute in whole numbers, cut alike.
+    """
+    scaled = round(preprocessing.input_size / preprocessing.crop_fraction)
+    return max(1, (2 * CROP_GRID * shorter * preprocessing.input_size + scaled) // (2 * scaled))
 
 
 def _centre(length: int, side: float, margin: int) -> tuple[float, int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -74,14 +75,27 @@ class _Piece:
 
 @dataclass
 class _Found:
-    """A chain in a graph."""
+    """A chain in a graph.
+
+    Attributes:
+        start: what comes in.
+        pieces: its links.
+        mixing: the nodes around it that make it a unit of ShuffleNetV2: split, both halves, concatenation, shuffle.
+    """
 
     start: fx.Node
     pieces: list[_Piece] = field(default_factory=list)
+    mixing: list[fx.Node] = field(default_factory=list)
 
     @property
     def end(self) -> fx.Node:
-        return self.pieces[-1].end
+        return self.mixing[-1] if self.mixing else self.pieces[-1].end
+
+    @property
+    def nodes(self) -> list[fx.Node]:
+        """All of them, in the order of the graph, so far as one depends on another."""
+        inside = [node for piece in self.pieces for node in piece.nodes]
+        return [*self.mixing[:3], *inside, *self.mixing[3:]]
 
     @property
     def norms(self) -> list[str]:
@@ -102,9 +116,31 @@ def _find_chains(traced: fx.GraphModule) -> list[_Found]:
         if chain.pieces and chain.pieces[-1].link.shuffled:  # nobody is left to put its channels in order
             chain.pieces.pop()
         if chain.pieces:
+            _find_mixing(chain)
             chains.append(chain)
-            taken.update(node for piece in chain.pieces for node in piece.nodes)
+            taken.update(chain.nodes)
     return chains
+
+
+def _find_mixing(chain: _Found) -> None:
+    """Recognises ShuffleNetV2's unit around a chain: ``shuffle(cat(left, chain(right)), 2)`` of ``x.chunk(2, 1)``."""
+    right, join = chain.start, _only_user(chain.pieces[-1].end)
+    shuffle = None if join is None else _only_user(join)
+    if join is None or shuffle is None or join.target is not torch.cat or shuffle.target not in _SHUFFLES:
+        return
+    inputs = join.all_input_nodes
+    if len(inputs) != 2 or inputs[1] is not chain.pieces[-1].end or shuffle.args[1] != 2:
+        return
+    left = inputs[0]
+    halves = [(node.target, node.args[1:], len(node.users)) for node in (left, right)]
+    if halves != [(operator.getitem, (0,), 1), (operator.getitem, (1,), 1)]:
+        return
+    split = left.all_input_nodes[0]
+    is_chunk = (split.target, split.args[1:], split.kwargs) == ("chunk", (2,), {"dim": 1})
+    same_shape = all(piece.link.stride == 1 for piece in chain.pieces) and chain.pieces[0].link.kind == "pointwise"
+    if right.all_input_nodes[0] is split and is_chunk and len(split.users) == 2 and same_shape:
+        chain.mixing = [split, left, right, join, shuffle]
+        chain.start = split.all_input_nodes[0]
 
 
 def _only_user(node: fx.Node) -> fx.Node | None:
@@ -189,7 +225,7 @@ def _exchange(traced: fx.GraphModule, chain: _Found, start: fx.Node, library: ct
     links = tuple(piece.link for piece in chain.pieces)
 
     def call(x: Tensor, *parameters: Tensor) -> Tensor:
-        return run_chain(library, links, x, parameters)
+        return run_chain(library, links, x, parameters, mixes=bool(chain.mixing))
 
     with traced.graph.inserting_before(chain.end):
         parameters = []
@@ -199,7 +235,6 @@ def _exchange(traced: fx.GraphModule, chain: _Found, start: fx.Node, library: ct
             parameters += [traced.graph.get_attr(name) for name in names]
         result = traced.graph.call_function(call, (start, *parameters))
     chain.end.replace_all_uses_with(result)
-    for piece in reversed(chain.pieces):  # not left to the removal of dead code, which keeps norms for their statistics
-        for node in reversed(piece.nodes):
-            traced.graph.erase_node(node)
+    for node in reversed(chain.nodes):  # not left to the removal of dead code, which keeps norms for their statistics
+        traced.graph.erase_node(node)
     return result

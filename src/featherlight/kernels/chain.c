@@ -23,27 +23,34 @@ static int omp_get_num_threads(void) { return 1; }
 #if defined(__AVX512F__)
 #define VL 16
 #define MR 8
+#define MANY_ROWS rows_8
 #define NR 3
 #elif defined(__AVX__)
 #define VL 8
 #define MR 6
+#define MANY_ROWS rows_6
 #define NR 2
 #else
 #define VL 4
 #define MR 8
+#define MANY_ROWS rows_8
 #define NR 3
 #endif
 
 typedef float vec __attribute__((vector_size(VL * 4)));
 typedef vec loose __attribute__((aligned(4), may_alias)); /* a vector anywhere in memory */
+typedef float half __attribute__((vector_size(VL * 2)));
+typedef half loose_half __attribute__((aligned(4), may_alias));
 typedef long idx;
 
 enum { NONE = 0, RELU = 1, RELU6 = 2 };
 
 static inline vec load(const float *p) { return *(const loose *)p; }
+static inline half load_half(const float *p) { return *(const loose_half *)p; }
 static inline void store(float *p, vec v) { *(loose *)p = v; }
 static inline vec splat(float x) { return x - (vec){0}; }
 static inline idx padded(idx n) { return (n + VL - 1) / VL * VL; }
+static inline idx halves(idx n) { return (n + VL / 2 - 1) / (VL / 2) * (VL / 2); } /* what is computed of it */
 static inline idx least(idx a, idx b) { return a < b ? a : b; }
 
 static float *floats(idx count) {
@@ -97,73 +104,87 @@ static inline void read_gradient(float *restrict out, const float *restrict g, c
 
 /* ---- matrix products of blocks that lie in the cache ------------------------------------------------------------ */
 
-#define TILE(M, N)                                                                                                     \
-    static void tile_##M##_##N(idx depth, const float *restrict a, idx ra, idx ka, const float *restrict b, idx ldb,   \
-                               float *restrict c, idx ldc, int add) {                                                  \
-        vec acc[M][N];                                                                                                 \
-        for (int i = 0; i < M; i++)                                                                                    \
+/* M rows of the product, N vectors and H half ones wide, in registers. */
+#define TILE(M, N, H)                                                                                                  \
+    static void tile_##M##_##N##_##H(idx depth, const float *restrict a, idx ra, idx ka, const float *restrict b,      \
+                                     idx ldb, float *restrict c, idx ldc, int add) {                                   \
+        vec acc[M][N + 1];                                                                                             \
+        half rest[M];                                                                                                  \
+        for (int i = 0; i < M; i++) {                                                                                  \
             for (int j = 0; j < N; j++) acc[i][j] = add ? load(c + i * ldc + j * VL) : (vec){0};                        \
+            if (H) rest[i] = add ? load_half(c + i * ldc + N * VL) : (half){0};                                        \
+        }                                                                                                              \
         for (idx k = 0; k < depth; k++) {                                                                              \
-            vec row[N];                                                                                                \
+            vec row[N + 1];                                                                                            \
+            half last = {0};                                                                                           \
             for (int j = 0; j < N; j++) row[j] = load(b + k * ldb + j * VL);                                           \
+            if (H) last = load_half(b + k * ldb + N * VL);                                                             \
             for (int i = 0; i < M; i++) {                                                                              \
-                vec x = splat(a[i * ra + k * ka]);                                                                     \
-                for (int j = 0; j < N; j++) acc[i][j] += x * row[j];                                                   \
+                float x = a[i * ra + k * ka];                                                                          \
+                for (int j = 0; j < N; j++) acc[i][j] += splat(x) * row[j];                                            \
+                if (H) rest[i] += (x - (half){0}) * last;                                                              \
             }                                                                                                          \
         }                                                                                                              \
-        for (int i = 0; i < M; i++)                                                                                    \
+        for (int i = 0; i < M; i++) {                                                                                  \
             for (int j = 0; j < N; j++) store(c + i * ldc + j * VL, acc[i][j]);                                        \
+            if (H) *(loose_half *)(c + i * ldc + N * VL) = rest[i];                                                    \
+        }                                                                                                              \
     }
-#define TILES(M) TILE(M, 1) TILE(M, 2) TILE(M, 3)
+#define TILES(M)                                                                                                       \
+    TILE(M, 0, 1) TILE(M, 1, 0) TILE(M, 1, 1) TILE(M, 2, 0) TILE(M, 2, 1) TILE(M, 3, 0)                                \
+    static inline void rows_##M(idx n, idx h, idx depth, const float *a, idx ra, idx ka, const float *b, idx ldb,      \
+                                float *c, idx ldc, int add) {                                                          \
+        switch (2 * n + h) {                                                                                           \
+        case 1: tile_##M##_0_1(depth, a, ra, ka, b, ldb, c, ldc, add); break;                                          \
+        case 2: tile_##M##_1_0(depth, a, ra, ka, b, ldb, c, ldc, add); break;                                          \
+        case 3: tile_##M##_1_1(depth, a, ra, ka, b, ldb, c, ldc, add); break;                                          \
+        case 4: tile_##M##_2_0(depth, a, ra, ka, b, ldb, c, ldc, add); break;                                          \
+        case 5: tile_##M##_2_1(depth, a, ra, ka, b, ldb, c, ldc, add); break;                                          \
+        default: tile_##M##_3_0(depth, a, ra, ka, b, ldb, c, ldc, add);                                                \
+        }                                                                                                              \
+    }
 TILES(1) TILES(2) TILES(4) TILES(6) TILES(8)
 
-#define CASE(M)                                                                                                        \
-    static inline void rows_##M(idx n, idx depth, const float *a, idx ra, idx ka, const float *b, idx ldb, float *c,   \
-                                idx ldc, int add) {                                                                    \
-        if (n == 1) tile_##M##_1(depth, a, ra, ka, b, ldb, c, ldc, add);                                               \
-        else if (n == 2) tile_##M##_2(depth, a, ra, ka, b, ldb, c, ldc, add);                                          \
-        else tile_##M##_3(depth, a, ra, ka, b, ldb, c, ldc, add);                                                      \
-    }
-CASE(1) CASE(2) CASE(4) CASE(6) CASE(8)
-
-static inline idx panel(idx left) { /* vectors of the next panel, when so many columns are left */
-    left /= VL;
-    return left > NR && left < 2 * NR ? (left + 1) / 2 : least(left, NR);
+/* Of the columns that are left (a multiple of half a vector), how many whole vectors the next panel takes, and whether
+ * half a one besides. Two panels of like width are faster than a wide and a narrow one. */
+static inline idx panel(idx left, idx *h) {
+    idx n = left / VL;
+    *h = left % VL != 0;
+    if (n + *h <= NR && n < 3) return n;
+    *h = 0;
+    return n > NR && n < 2 * NR ? (n + 1) / 2 : least(n, NR);
 }
 
 /* A matrix (depth x cols, element k,j at k*rk + j*rj) in panels, each contiguous: rows a power of two apart would
  * push each other out of the cache. Columns are padded with zeros. */
 static void pack(float *to, const float *from, idx depth, idx cols, idx rk, idx rj) {
-    idx all = padded(cols);
-    for (idx j = 0, n; j < all; j += n * VL) {
-        n = panel(all - j);
+    idx all = halves(cols), h;
+    for (idx j = 0, width; j < all; j += width) {
+        width = panel(all - j, &h) * VL + h * VL / 2;
         for (idx k = 0; k < depth; k++)
-            for (idx i = 0; i < n * VL; i++) *to++ = j + i < cols ? from[k * rk + (j + i) * rj] : 0;
+            for (idx i = 0; i < width; i++) *to++ = j + i < cols ? from[k * rk + (j + i) * rj] : 0;
     }
 }
 
-/* c (rows x cols) = or += a (rows x depth; element i,k at i*ra + k*ka) b (depth x cols). cols is a multiple of VL;
- * ldb == 0: b is packed. */
+/* c (rows x cols) = or += a (rows x depth; element i,k at i*ra + k*ka) b (depth x cols), computed for `halves(cols)`
+ * columns; ldb == 0: b is packed. */
 static void multiply(idx rows, idx cols, idx depth, const float *a, idx ra, idx ka, const float *whole, idx given,
                      float *c, idx ldc, int add) {
-    for (idx j = 0, n; j < cols; j += n * VL) {
-        n = panel(cols - j);
-        idx ldb = given ? given : n * VL, i = 0;
+    idx all = halves(cols), h;
+    for (idx j = 0, width; j < all; j += width) {
+        idx n = panel(all - j, &h), i = 0;
+        width = n * VL + h * VL / 2;
+        idx ldb = given ? given : width;
         const float *b = given ? whole + j : whole + j * depth;
-        for (; i + MR <= rows; i += MR) {
-#if MR == 8
-            rows_8(n, depth, a + i * ra, ra, ka, b, ldb, c + i * ldc + j, ldc, add);
-#else
-            rows_6(n, depth, a + i * ra, ra, ka, b, ldb, c + i * ldc + j, ldc, add);
-#endif
-        }
         for (idx m; i < rows; i += m) {
             const float *ai = a + i * ra;
             float *ci = c + i * ldc + j;
-            m = rows - i >= 4 ? 4 : rows - i >= 2 ? 2 : 1;
-            if (m == 4) rows_4(n, depth, ai, ra, ka, b, ldb, ci, ldc, add);
-            else if (m == 2) rows_2(n, depth, ai, ra, ka, b, ldb, ci, ldc, add);
-            else rows_1(n, depth, ai, ra, ka, b, ldb, ci, ldc, add);
+            idx left = rows - i;
+            m = left >= MR ? MR : left >= 4 ? 4 : left >= 2 ? 2 : 1;
+            if (m == MR) MANY_ROWS(n, h, depth, ai, ra, ka, b, ldb, ci, ldc, add);
+            else if (m == 4) rows_4(n, h, depth, ai, ra, ka, b, ldb, ci, ldc, add);
+            else if (m == 2) rows_2(n, h, depth, ai, ra, ka, b, ldb, ci, ldc, add);
+            else rows_1(n, h, depth, ai, ra, ka, b, ldb, ci, ldc, add);
         }
     }
 }
@@ -278,7 +299,7 @@ void pointwise_forward(idx pixels, idx ins, idx outs, idx groups, const float *x
                 input = a, lda = ins;
             }
             for (idx g = 0; g < groups; g++)
-                multiply(rows, po, gi, input + g * gi, lda, 1, wt + g * gi * po, 0, c + g * po, groups * po, 0);
+                multiply(rows, go, gi, input + g * gi, lda, 1, wt + g * gi * po, 0, c + g * po, groups * po, 0);
             float *result = y + r0 * outs;
             for (idx r = 0; r < rows; r++)
                 for (idx g = 0; g < groups; g++)
@@ -396,9 +417,9 @@ void pointwise_backward(idx pixels, idx ins, idx outs, idx groups, const float *
                 }
             }
             for (idx k = 0; k < groups; k++) {
-                multiply(go, pi, rows, dy + k * go, 1, outs, z + k * pi, lda, mydw + k * go * pi, pi, 1);
+                multiply(go, gi, rows, dy + k * go, 1, outs, z + k * pi, lda, mydw + k * go * pi, pi, 1);
                 if (gx)
-                    multiply(rows, pi, go, dy + k * go, outs, 1, wp + k * go * pi, 0, dx + k * pi, lda, 0);
+                    multiply(rows, gi, go, dy + k * go, outs, 1, wp + k * go * pi, 0, dx + k * pi, lda, 0);
             }
             if (!gx) continue;
             for (idx r = 0; r < rows; r++) {
@@ -773,4 +794,35 @@ void leave_backward(idx pixels, idx channels, float *g, const float *y, const fl
         const float *restrict yr = y + r * channels;
         for (idx c = 0; c < channels; c++) gr[c] = coef[c] * gr[c] + coef[channels + c] * yr[c] + coef[2 * channels + c];
     }
+}
+
+/* ShuffleNetV2's unit: of the input's 2c channels the first half, left, stays as it is, and the chain's result, z, is
+ * mixed with it: out[2i] = left[i], out[2i + 1] = z[i]. */
+void leave_join(idx pixels, idx channels, const float *y, const float *s, const float *t, int act, const float *left,
+                idx ldleft, float *out) {
+    Norm norm = {s, t, NULL, act};
+#pragma omp parallel
+    {
+        float *z = floats(channels);
+#pragma omp for schedule(static)
+        for (idx r = 0; r < pixels; r++) {
+            read_row(z, y + r * channels, channels, norm, NULL);
+            const float *restrict from = left + r * ldleft;
+            float *restrict to = out + 2 * r * channels;
+            for (idx c = 0; c < channels; c++) to[2 * c] = from[c], to[2 * c + 1] = z[c];
+        }
+        free(z);
+    }
+}
+
+/* Back: dleft, and g = dz * act'(s y + t) with its sums. */
+void enter_split(idx pixels, idx channels, const float *dout, const float *y, const float *s, const float *t,
+                 const float *mean, int act, float *g, double *sums, float *dleft, idx lddleft) {
+#pragma omp parallel for schedule(static)
+    for (idx r = 0; r < pixels; r++) {
+        const float *restrict from = dout + 2 * r * channels;
+        float *restrict left = dleft + r * lddleft, *restrict right = g + r * channels;
+        for (idx c = 0; c < channels; c++) left[c] = from[2 * c], right[c] = from[2 * c + 1];
+    }
+    enter_backward(pixels, channels, g, y, s, t, mean, act, g, sums);
 }

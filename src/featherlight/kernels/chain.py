@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 Kind = Literal["norm", "pointwise", "depthwise"]
 ACTIVATIONS = {"none": 0, "relu": 1, "relu6": 2}
@@ -61,7 +62,9 @@ class _State:
     norm: Tensor  # (4, C): s, t, mean, 1/std
 
 
-def run_chain(library: ctypes.CDLL, links: Sequence[Link], x: Tensor, parameters: Sequence[Tensor]) -> Tensor:
+def run_chain(
+    library: ctypes.CDLL, links: Sequence[Link], x: Tensor, parameters: Sequence[Tensor], *, mixes: bool = False
+) -> Tensor:
     """Computes a chain in training mode, and updates the running statistics.
 
     Args:
@@ -69,11 +72,13 @@ def run_chain(library: ctypes.CDLL, links: Sequence[Link], x: Tensor, parameters
         links: what to compute.
         x: float32 (N, C, H, W), channels last in memory.
         parameters: for each link its weight (of ``norm``: any tensor), gamma, beta, running mean and variance.
+        mixes: a unit of ShuffleNetV2. The chain begins with a pointwise convolution, keeps the shape and computes the
+            second half of the channels; then both halves are concatenated and shuffled in two groups.
 
     Returns:
         float32 (N, C', H', W'), channels last in memory.
     """
-    result: Tensor = _Chain.apply(library, tuple(links), x, *parameters)
+    result: Tensor = _Chain.apply(library, tuple(links), mixes, x, *parameters)
     return result
 
 
@@ -99,46 +104,63 @@ def _inverse(channels: int, groups: int) -> Tensor:
 
 class _Chain(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, library: ctypes.CDLL, links: tuple[Link, ...], x: Tensor, *parameters: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, library: ctypes.CDLL, links: tuple[Link, ...], mixes: bool, x: Tensor, *parameters: Tensor
+    ) -> Tensor:
         value = x.permute(0, 2, 3, 1)
-        value = value if value.is_contiguous() else value.contiguous()
-        chain = _Runner(library, links, parameters)
-        result = chain.forward(value)
-        ctx.chain = chain
-        ctx.needs_x = x.requires_grad
-        return result.permute(0, 3, 1, 2)
+        strided = links[0].kind == "pointwise" and not mixes and _has_equal_rows(value)
+        value = value if value.is_contiguous() or strided else value.contiguous()
+        chain = _Runner(library, links, parameters, mixes)
+        ctx.chain, ctx.needs_x = chain, x.requires_grad
+        ctx.save_for_backward(x)  # the chain has it too; this notices when it is changed in between
+        return chain.forward(value).permute(0, 3, 1, 2)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> Any:
+        _ = ctx.saved_tensors
         gradient = gradients[0].permute(0, 2, 3, 1).contiguous()
         found_x, found = ctx.chain.backward(gradient, ctx.needs_x)
-        return None, None, None if found_x is None else found_x.permute(0, 3, 1, 2), *found
+        return None, None, None, None if found_x is None else found_x.permute(0, 3, 1, 2), *found
+
+
+def _has_equal_rows(x: Tensor) -> bool:
+    """Whether pixels (N, H, W, C) lie the same distance apart everywhere: some channels of a contiguous tensor."""
+    _, height, width, _ = x.shape
+    rows, columns, pixels, channels = x.stride()
+    return channels == 1 and columns == width * pixels and rows == height * columns
 
 
 class _Runner:
     """One pass through a chain, and back."""
 
-    def __init__(self, library: ctypes.CDLL, links: tuple[Link, ...], parameters: Sequence[Tensor]) -> None:
-        self._library, self._links = library, links
+    def __init__(
+        self, library: ctypes.CDLL, links: tuple[Link, ...], parameters: Sequence[Tensor], mixes: bool
+    ) -> None:
+        self._library, self._links, self._mixes = library, links, mixes
         self._parameters = [tuple(parameters[i : i + PARAMETERS]) for i in range(0, len(parameters), PARAMETERS)]
         self._input = torch.empty(0)
         self._states: list[_State] = []
 
     def forward(self, x: Tensor) -> Tensor:  # (N, H, W, C)
-        self._input = x
-        source, norm, act = x, None, "none"
+        half = x.shape[3] // 2
+        self._input = x.narrow(3, half, half) if self._mixes else x
+        source, norm, act = self._input, None, "none"
         for link, parameters in zip(self._links, self._parameters, strict=True):
             state = self._forward_link(link, parameters, source, norm, act)
             self._states.append(state)
             source, norm, act = state.raw, state.norm, link.activation
         assert norm is not None  # noqa: S101  (a chain has a link)
-        z = torch.empty_like(source)
         channels = source.shape[3]
-        self._library.leave_forward(
-            *_integers(source.numel() // channels, channels), _address(source), _address(norm[0]), _address(norm[1]),
-            ctypes.c_int(ACTIVATIONS[act]), _address(z), ctypes.c_long(channels),
-        )  # fmt: skip
-        return z
+        head = _integers(source.numel() // channels, channels)
+        middle = [_address(source), _address(norm[0]), _address(norm[1]), ctypes.c_int(ACTIVATIONS[act])]
+        if self._mixes:
+            out = torch.empty_like(x)
+            self._library.leave_join(*head, *middle, _address(x), ctypes.c_long(x.shape[3]), _address(out))
+        else:
+            out = torch.empty_like(source)
+            self._library.leave_forward(*head, *middle, _address(out), ctypes.c_long(channels))
+        return out
 
     def _forward_link(
         self, link: Link, parameters: tuple[Tensor, ...], x: Tensor, norm: Tensor | None, act: str
@@ -154,17 +176,20 @@ class _Runner:
         found = torch.empty(4, outs)
         if link.kind == "norm":
             y = x
+            _check_count(y)
             self._library.norm_forward(*_integers(x.numel() // ins, ins), _address(x), *tail, _address(found))
         elif link.kind == "pointwise":
             y = torch.empty(count, height, width, outs)
+            _check_count(y)
             order = _order(ins, link.shuffle)
             self._library.pointwise_forward(
-                *_integers(count * height * width, ins, outs, link.groups), _address(x), ctypes.c_long(ins), *head,
-                code, _address(order), _address(weight), _address(y), *tail, _address(found),
+                *_integers(count * height * width, ins, outs, link.groups), _address(x), *_integers(x.stride(2)),
+                *head, code, _address(order), _address(weight), _address(y), *tail, _address(found),
             )  # fmt: skip
         else:
             shape = _depthwise_shape(link, x, weight)
             y = torch.empty(count, shape.out_height, shape.out_width, outs)
+            _check_count(y)
             self._library.depthwise_forward(
                 ctypes.byref(shape), _address(x), *head, code, _address(weight), _address(y), *tail, _address(found)
             )
@@ -187,20 +212,25 @@ class _Runner:
         pixels = last.raw.numel() // channels
         sums = torch.empty(2, channels, dtype=torch.float64)
         g: Tensor | None = torch.empty_like(last.raw)
-        self._library.enter_backward(
-            *_integers(pixels, channels), _address(gradient), _address(last.raw), _address(last.norm[0]),
-            _address(last.norm[1]), _address(last.norm[2]), ctypes.c_int(ACTIVATIONS[self._links[-1].activation]),
-            _address(g), _address(sums),
-        )  # fmt: skip
+        arguments = [
+            *_integers(pixels, channels), _address(gradient), _address(last.raw), *map(_address, last.norm[:3]),
+            ctypes.c_int(ACTIVATIONS[self._links[-1].activation]), _address(g), _address(sums),
+        ]  # fmt: skip
+        whole: Tensor | None = None
+        if self._mixes:
+            whole = torch.empty_like(gradient)
+            self._library.enter_split(*arguments, _address(whole), ctypes.c_long(gradient.shape[3]))
+        else:
+            self._library.enter_backward(*arguments)
         found: list[Tensor | None] = []
         for number in reversed(range(len(self._links))):
             assert g is not None  # noqa: S101  (only the first link may have none)
-            g, sums, own = self._backward_link(number, g, sums, needs_x or number > 0)
+            g, sums, own = self._backward_link(number, g, sums, whole, needs_x=needs_x or number > 0)
             found = [*own, *found]
-        return g, found
+        return (g if whole is None else whole), found
 
     def _backward_link(
-        self, number: int, g: Tensor, sums: Tensor, needs_x: bool
+        self, number: int, g: Tensor, sums: Tensor, whole: Tensor | None, *, needs_x: bool
     ) -> tuple[Tensor | None, Tensor, list[Tensor | None]]:
         link, weight, state = self._links[number], self._parameters[number][0], self._states[number]
         back = _inverse(weight.shape[0], link.shuffled) if link.shuffled else None
@@ -221,12 +251,14 @@ class _Runner:
         before = self._states[number - 1] if number else None
         x = before.raw if before else self._input
         ins = x.shape[3]
-        gx = torch.empty_like(x) if needs_x else None
+        gx = torch.empty(x.shape) if needs_x else None
+        if whole is not None and before is None:
+            gx = whole.narrow(3, ins, ins)
         dw = torch.empty_like(weight, memory_format=torch.contiguous_format)
         next_sums = torch.empty(2, ins, dtype=torch.float64)
         of_x = [
             _address(x),
-            *([ctypes.c_long(ins)] if link.kind == "pointwise" else []),
+            *([ctypes.c_long(x.stride(2))] if link.kind == "pointwise" else []),
             *(_address(before.norm[i] if before else None) for i in range(3)),
             ctypes.c_int(ACTIVATIONS[self._links[number - 1].activation] if before else 0),
         ]
@@ -235,10 +267,11 @@ class _Runner:
             order = _order(ins, link.shuffle)
             self._library.pointwise_backward(
                 *_integers(pixels, ins, outs, link.groups), _address(g), _address(state.raw), _address(coefficients),
-                *of_x, _address(order), _address(weight), _address(gx), ctypes.c_long(ins), of_sums, _address(dw),
+                *of_x, _address(order), _address(weight), _address(gx),
+                *_integers(ins if gx is None else gx.stride(2)), of_sums, _address(dw),
             )  # fmt: skip
         else:
-            gx = torch.empty_like(x)
+            gx = torch.empty(x.shape)
             self._library.depthwise_backward(
                 ctypes.byref(_depthwise_shape(link, x, weight)), _address(g), _address(state.raw),
                 _address(coefficients), *of_x, _address(weight), _address(gx), of_sums, _address(dw),
@@ -246,6 +279,11 @@ class _Runner:
         if back is not None:
             dw, gamma, beta = (torch.empty_like(found).index_copy_(0, back, found) for found in (dw, gamma, beta))
         return gx, next_sums, [dw, gamma, beta, None, None]
+
+
+def _check_count(y: Tensor) -> None:
+    if y.numel() <= y.shape[3]:
+        raise ValueError(f"Expected more than 1 value per channel when training, got input size {tuple(y.shape)}")
 
 
 def _depthwise_shape(link: Link, x: Tensor, weight: Tensor) -> _Shape:

@@ -22,8 +22,11 @@ class TorchEngine:
     """Runs a model file with PyTorch, eagerly, in the layout that suits convolutions."""
 
     name = "torch"
+    resizes = False
 
-    def __init__(self, path: Path, device: str = "auto") -> None:
+    def __init__(self, path: Path, device: str = "auto", threads: int | None = None) -> None:
+        if threads is not None:
+            torch.set_num_threads(threads)  # PyTorch knows only one number for the whole process
         model = load_model(path)
         self.card: ModelCard = model.card  # type: ignore[assignment]
         self._device = select_device(device)

@@ -14,6 +14,7 @@ from featherlight.download import fetch
 from featherlight.errors import ModelFileError, UsageError
 from featherlight.files import cache_folder
 from featherlight.interop.archive import open_archive, read_member
+from featherlight.model_file import SHIPPED, read_card
 from featherlight.models.foreign import load_weights
 from featherlight.models.published import PublishedWeights, find_published
 from featherlight.models.registry import create_model
@@ -32,7 +33,8 @@ def fill_pretrained(network: nn.Module, pretrained: str | bool) -> None:
 
     Args:
         network: in its fresh state.
-        pretrained: whose weights, for example "torchvision"; True takes the best.
+        pretrained: whose weights, for example "torchvision"; True takes the best. "cifar10" are those that come with
+            the package, trained on CIFAR-10.
 
     Raises:
         UsageError: there are none for this network, or it takes neither one nor three channels.
@@ -44,13 +46,30 @@ def fill_pretrained(network: nn.Module, pretrained: str | bool) -> None:
         raise UsageError("ImageNet weights fit published networks, not one with options of its own; leave options out")
     if arguments["in_channels"] not in (1, 3):
         raise UsageError(f"ImageNet weights fit networks for 3 channels or 1, not {arguments['in_channels']}")
-    weights = find_published(str(arguments["name"]), pretrained if isinstance(pretrained, str) else None)
-    source = load_model(fetch_pretrained(weights))
+    source = load_model(_file(str(arguments["name"]), pretrained if isinstance(pretrained, str) else None))
     network.load_state_dict(_adapted(source.state_dict(), network))
     if arguments["num_classes"] == len(source.classes):  # type: ignore[arg-type]
         network.classes = source.classes
     if arguments["in_channels"] == source.preprocessing.in_channels:  # type: ignore[union-attr]
         network.preprocessing = source.preprocessing
+
+
+def _file(model: str, pretrained: str | None) -> Path:
+    if pretrained in SHIPPED:
+        return find_shipped(model, str(pretrained))
+    return fetch_pretrained(find_published(model, pretrained))
+
+
+def find_shipped(model: str, name: str) -> Path:
+    """The weights that come with the package.
+
+    Raises:
+        UsageError: they are of another network.
+    """
+    card = read_card(SHIPPED[name])
+    if card.model != model:
+        raise UsageError(f"the weights called {name} are of {card.model}, not of {model}; name that network")
+    return SHIPPED[name]
 
 
 def _adapted(source: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -16,28 +16,43 @@ from featherlight.sources.base import RGBImage, Split, Unreadable
 
 
 @dataclass(frozen=True)
-class PreparedBatch:
+class ReadBatch:
     """Consecutive images of a split, those that can be read.
 
     Attributes:
         positions: index in the split per image, int64 (N,).
-        images: uint8 (N, S, S, 3).
+        images: N prepared images, uint8 (H, W, 3).
         unreadable: (path, reason) of those left out.
     """
+
+    positions: NDArray[np.int64]
+    images: list[RGBImage]
+    unreadable: tuple[Unreadable, ...]
+
+
+@dataclass(frozen=True)
+class PreparedBatch:
+    """As :class:`ReadBatch`, with ``images`` resized and stacked: uint8 (N, S, S, 3)."""
 
     positions: NDArray[np.int64]
     images: NDArray[np.uint8]
     unreadable: tuple[Unreadable, ...]
 
 
-def prepared_batches(split: Split, preprocessing: Preprocessing, batch_size: int = 64) -> Iterator[PreparedBatch]:
-    """Reads and resizes a whole split in order, a batch at a time, so that memory stays bounded."""
+def read_batches(split: Split, prepare: Callable[[RGBImage], RGBImage], batch_size: int = 64) -> Iterator[ReadBatch]:
+    """Reads and prepares a whole split in order, a batch at a time, so that memory stays bounded."""
     with ThreadPoolExecutor() as pool:  # Pillow decodes and resizes without holding the interpreter's lock
         for start in range(0, len(split), batch_size):
             positions = range(start, min(start + batch_size, len(split)))
-            yield _stack(
-                split, preprocessing, positions, list(pool.map(partial(_prepare, split, preprocessing), positions))
-            )
+            yield _gather(split, positions, list(pool.map(partial(_prepare, split, prepare), positions)))
+
+
+def prepared_batches(split: Split, preprocessing: Preprocessing, batch_size: int = 64) -> Iterator[PreparedBatch]:
+    """Reads and resizes a whole split in order, a batch at a time, so that memory stays bounded."""
+    none = np.zeros((0, preprocessing.input_size, preprocessing.input_size, 3), np.uint8)
+    for batch in read_batches(split, partial(resize_image, preprocessing=preprocessing), batch_size):
+        images = np.stack(batch.images) if batch.images else none
+        yield PreparedBatch(batch.positions, images, batch.unreadable)
 
 
 def find_unreadable(split: Split, preprocessing: Preprocessing) -> list[Unreadable]:
@@ -45,17 +60,14 @@ def find_unreadable(split: Split, preprocessing: Preprocessing) -> list[Unreadab
     return [row for batch in prepared_batches(split, preprocessing) for row in batch.unreadable]
 
 
-def _prepare(split: Split, preprocessing: Preprocessing, position: int) -> RGBImage | UnreadableImageError:
+def _prepare(split: Split, prepare: Callable[[RGBImage], RGBImage], position: int) -> RGBImage | UnreadableImageError:
     try:
-        return resize_image(split.read(position), preprocessing)
+        return prepare(split.read(position))
     except UnreadableImageError as error:
         return error
 
 
-def _stack(
-    split: Split, preprocessing: Preprocessing, positions: range, results: list[RGBImage | UnreadableImageError]
-) -> PreparedBatch:
-    size = preprocessing.input_size
+def _gather(split: Split, positions: range, results: list[RGBImage | UnreadableImageError]) -> ReadBatch:
     good = [
         (k, image) for k, image in zip(positions, results, strict=True) if not isinstance(image, UnreadableImageError)
     ]
@@ -64,5 +76,4 @@ def _stack(
         for k, error in zip(positions, results, strict=True)
         if isinstance(error, UnreadableImageError)
     ]
-    images = np.stack([image for _, image in good]) if good else np.zeros((0, size, size, 3), np.uint8)
-    return PreparedBatch(np.array([k for k, _ in good], np.int64), images, tuple(bad))
+    return ReadBatch(np.array([k for k, _ in good], np.int64), [image for _, image in good], tuple(bad))

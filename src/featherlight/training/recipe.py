@@ -48,6 +48,7 @@ class Recipe:
         dropout: before the classifier; absent: the network's own.
         pretrained: whose ImageNet weights the run starts from, for example ``torchvision``; ``none``: fresh weights;
             ``auto``, before a run begins: the best there are, if they can be had.
+        quantize_aware: model file that is fine-tuned with the rounding of int8; absent: usual training.
         body_rate: with pretrained weights, the learning rate of all layers but the classifier, as a part of the
             classifier's.
         initialisation: fresh weights: the ``network``'s own, or as one of the frameworks and authors in
@@ -144,6 +145,7 @@ class Recipe:
     stem: Literal["cifar", "imagenet"] = "imagenet"
     dropout: float | None = None
     pretrained: str = "none"
+    quantize_aware: str | None = None
     body_rate: float = 0.1
     initialisation: Initialisation = "network"
     norm_momentum: float | None = None

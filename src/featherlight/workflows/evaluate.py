@@ -6,6 +6,7 @@ import os
 import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,14 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featherlight.console import counting, note
-from featherlight.engines import Engine, open_engine
+from featherlight.engines import Engine, batch_size_for, compute_logits, open_engine, prepare_image
 from featherlight.errors import DataError, UnreadableImageError, UsageError
 from featherlight.files import write_text
 from featherlight.metrics import Evaluation, evaluate_logits, most_likely
 from featherlight.report import Mistake, write_report
 from featherlight.sources import open_source
 from featherlight.sources.base import Source, Split, SplitName, Unreadable, join_splits
-from featherlight.sources.reading import prepared_batches
+from featherlight.sources.reading import read_batches
 
 EVALUATION_FILE_NAME = "evaluation.json"
 REPORT_FILE_NAME = "report.html"
@@ -35,17 +36,19 @@ def evaluate(
     split: str | None = None,
     engine: str = "auto",
     device: str = "auto",
+    threads: int | None = None,
     out: str | Path | None = None,
     strict: bool = False,
 ) -> Evaluation:
     """Evaluates a model on images it was not trained on.
 
     Args:
-        model: run directory or model file.
+        model: run directory, model file, exported file or folder.
         data: images; by default those the model was trained on.
         split: ``test``, ``val``, ``train`` or ``all``; by default test if there is one, else val.
         engine: runtime.
         device: where the torch engine computes.
+        threads: how many the runtime computes with; None: its own choice.
         out: folder for ``evaluation.json`` and ``report.html``.
         strict: an unreadable image is an error.
 
@@ -53,18 +56,30 @@ def evaluate(
         ModelFileError: no usable model.
         DataError: no usable images, or classes that training never saw.
     """
-    opened = open_engine(model, engine, device)
-    source = _open_images(opened, model, data, split, strict)
-    report_unreadable(source.unreadable, strict=strict)
-    name = choose_split(source, split)
-    evaluation, mistakes = evaluate_split(opened, source, name, str(model), strict=strict)
+    opened = open_engine(model, engine, device, threads)
+    evaluation, mistakes = evaluate_engine(opened, model, data, split, strict=strict)
     if out is not None:
-        command = shlex.join(["featherlight", "evaluate", str(model), source.name, "--split", name])
+        command = shlex.join(["featherlight", "evaluate", str(model), evaluation.data, "--split", evaluation.split])
         write_evaluation(Path(out), evaluation, mistakes, reproduce=command)
     return evaluation
 
 
-def _open_images(engine: Engine, model: str | Path, data: str | Path | None, split: str | None, strict: bool) -> Source:
+def evaluate_engine(
+    engine: Engine, model: str | Path, data: str | Path | None, split: str | None, *, strict: bool = False
+) -> tuple[Evaluation, list[Mistake]]:
+    """Evaluates an open model; arguments and errors as of :func:`evaluate`.
+
+    Returns:
+        The evaluation and the most confident mistakes, worst first.
+    """
+    source = open_images_of(engine, model, data, split, strict=strict)
+    report_unreadable(source.unreadable, strict=strict)
+    return evaluate_split(engine, source, choose_split(source, split), str(model), strict=strict)
+
+
+def open_images_of(
+    engine: Engine, model: str | Path, data: str | Path | None, split: str | None = None, *, strict: bool = False
+) -> Source:
     """The images to measure on: of the training data the part that was held out, of others all."""
     known = engine.card.provenance
     group_by = _group_by(known)
@@ -122,8 +137,8 @@ def evaluate_split(
     """
     card = engine.card
     images = join_splits(source) if split == ALL else source.splits[cast("SplitName", split)]
-    labels_of = _align_classes(source.classes, card.classes)
-    logits, positions, unreadable = _run(engine, images)
+    labels_of = align_classes(source.classes, card.classes)
+    logits, positions, unreadable = run_split(engine, images, "evaluating")
     report_unreadable(unreadable, strict=strict)
     labels = labels_of[images.labels[positions]]
     evaluation = evaluate_logits(
@@ -171,8 +186,12 @@ def _training_data(engine: Engine, model: str | Path) -> str:
     return data
 
 
-def _align_classes(found: Sequence[str], known: Sequence[str]) -> NDArray[np.int64]:
-    """Label in the source -> label in the model; classes keep their identity by name."""
+def align_classes(found: Sequence[str], known: Sequence[str]) -> NDArray[np.int64]:
+    """Label in the source -> label in the model; classes keep their identity by name.
+
+    Raises:
+        DataError: the model does not know one of them.
+    """
     number = {name: index for index, name in enumerate(known)}
     unknown = [name for name in found if name not in number]
     if unknown:
@@ -183,13 +202,20 @@ def _align_classes(found: Sequence[str], known: Sequence[str]) -> NDArray[np.int
     return np.array([number[name] for name in found], np.int64)
 
 
-def _run(engine: Engine, images: Split) -> tuple[NDArray[np.float32], NDArray[np.int64], list[Unreadable]]:
+def run_split(
+    engine: Engine, images: Split, title: str
+) -> tuple[NDArray[np.float32], NDArray[np.int64], list[Unreadable]]:
+    """Logits (N, K) of the images that can be read, their positions (N,), and those that cannot.
+
+    Raises:
+        DataError: not one can be read.
+    """
     logits, positions, unreadable = np.zeros((0, 0), np.float32), list[NDArray[np.int64]](), list[Unreadable]()
     count = 0
-    with counting("evaluating", len(images)) as advance:
-        for batch in prepared_batches(images, engine.card.preprocessing):
-            if len(batch.images):
-                found = engine.logits(batch.images)
+    with counting(title, len(images)) as advance:
+        for batch in read_batches(images, partial(prepare_image, engine), batch_size_for(engine)):
+            if batch.images:
+                found = compute_logits(engine, batch.images)
                 if not count:  # all at once, since two copies of very many classes might not fit
                     logits = np.empty((len(images), found.shape[1]), np.float32)
                 logits[count : count + len(found)] = found

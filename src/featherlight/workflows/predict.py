@@ -18,23 +18,30 @@ _NETPBM = re.compile(rb"P[1-6]\s+[#\d]")
 
 
 def predict(
-    model: str | Path, images: Sequence[str | Path], *, top: int = 5, engine: str = "auto", device: str = "auto"
+    model: str | Path,
+    images: Sequence[str | Path],
+    *,
+    top: int = 5,
+    engine: str = "auto",
+    device: str = "auto",
+    threads: int | None = None,
 ) -> Iterator[Prediction]:
     """Predicts every image that ``images`` names, in order.
 
     Args:
-        model: run directory or model file.
+        model: run directory, model file, exported file or folder.
         images: files, folders, globs, or ``-`` for standard input: one image, or a path a line.
         top: how many classes to list.
         engine: runtime.
         device: where the torch engine computes.
+        threads: how many the runtime computes with; None: its own choice.
 
     Raises:
         ModelFileError: no usable model.
         DataError: a path that does not exist, or a folder without images.
     """
     found = [None if str(given) == "-" else open_images([given]) for given in images]  # all, before the first answer
-    predictor = Predictor(model, engine, device)
+    predictor = Predictor(model, engine, device, threads)
     for is_input, group in groupby(found, lambda paths: paths is None):
         if is_input:
             yield from _from_standard_input(predictor, top)

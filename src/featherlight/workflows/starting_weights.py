@@ -9,7 +9,8 @@ from torch import nn
 
 from featherlight.console import note
 from featherlight.errors import DownloadError, UsageError
-from featherlight.models.pretrained import fetch_pretrained
+from featherlight.model_file import SHIPPED, read_card
+from featherlight.models.pretrained import fetch_pretrained, find_shipped
 from featherlight.models.published import find_published
 from featherlight.models.registry import create_model
 from featherlight.training.initialisation import initialise, set_norm_momentum
@@ -24,6 +25,10 @@ def settle_pretrained(recipe: Recipe) -> Recipe:
         DownloadError: such weights cannot be fetched; ``auto`` only says so.
     """
     if recipe.pretrained == "none":
+        return recipe
+    if recipe.pretrained in SHIPPED:
+        card = read_card(find_shipped(recipe.model, recipe.pretrained))
+        note(f"starting from the weights of {card.provenance.get('data')} that come with Featherlight")
         return recipe
     automatic = recipe.pretrained == "auto"
     try:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import fx, nn
 
 from featherlight.console import bar, duration, note
 from featherlight.devices import select_device
@@ -40,6 +40,12 @@ from featherlight.workflows.evaluate import choose_split, evaluate_split, report
 from featherlight.workflows.extend import extend
 from featherlight.workflows.leaks import refuse_leaks
 from featherlight.workflows.observer import Observer, show_plan
+from featherlight.workflows.quantize_aware import (
+    float_network,
+    quantization_facts,
+    settle_ranges,
+    start_quantize_aware,
+)
 from featherlight.workflows.reproduce import facts_of, reproduce_command
 from featherlight.workflows.run_directory import check_place, new_run_directory, refuse_taken
 from featherlight.workflows.starting_weights import build_network, settle_pretrained
@@ -147,13 +153,18 @@ def _run_recipe(run: Path, recipe: Recipe, source: Source) -> Run:
     augmentation = augmentation_of(recipe, len(source.classes))
     with _advice(recipe):
         is_new = not (run / CHECKPOINT_FILE).exists()
-        network = build_network(recipe, len(source.classes), pretrained=is_new).to(device)
+        if recipe.quantize_aware is None:
+            network = build_network(recipe, len(source.classes), pretrained=is_new).to(device)
+        else:
+            network = start_quantize_aware(recipe, source.classes, preprocessing).to(device)
         teacher = open_teacher(recipe, source, device)
         batches = load_training_images(source.splits["train"], preprocessing, augmentation, recipe)
         validation = ValidationSet(source.splits["val"], preprocessing, device, strict=recipe.strict)
         report_unreadable([*batches.unreadable, *validation.unreadable], strict=recipe.strict)
         if recipe.strict and "test" in source.splits:  # found after training it would be found too late
             report_unreadable(find_unreadable(source.splits["test"], preprocessing), strict=True)
+        if isinstance(network, fx.GraphModule) and is_new:
+            settle_ranges(network, batches, preprocessing)
         started = time.monotonic()
         recipe = settle_speed(recipe, network, len(source.classes), len(batches))
         spent_s = time.monotonic() - started
@@ -179,12 +190,16 @@ def _finish(
     history = read_metrics(run)
     with _kept_explained(f"Training is finished and all is saved; make the model with: {_again(run)}"):
         provenance = _provenance(recipe, origin, _row_of_kept_weights(history, recipe))
+        temperature = fit_temperature(*validation.logits(network))
+        if isinstance(network, fx.GraphModule):
+            provenance["quantization"] = quantization_facts(network)
+            network = float_network(recipe, network)
         path = save_model(
             network,
             run / MODEL_FILE_NAME,
             source.classes,
             preprocessing_of(recipe),
-            temperature=fit_temperature(*validation.logits(network)),
+            temperature=temperature,
             provenance=provenance,
         )
     with _kept_explained(f"The model is trained and saved, {path}; only its evaluation is missing: {_again(run)}"):

@@ -115,7 +115,7 @@ def _best(trials: list[Trial], length: RunLength) -> Trial:
 
 def explain_choice(plan: SpeedPlan, trials: list[Trial], batch_size: int) -> str:
     """One line: what was chosen, and beside what."""
-    if not trials:
+    if len(trials) < 2:
         return f"speed: {plan}"
     texts = [
         f"{trial.plan}: {batch_size / trial.step_s:.0f}"

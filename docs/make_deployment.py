@@ -1,0 +1,128 @@
+"""Writes the table of docs/deployment.md: ``python docs/make_deployment.py [NETWORK ...]``.
+
+Each network gets fresh weights and statistics of random images, is exported to each target, and is compared there on
+random images by the same gate that every export passes; then it is timed. Nothing else should run meanwhile.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from featherlight.console import note
+from featherlight.cost.latency import machine_name, measure_latencies, usable_cores
+from featherlight.engines import open_engine
+from featherlight.images import Preprocessing
+from featherlight.models.catalogue import list_models, model_info
+from featherlight.models.registry import create_model
+from featherlight.models.weights import save_model
+from featherlight.sources import open_source
+from featherlight.targets.base import TARGETS
+from featherlight.workflows.export import Export, export
+
+PAGE = Path(__file__).with_name("deployment.md")
+BEGIN, END = "<!-- table: python docs/make_deployment.py -->", "<!-- end of table -->"
+SIDE = 224
+CLASSES = 1000
+IMAGES = 200
+NAMES = tuple(str(number) for number in range(CLASSES))
+
+
+@dataclass(frozen=True)
+class Row:
+    """A network in a target."""
+
+    network: str
+    target: str
+    result: Export
+    latency_ms: float
+    eager_ms: float
+
+
+def make_rows(networks: list[str], folder: Path) -> Iterator[Row]:
+    """Exports, verifies and times each network in each target, beside PyTorch itself."""
+    data = paint_images(folder / "images")
+    for name in networks:
+        note(name)
+        model = save_untrained(name, folder, data)
+        results = {target: export(model, target, out=folder / name / target, input="tensor") for target in TARGETS}
+        engines = {"torch": open_engine(model, "torch", "cpu", threads=usable_cores())}
+        engines |= {target: open_engine(result.path) for target, result in results.items()}
+        image = np.zeros((1, SIDE, SIDE, 3), np.uint8)
+        times = measure_latencies({key: partial(engine.logits, image) for key, engine in engines.items()})
+        for target, result in results.items():
+            yield Row(name, target, result, times[target].p50_ms, times["torch"].p50_ms)
+
+
+def paint_images(folder: Path) -> Path:
+    """Random pictures of blotches in folders that are called as the classes."""
+    random = np.random.default_rng(0)
+    for number in range(IMAGES):
+        small = random.integers(0, 256, (random.integers(3, 20), random.integers(3, 20), 3), dtype=np.uint8)
+        path = folder / "val" / NAMES[number % 10] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(small).resize((random.integers(200, 500), random.integers(200, 500))).save(path)
+        path = folder / "train" / NAMES[number % 10] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(random.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(path)
+    return folder
+
+
+def save_untrained(name: str, folder: Path, data: Path) -> Path:
+    """A model file whose outputs differ from image to image."""
+    torch.manual_seed(0)
+    network = create_model(name, CLASSES, input_size=SIDE)
+    for norm in (module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)):
+        norm.momentum = 1.0
+    with torch.no_grad():
+        network.train()(torch.randn(8, 3, SIDE, SIDE))
+    preprocessing = Preprocessing(SIDE)
+    provenance = {"data": str(data), "fingerprint": open_source(data).fingerprint}
+    return save_model(network, folder / f"{name}.safetensors", NAMES, preprocessing, provenance=provenance)
+
+
+def make_table(rows: list[Row]) -> str:
+    """The rows as Markdown, with the machine and the versions."""
+    head = [
+        f"{machine_name()}; PyTorch {torch.__version__}; float32, {SIDE} px, batch 1, {usable_cores()} threads, "
+        f"resized images. Agreement with PyTorch on {IMAGES} random images, untrained weights.\n",
+        "| network | target | size, MB | agreement | largest difference | latency, ms | PyTorch, ms |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    return "\n".join([*head, *map(_line, rows), ""])
+
+
+def _line(row: Row) -> str:
+    result = row.result.verification
+    cells = [
+        f"`{row.network}`", row.target, f"{row.result.size_bytes / 1e6:.2f}", f"{result.agreement:.1%}",
+        f"{result.max_diff:.1g}", f"{row.latency_ms:.2f}", f"{row.eager_ms:.2f}",
+    ]  # fmt: skip
+    return f"| {' | '.join(cells)} |"
+
+
+def replace_table(page: str, table: str) -> str:
+    """The page with another table."""
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n\n{table}\n{END}{after}"
+
+
+def main(names: list[str]) -> None:
+    """Measures and writes the page."""
+    networks = names or [name for name in list_models() if not model_info(name).tag]
+    with tempfile.TemporaryDirectory(prefix="featherlight-deployment-") as folder:
+        table = make_table(list(make_rows(networks, Path(folder))))
+    PAGE.write_text(replace_table(PAGE.read_text(encoding="utf-8"), table), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,67 @@
+"""``featherlight export``."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+import click
+
+from featherlight.console import printable
+
+EXAMPLES = """\b
+Examples:
+  featherlight export runs/a --to onnx
+  featherlight export runs/a --to openvino --half-weights --out tulips-openvino
+  featherlight export runs/a --to onnx --out model.onnx --explain
+  featherlight export model.safetensors --to onnx --data photos/
+  featherlight export runs/a --to onnx --int8
+  featherlight export runs/a --to onnx --kit for-the-device
+
+\b
+The file has everything inside: resizing, normalisation, class names. It gets its
+name only after it ran in its own runtime on the validation images and gave the
+answers of its model; export.html beside it tells how it compares. Otherwise the
+exit code is 1, and an earlier export stays as it was.
+"""
+
+
+@click.command("export", epilog=EXAMPLES)
+@click.argument("model")
+@click.option("--to", default="onnx", show_default=True, metavar="TARGET", help="onnx or openvino.")
+@click.option("--out", metavar="PATH", help="Folder, or FILE.onnx.  [default: a folder named by the target]")
+@click.option("--data", metavar="DATA", help="Images to compare on.  [default: validation images of the training data]")
+@click.option(
+    "--input",
+    "given",
+    type=click.Choice(["image", "tensor"]),
+    default="image",
+    show_default=True,
+    help="image: uint8 pixels of any size; tensor: resized and normalised outside.",
+)
+@click.option("--int8", is_flag=True, help="Compute in 8 bits; harmful layers stay in float until the gate holds.")
+@click.option("--half-weights", is_flag=True, help="Store weights in float16, under the same gate.")
+@click.option(
+    "--form",
+    default="auto",
+    show_default=True,
+    metavar="NAME",
+    help="Of a network with channel shuffles: auto times the exact forms; shuffle leaves it as it is.",
+)
+@click.option("--kit", metavar="DIR", help="Also make a folder with model, labels, a sample and a script for a device.")
+@click.option("--explain", is_flag=True, help="Print what each graph pass did, with operator counts.")
+def command(model: str, to: str, explain: bool, given: Any, **options: Any) -> None:
+    """Make a file of MODEL that runs without PyTorch, and prove that it gives the same answers."""
+    from featherlight.verification import explain_verification
+    from featherlight.workflows.export import export
+
+    result = export(model, to, input=given, **options)
+    if explain:
+        click.echo("\n".join(map(printable, result.explanation)) + "\n")
+    click.echo("\n".join(explain_verification(result.verification)))
+    for file in result.files:
+        click.echo(f"file    {printable(str(file))}  {file.stat().st_size / 1e6:.2f} MB")
+    click.echo(f"report  {printable(str(result.report))}")
+    if result.kit is not None:
+        click.echo(f"kit     {printable(str(result.kit))}")
+    click.echo(f"next    featherlight predict {shlex.quote(str(result.path))} IMAGE")

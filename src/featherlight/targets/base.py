@@ -1,0 +1,77 @@
+"""The contract of a target, and the table of those there are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import nn
+
+from featherlight.engines.exported import ExportedCard
+from featherlight.errors import UsageError, explain_missing
+
+TARGETS = {
+    "onnx": "featherlight.targets.onnx:OnnxTarget",
+    "openvino": "featherlight.targets.openvino:OpenVinoTarget",
+}
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What is to be written.
+
+    Attributes:
+        network: in evaluation mode on the CPU: float32 (N, C, S, S), normalised -> logits (N, num_classes).
+        exported: card, input and notes for the metadata.
+        half_weights: weights are stored in float16; the file still computes in float32.
+    """
+
+    network: nn.Module
+    exported: ExportedCard
+    half_weights: bool = False
+
+
+class Target(Protocol):
+    """Writes networks for one runtime.
+
+    Attributes:
+        name: as ``--to`` takes it.
+        engine: name of the engine that runs what it writes.
+        file_names: of what :meth:`write` makes in its folder, the file that names the model first.
+    """
+
+    name: str
+    engine: str
+    file_names: tuple[str, ...]
+
+    def write(self, draft: Draft, folder: Path) -> None:
+        """Writes the network into an empty folder.
+
+        Raises:
+            UsageError: the network has something that the format cannot express.
+        """
+        ...
+
+    def describe(self, folder: Path, exported: ExportedCard) -> None:
+        """Puts other metadata into what is in the folder."""
+        ...
+
+
+def find_target(name: str) -> Target:
+    """The target of this name.
+
+    Raises:
+        UsageError: there is none.
+        MissingExtraError: what it needs is not installed.
+    """
+    if name not in TARGETS:
+        raise UsageError(f"there is no target {name!r}; choose one of {', '.join(TARGETS)}")
+    module_name, _, class_name = TARGETS[name].partition(":")
+    try:
+        target: Any = getattr(import_module(module_name), class_name)()
+    except ModuleNotFoundError as error:
+        raise explain_missing(error, f"exporting to {name}") from error
+    found: Target = target
+    return found

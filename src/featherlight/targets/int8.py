@@ -1,0 +1,100 @@
+"""A float file to an int8 file that passes the gate, whatever the target."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+from numpy.typing import NDArray
+
+from featherlight.console import note
+from featherlight.targets.onnx_network import load_network
+from featherlight.targets.quantize_onnx import activation_ranges, quantize_onnx, quantized_model
+from featherlight.targets.quantized import Damage, Held, Method, Verdict, hold_accuracy
+from featherlight.targets.sensitivity import compute_logits, damage_of, layer_sensitivity
+
+Gate = Callable[[Path], Verdict]
+Latency = Callable[[Path], float]
+Ranges = dict[str, tuple[float, float]]
+SENSITIVITY_IMAGES = 32
+
+
+def int8_onnx(
+    float_path: Path,
+    out: Path,
+    calibration: Sequence[NDArray[Any]],
+    gate: Gate,
+    *,
+    learnt: Mapping[str, Any] | None = None,
+    latency: Latency | None = None,
+) -> Held:
+    """Writes ``out`` for ONNX Runtime; layers stay in float as far as the gate asks for it.
+
+    Args:
+        float_path: float ONNX file.
+        out: file to write; holds the chosen attempt, or the last one when none passes.
+        calibration: batches of the file's own input, from the training split.
+        gate: judges a file.
+        learnt: ``quantization`` in the provenance of a model that was fine-tuned for int8.
+        latency: milliseconds of one image.
+
+    Raises:
+        UsageError: no calibration images.
+        MissingExtraError: onnx or onnxruntime is missing.
+    """
+    method, ranges = choose_ranges(float_path, calibration, ("minmax",) if learnt else get_args(Method))
+    return hold_accuracy(
+        lambda kept: quantize_onnx(float_path, out, (), keep_float=kept, method=method, ranges=ranges, learnt=learnt),
+        gate,
+        lambda: _told(layer_sensitivity(float_path, _first(calibration), ranges, learnt=learnt)),
+        latency,
+    )
+
+
+def int8_openvino(
+    float_path: Path, out: Path, calibration: Sequence[NDArray[Any]], gate: Gate, *, latency: Latency | None = None
+) -> Held:
+    """Writes ``out`` (``.xml``) and its ``.bin`` for OpenVINO, by NNCF; else as :func:`int8_onnx`."""
+    from featherlight.targets.quantize_openvino import openvino_sensitivity, quantize_openvino
+
+    return hold_accuracy(
+        lambda kept: quantize_openvino(float_path, out, calibration, keep_float=kept),
+        gate,
+        lambda: _told(openvino_sensitivity(float_path, out, _first(calibration))),
+        latency,
+    )
+
+
+def choose_ranges(
+    float_path: Path, calibration: Sequence[NDArray[Any]], methods: Sequence[Method]
+) -> tuple[Method, Ranges]:
+    """The way of choosing activation ranges that changes the logits of the calibration images least, and its ranges."""
+    found = {method: activation_ranges(float_path, calibration, method) for method in methods}
+    if len(found) == 1:
+        return next(iter(found.items()))
+    network, few = load_network(float_path), _first(calibration)
+    reference = compute_logits(network, few)
+    errors = {
+        method: damage_of("", reference, compute_logits(quantized_model(network, ranges), few)).error
+        for method, ranges in found.items()
+    }
+    best = min(errors, key=errors.__getitem__)
+    note(f"activation ranges: {best} ({', '.join(f'{name} {error:.2g}' for name, error in errors.items())})")
+    return best, found[best]
+
+
+def _told(damages: list[Damage]) -> list[Damage]:
+    note("int8 in all layers does not pass; the most harmful ones stay in float")
+    return damages
+
+
+def _first(batches: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+    """As many batches as hold enough images to compare logits."""
+    chosen, count = list[NDArray[Any]](), 0
+    for batch in batches:
+        if count >= SENSITIVITY_IMAGES:
+            break
+        chosen.append(batch)
+        count += len(batch)
+    return chosen
