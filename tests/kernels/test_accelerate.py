@@ -149,3 +149,16 @@ def test_one_value_a_channel_has_no_variance():
     fast = accelerate(model)
     with pytest.raises(ValueError, match="more than 1 value per channel"):
         fast(torch.zeros(1, 3, 1, 1))
+
+
+@needs_compiler
+def test_an_activation_in_place_after_a_chain_gives_pytorchs_gradients():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(8, 16, 1, bias=False), nn.BatchNorm2d(16), nn.Hardswish(inplace=True)).train()
+    same, images = copy.deepcopy(model), torch.randn(2, 8, 6, 6).to(memory_format=torch.channels_last)
+    computed = accelerate(model)
+    assert computed is not None
+    for network, output in ((model, computed(images)), (same, same(images))):
+        output.square().sum().backward()
+        assert network[0].weight.grad is not None
+    torch.testing.assert_close(model[0].weight.grad, same[0].weight.grad, rtol=1e-4, atol=1e-4)

@@ -6,7 +6,7 @@ import torch
 from featherlight.training.exactness import describe_machine, why_inexact
 from featherlight.training.recipe import Recipe
 
-HERE = {"device": "cpu", "threads": "1", "torch": "2.9", "vectors": "AVX512"}
+HERE = {"device": "cpu", "threads": "1", "operators": "kernels", "torch": "2.9", "vectors": "AVX512"}
 
 
 @pytest.mark.parametrize("written_on", [{}, HERE])

@@ -113,7 +113,7 @@ class _Chain(torch.autograd.Function):
         chain = _Runner(library, links, parameters, mixes)
         ctx.chain, ctx.needs_x = chain, x.requires_grad
         ctx.save_for_backward(x)  # the chain has it too; this notices when it is changed in between
-        return chain.forward(value).permute(0, 3, 1, 2)
+        return chain.forward(value)
 
     @staticmethod
     @once_differentiable
@@ -142,7 +142,9 @@ class _Runner:
         self._input = torch.empty(0)
         self._states: list[_State] = []
 
-    def forward(self, x: Tensor) -> Tensor:  # (N, H, W, C)
+    def forward(
+        self, x: Tensor
+    ) -> Tensor:  # (N, H, W, C) -> (N, C, H, W), no view: what follows may change it in place
         half = x.shape[3] // 2
         self._input = x.narrow(3, half, half) if self._mixes else x
         source, norm, act = self._input, None, "none"
@@ -154,11 +156,12 @@ class _Runner:
         channels = source.shape[3]
         head = _integers(source.numel() // channels, channels)
         middle = [_address(source), _address(norm[0]), _address(norm[1]), ctypes.c_int(ACTIVATIONS[act])]
+        count, height, width, _ = source.shape
+        outs = x.shape[3] if self._mixes else channels
+        out = torch.empty(count, outs, height, width, memory_format=torch.channels_last)
         if self._mixes:
-            out = torch.empty_like(x)
             self._library.leave_join(*head, *middle, _address(x), ctypes.c_long(x.shape[3]), _address(out))
         else:
-            out = torch.empty_like(source)
             self._library.leave_forward(*head, *middle, _address(out), ctypes.c_long(channels))
         return out
 
