@@ -4,10 +4,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from test_trainer import Watcher, assert_same_bits, make_trainer, weights_of
 
 from featherlight.errors import TrainingStoppedError
 from featherlight.training.growth import shrink, side_at
-from test_trainer import Watcher, assert_same_bits, make_trainer, weights_of
 
 
 @given(st.integers(16, 512), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))
