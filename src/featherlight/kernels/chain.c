@@ -286,7 +286,7 @@ void pointwise_forward(idx pixels, idx ins, idx outs, idx groups, const float *x
     Norm norm = {s, t, NULL, act};
 #pragma omp parallel num_threads(threads)
     {
-        float *a = floats(block * ins), *c = floats(block * groups * po), *flat = floats(block * outs);
+        float *a = floats(block * ins), *c = floats(block * groups * po);
         Stats *mine = stats + omp_get_thread_num();
         idx start, end;
         share(pixels, block, &start, &end);
@@ -306,7 +306,7 @@ void pointwise_forward(idx pixels, idx ins, idx outs, idx groups, const float *x
                     memcpy(result + r * outs + g * go, c + (r * groups + g) * po, go * sizeof(float));
             block_stats(mine, result, rows, outs, outs);
         }
-        free(a), free(c), free(flat);
+        free(a), free(c);
     }
     float *const norms[4] = {gamma, beta, running_mean, running_var};
     float *const outs4[4] = {out, out + outs, out + 2 * outs, out + 3 * outs};

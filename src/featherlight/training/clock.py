@@ -85,13 +85,13 @@ class Clock:
             ends = self._arrived + self._computing.value
             self.is_over = ends + self._interval.value / 2 >= self._available
 
-    def end_step(self, images: int) -> None:
+    def end_step(self, images: float) -> None:
         """The step of that batch is done."""
         now = self.seconds
         computing, interval = now - self._arrived, now - self._ended
         self._computing.add(computing, computing)
         self._interval.add(interval, interval)
-        self._image_s.add(computing / max(1, images), computing)
+        self._image_s.add(computing / max(1e-9, images), computing)
         self._ended = now
 
     def pause_over(self) -> None:

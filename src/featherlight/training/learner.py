@@ -13,6 +13,7 @@ from featherlight.loading.augment import Augmentation, mix_batch
 from featherlight.loading.batches import Batch
 from featherlight.models.engine import Normalizer
 from featherlight.training.balance import weigh
+from featherlight.training.growth import shrink
 from featherlight.training.layers import freeze
 from featherlight.training.loss import compute_losses
 from featherlight.training.optimiser import build_average, build_optimizer, give_momentum, update_average
@@ -81,12 +82,13 @@ class Learner:
         if self.recipe.freeze_epochs > 0:
             give_momentum(self.optimizer)
 
-    def gather(self, batch: Batch, seed: int) -> tuple[float, int]:
+    def gather(self, batch: Batch, seed: int, side: int | None = None) -> tuple[float, int]:
         """Adds the gradients of a batch to those that wait.
 
         Args:
             batch: the images.
             seed: everything random follows from it, so nothing of it needs saving.
+            side: the network sees the images in this size; by default as they come.
 
         Returns:
             Mean loss, and how many images were recognised.
@@ -95,6 +97,7 @@ class Learner:
         raw = batch.images.to(self.device, non_blocking=True)
         taught = None if self.teacher is None else self.teacher(raw, lambda images: self._mix(images, labels, seed)[0])
         images, targets = self._mix(self._normalize(raw), labels, seed)
+        images = images if side is None else shrink(images, side)
         loss, logits = self._loss(images, targets, batch.weights, taught)
         # As a sum where batches are gathered: a short group's mean is right whatever the sizes of its batches.
         self.computed.backward(loss if self.recipe.accumulate == 1 else loss * len(labels))

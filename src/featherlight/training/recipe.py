@@ -51,6 +51,7 @@ class Recipe:
         quantize_aware: model file that is fine-tuned with the rounding of int8; absent: usual training.
         body_rate: with pretrained weights, the learning rate of all layers but the classifier, as a part of the
             classifier's.
+        grow: part of the run in which images grow from five eighths of their side to the whole; 0: they never do.
         initialisation: fresh weights: the ``network``'s own, or as one of the frameworks and authors in
             :mod:`featherlight.training.initialisation` draws them.
         norm_momentum: weight of a batch in the running statistics of batch norm; absent: the network's own.
@@ -141,6 +142,7 @@ class Recipe:
     recipe: str = DEFAULT_RECIPE
     input_size: int = 224
     train_size: int = 0
+    grow: float = 0.0
     in_channels: int = 3
     stem: Literal["cifar", "imagenet"] = "imagenet"
     dropout: float | None = None
@@ -320,7 +322,8 @@ def _find_problem(recipe: Recipe) -> str | None:
         "learning_rate": (0, 1000), "momentum": (0, 0.9999), "weight_decay": (0, 10), "warmup": (0, 1),
         "label_smoothing": (0, 0.9999), "ema_decay": (0, 0.99999), "mixup": (0, 100), "cutmix": (0, 100),
         "workers": (0, 256), "checkpoint_every_s": (0, math.inf), "clip_norm": (0, math.inf), "seed": (0, 2**63 - 1),
-        "body_rate": (0, 1), "threads": (0, 1024), "norm_momentum": (0, 1), "rms_decay": (0, 0.99999), "eps": (0, 1),
+        "body_rate": (0, 1), "norm_momentum": (0, 1), "rms_decay": (0, 0.99999), "eps": (0, 1),
+        "grow": (0, 1), "threads": (0, 1024),
         "schedule_epochs": (0, 1_000_000), "warmup_start": (0, 1), "div_factor": (1, 1e9),
         "final_div_factor": (1, 1e12), "base_momentum": (0, 0.9999), "max_momentum": (0, 0.9999),
         "step_epochs": (0, 1_000_000), "gamma": (0, 1), "power": (0, 100), "ema_every": (1, 1_000_000),

@@ -24,6 +24,7 @@ from featherlight.loading.batches import Batch, TrainBatches
 from featherlight.training.checkpoint import CHECKPOINT_FILE, Origin, Progress, Stored, load_checkpoint, save_checkpoint
 from featherlight.training.clock import Clock
 from featherlight.training.extension import has_reached, reopen, rewarmed
+from featherlight.training.growth import side_at
 from featherlight.training.learner import Learner
 from featherlight.training.optimiser import set_momentum, set_rate
 from featherlight.training.schedule import find_place, rate_factor
@@ -150,8 +151,9 @@ class Trainer:
     def _train_on(self, batches: Iterable[Batch], stop: StopRequest) -> None:
         for batch in batches:
             self.clock.begin_step()
+            part = (self._side(batch) / batch.images.shape[2]) ** 2  # of a whole image's work
             self._train_step(batch)
-            self.clock.end_step(len(batch.labels))
+            self.clock.end_step(len(batch.labels) * part)
             self.observer.step(self._status(), self.clock.part_done)
             if stop.requested:
                 raise TrainingStoppedError(self._interrupted())
@@ -165,7 +167,8 @@ class Trainer:
 
     def _train_step(self, batch: Batch) -> None:
         p = self.progress
-        loss, correct = self.learner.gather(batch, random_seed_for(self.recipe.seed, p.batches))
+        seed, side = random_seed_for(self.recipe.seed, p.batches), self._side(batch)
+        loss, correct = self.learner.gather(batch, seed, side)
         if not math.isfinite(loss):
             raise TrainingStoppedError(self._explain_divergence(loss))
         count = len(batch.labels)
@@ -173,6 +176,9 @@ class Trainer:
         p.loss_sum, p.correct, p.epoch_images = p.loss_sum + loss * count, p.correct + correct, p.epoch_images + count
         if p.batch % self.recipe.accumulate == 0:
             self._update()
+
+    def _side(self, batch: Batch) -> int:
+        return side_at(batch.images.shape[2], self.recipe.grow, self.clock.part_done)
 
     def _update(self) -> None:
         p, part_done = self.progress, self.clock.part_done

@@ -14,7 +14,7 @@ from featherlight.training.trainer import Row
 
 # Fields that few runs touch are shown only where they are not as ever; the run's recipe.toml has all.
 RARE = {
-    "recipe", "train_size", "initialisation", "norm_momentum", "mean", "std", "nesterov", "rms_decay", "eps",
+    "recipe", "train_size", "grow", "initialisation", "norm_momentum", "mean", "std", "nesterov", "rms_decay", "eps",
     "weight_decay_on", "schedule_epochs", "rate_per", "warmup_start", "div_factor", "final_div_factor",
     "cycle_momentum", "base_momentum", "max_momentum", "step_epochs", "gamma", "power", "loss", "ema_every",
     "ema_start", "reestimate_norms", "crop_area", "auto_augment", "color_jitter", "random_erasing", "repeats",

@@ -31,14 +31,14 @@ class TrainingStep:
         self._format = torch.channels_last if plan.layout == "channels-last" else torch.contiguous_format
         model.to(memory_format=self._format)
         self._fast = _faster(model, plan)
-        self._shape: torch.Size | None = None
+        self._count = 0
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, K), float32, of images (N, C, S, S); the model's modes are the caller's."""
         images = images.contiguous(memory_format=self._format)
-        self._shape = self._shape or images.shape
+        self._count = self._count or len(images)
         # An epoch's last batch may be smaller. Compiling for it alone would never pay.
-        network = self._fast if images.shape == self._shape or self.plan.kernels else self.model
+        network = self._fast if len(images) == self._count or not self.plan.compile else self.model
         reduced = self.plan.precision == "bfloat16"
         with torch.autocast(images.device.type, torch.bfloat16, enabled=reduced):
             logits: Tensor = network(images)
