@@ -153,6 +153,14 @@ def test_a_short_run_is_not_worth_trials() -> None:
     assert len(trials) == 1
 
 
+def test_a_short_run_is_computed_in_the_same_way_whatever_longer_runs_found(tmp_path: Path) -> None:
+    eager = [plan for plan in all_plans() if not plan.compile]
+    memory = remembering(tmp_path, {plan: (0.1 / (1 + number), 0.0) for number, plan in enumerate(eager)})
+    pinned = {"compile": False}
+    assert choose_plan(small_network(), SHAPE, 10, pinned, RunLength(steps=50), memory)[0] == eager[0]
+    assert choose_plan(small_network(), SHAPE, 10, pinned, RunLength(steps=5000), memory)[0] == eager[-1]
+
+
 def remembering(tmp_path: Path, step_s: dict[SpeedPlan, tuple[float, float]]) -> Memory:
     memory = Memory({"network": "small"}, tmp_path / "speed.json")
     memory.add({str(plan): pair for plan, pair in step_s.items()})

@@ -115,14 +115,8 @@ def _best(trials: list[Trial], length: RunLength) -> Trial:
 
 def explain_choice(plan: SpeedPlan, trials: list[Trial], batch_size: int) -> str:
     """One line: what was chosen, and beside what."""
-    if len(trials) < 2:
-        return f"speed: {plan}"
-    texts = [
-        f"{trial.plan}: {batch_size / trial.step_s:.0f}"
-        + (f" after {trial.start_s:.0f} s" if trial.start_s > 5 else "")
-        for trial in sorted(trials, key=lambda trial: trial.step_s)
-    ]
-    return f"speed: {plan}. Images/s, forwards and backwards alone: {'; '.join(texts)}"
+    measured = "; ".join(trial.describe(batch_size) for trial in sorted(trials, key=lambda trial: trial.step_s))
+    return f"speed: {plan}. Images/s, forwards and backwards alone: {measured}"
 
 
 class _Bench:
@@ -140,8 +134,8 @@ class _Bench:
     def measure(self, plans: list[SpeedPlan], length: RunLength) -> list[Trial]:
         """The first plan sets the time that the others may take; a plan that is far behind is dropped."""
         known = self._recall(plans)
-        if known:
-            return known
+        if known:  # a short run is computed in the same way whatever longer runs have found out
+            return known if length.steps_at(known[0].step_s) * known[0].step_s > TOO_SHORT_S else known[:1]
         steps: dict[SpeedPlan, Callable[[], float]] = {}
         times: dict[SpeedPlan, list[float]] = {}
         started, allowed = time.monotonic(), math.inf
