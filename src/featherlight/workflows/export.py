@@ -20,6 +20,7 @@ from featherlight.model_file import EXPORTED_SUFFIXES, MODEL_FILE_NAME, find_mod
 from featherlight.models.weights import load_model
 from featherlight.report.export_page import ExportFacts, Pictured, write_export_page
 from featherlight.targets.base import TARGETS, Draft, Target, find_target
+from featherlight.training.equalisation import equalize
 from featherlight.verification import Verification
 from featherlight.workflows.device_kit import check_kit, write_kit
 from featherlight.workflows.export_int8 import quantize_export
@@ -123,7 +124,7 @@ def export(
     reference_engine = open_engine(order.model, "torch", "cpu")
     reference = compute_reference(reference_engine, model, data)
     exported = ExportedCard(reference_engine.card, order.input, notes=_notes(order))
-    chosen = choose_form(load_model(order.model), order.target, exported, form)
+    chosen = choose_form(_network(order, exported), order.target, exported, form)
     with staging_folder(order.out) as folder:
         result, lines = _write(order, chosen.network, exported, reference, folder)
         explanation = (*chosen.explanation, *lines)
@@ -138,6 +139,14 @@ def export(
             made_kit = write_kit(order.kit, folder, order.target, engine, reference)
         _publish(order, folder)
     return _finished(order, result, explanation, size, made_kit)
+
+
+def _network(order: Order, exported: ExportedCard) -> nn.Module:
+    """The network, for int8 with channels of like ranges, unless it was fine-tuned with ranges of its own."""
+    network = load_model(order.model)
+    if order.int8 and "quantization" not in exported.card.provenance:
+        equalize(network)
+    return network
 
 
 def _write(
