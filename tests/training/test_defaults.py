@@ -35,6 +35,23 @@ def test_images_of_96_px_and_more_start_from_imagenet_weights(side, pretrained):
     assert default_recipe(facts(typical_side=side), {}).pretrained == pretrained
 
 
+@pytest.mark.parametrize(
+    ("side", "settings", "grow", "rate"),
+    [
+        (32, {}, 0.7, 0.14),
+        (64, {}, 0.7, 0.14),
+        (100, {}, 0.0, 0.07),
+        (32, {"input_size": 24}, 0.0, 0.14),
+        (32, {"recipe": "kuangliu-cifar10"}, 0.0, 0.1),
+        (32, {"quantize_aware": "runs/a"}, 0.0, 0.14),
+        (32, {"grow": 0.0}, 0.0, 0.14),
+    ],
+)
+def test_small_images_grow_and_are_learnt_at_twice_the_rate(side, settings, grow, rate):
+    recipe = default_recipe(facts(num_train=50_000, typical_side=side), {"batch_size": 64, **settings})
+    assert (recipe.grow, recipe.learning_rate) == (grow, rate)
+
+
 def test_defaults_follow_what_is_set():
     recipe = default_recipe(facts(typical_side=500), {"input_size": "48", "optimizer": "adamw"})
     assert (recipe.stem, recipe.crop, recipe.learning_rate) == ("cifar", "pad", 2e-3)
