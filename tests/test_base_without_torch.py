@@ -104,7 +104,7 @@ def test_model_that_needs_torch_says_what_to_install(tmp_path: Path, command: st
     result = run_without_train(command, tmp_path / "m.safetensors", tmp_path / "a.png")
     assert (result.returncode, result.stdout) == (2, "")
     (line,) = result.stderr.splitlines()
-    assert line.startswith(f"error: running {tmp_path}/m.safetensors needs torch, which is not installed. Run: pip")
+    assert line.endswith('needs torch, which is not installed. Run: pip install "featherlight[train]"')
 
 
 def test_check_runs_and_writes_its_page(tmp_path: Path) -> None:

@@ -156,9 +156,13 @@ def read_tensors(path: Path) -> Tensors:
     """
     _read_header(path)
     try:
-        return dict(load_file(path))
+        tensors = dict(load_file(path))
     except (SafetensorError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise ModelFileError(f"{path}: damaged model file ({str(error)[:200]!a})") from error
+    foreign = {str(array.dtype) for array in tensors.values() if array.dtype.kind not in "fiub"}
+    if foreign:  # packages such as ONNX's teach NumPy types that nobody else computes with
+        raise ModelFileError(f"{path}: damaged model file (it holds {', '.join(sorted(foreign))})")
+    return tensors
 
 
 def _read_header(path: Path) -> dict[str, Any]:

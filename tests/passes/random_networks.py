@@ -26,7 +26,7 @@ class Moved(nn.Module):
 
     def view_transpose(self, x: Tensor) -> Tensor:
         n, c, h, w = x.size()
-        return x.view(n, self.groups, c // self.groups, h, w).transpose(1, 2).contiguous().view(n, c, h, w)
+        return x.contiguous().view(n, self.groups, c // self.groups, h, w).transpose(1, 2).contiguous().view(n, c, h, w)
 
     def reshape_permute(self, x: Tensor) -> Tensor:
         n, c = x.shape[:2]
