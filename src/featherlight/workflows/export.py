@@ -42,6 +42,7 @@ class Export:
         verification: how it compares with its model.
         explanation: what each graph pass did, in lines.
         kit: the device kit's folder, if one was asked for.
+        quantization: with int8, which layers stay in float and what that costs, in lines; also in ``explanation``.
     """
 
     path: Path
@@ -51,6 +52,7 @@ class Export:
     verification: Verification
     explanation: tuple[str, ...]
     kit: Path | None = None
+    quantization: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,8 @@ def export(
             engine = open_engine(folder / order.target.file_names[0], order.target.engine)
             made_kit = write_kit(order.kit, folder, order.target, engine, reference)
         _publish(order, folder)
-    return _finished(order, result, explanation, size, made_kit)
+    finished = _finished(order, result, explanation, size, made_kit)
+    return replace(finished, quantization=lines)
 
 
 def _write(
