@@ -1,8 +1,8 @@
 """Writes the table of docs/deployment.md: ``python docs/make_deployment.py [NETWORK ...]``.
 
-Rows of networks that are not named stay as they are. The page is written anew after each network, so that a run can be
-stopped. Each network gets fresh weights and statistics of random images, is exported to each target, and is compared there on
-random images by the same gate that every export passes; then it is timed. Nothing else should run meanwhile.
+Rows of networks that are not named stay as they are. The page is written anew after each network, so a run can be
+stopped. Each network gets fresh weights and statistics of random images, is exported to each target, and is compared
+there on random images by the same gate that every export passes; then it is timed. Nothing else should run meanwhile.
 """
 
 from __future__ import annotations
