@@ -1,7 +1,8 @@
 """Writes the table of docs/deployment.md: ``python docs/make_deployment.py [NETWORK ...]``.
 
-Each network gets fresh weights and statistics of random images, is exported to each target, and is compared there on
-random images by the same gate that every export passes; then it is timed. Nothing else should run meanwhile.
+Rows of networks that are not named stay as they are. The page is written anew after each network, so a run can be
+stopped. Each network gets fresh weights and statistics of random images, is exported to each target, and is compared
+there on random images by the same gate that every export passes; then it is timed. Nothing else should run meanwhile.
 """
 
 from __future__ import annotations
@@ -47,19 +48,20 @@ class Row:
     eager_ms: float
 
 
-def make_rows(networks: list[str], folder: Path) -> Iterator[Row]:
+def make_rows(networks: list[str], folder: Path) -> Iterator[list[Row]]:
     """Exports, verifies and times each network in each target, beside PyTorch itself."""
     data = paint_images(folder / "images")
-    for name in networks:
-        note(name)
+    for number, name in enumerate(networks, 1):
+        note(f"{number} of {len(networks)}: {name}")
         model = save_untrained(name, folder, data)
         results = {target: export(model, target, out=folder / name / target, input="tensor") for target in TARGETS}
         engines = {"torch": open_engine(model, "torch", "cpu", threads=usable_cores())}
         engines |= {target: open_engine(result.path) for target, result in results.items()}
         image = np.zeros((1, SIDE, SIDE, 3), np.uint8)
         times = measure_latencies({key: partial(engine.logits, image) for key, engine in engines.items()})
-        for target, result in results.items():
-            yield Row(name, target, result, times[target].p50_ms, times["torch"].p50_ms)
+        yield [
+            Row(name, target, result, times[target].p50_ms, times["torch"].p50_ms) for target, result in results.items()
+        ]
 
 
 def paint_images(folder: Path) -> Path:
@@ -89,15 +91,24 @@ def save_untrained(name: str, folder: Path, data: Path) -> Path:
     return save_model(network, folder / f"{name}.safetensors", NAMES, preprocessing, provenance=provenance)
 
 
-def make_table(rows: list[Row]) -> str:
-    """The rows as Markdown, with the machine and the versions."""
+def make_table(lines: dict[str, list[str]]) -> str:
+    """Lines of networks as Markdown, in the order of their names, with the machine and the versions."""
     head = [
         f"{machine_name()}; PyTorch {torch.__version__}; float32, {SIDE} px, batch 1, {usable_cores()} threads, "
         f"resized images. Agreement with PyTorch on {IMAGES} random images, untrained weights.\n",
         "| network | target | size, MB | agreement | largest difference | latency, ms | PyTorch, ms |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
     ]
-    return "\n".join([*head, *map(_line, rows), ""])
+    return "\n".join([*head, *(line for name in sorted(lines) for line in lines[name]), ""])
+
+
+def read_lines(page: str) -> dict[str, list[str]]:
+    """The lines of the table that is there, by network."""
+    lines: dict[str, list[str]] = {}
+    for line in page.partition(BEGIN)[2].partition(END)[0].splitlines():
+        if line.startswith("| `"):
+            lines.setdefault(line.split("`")[1], []).append(line)
+    return lines
 
 
 def _line(row: Row) -> str:
@@ -120,8 +131,10 @@ def main(names: list[str]) -> None:
     """Measures and writes the page."""
     networks = names or [name for name in list_models() if not model_info(name).tag]
     with tempfile.TemporaryDirectory(prefix="featherlight-deployment-") as folder:
-        table = make_table(list(make_rows(networks, Path(folder))))
-    PAGE.write_text(replace_table(PAGE.read_text(encoding="utf-8"), table), encoding="utf-8")
+        for rows in make_rows(networks, Path(folder)):
+            page = PAGE.read_text(encoding="utf-8")
+            lines = read_lines(page) | {rows[0].network: [_line(row) for row in rows]}
+            PAGE.write_text(replace_table(page, make_table(lines)), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -82,6 +82,8 @@ def test_models_lists_the_networks() -> None:
         ["train", "--resume", "runs/a"],
         ["profile", "shufflenet_v2_x0_5"],
         ["profile", "--units"],
+        ["export", "runs/a"],
+        ["benchmark", "shufflenet_v2_x0_5"],
     ],
 )
 def test_commands_that_need_torch_say_what_to_install(arguments: list[str]) -> None:
@@ -144,7 +146,8 @@ for name in featherlight.__all__:
     assert result.stderr == ""
     missing = dict(line.split(" | ") for line in result.stdout.splitlines())
     assert set(missing) == {
-        "Run", "create_model", "load_model", "load_weights", "profile", "resume", "save_model", "train",
+        "Export", "Run", "benchmark", "create_model", "export", "find_rate", "load_model", "load_weights", "profile",
+        "resume", "save_model", "train",
     }  # fmt: skip
     assert all(
         text == f'featherlight.{name} needs torch, which is not installed. Run: pip install "featherlight[train]"'

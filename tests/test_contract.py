@@ -1,4 +1,4 @@
-"""The names that other people's scripts rely on, checked on the whole way: check, train, evaluate, predict, convert."""
+"""The names that other people's scripts rely on, checked on the whole way from images to an exported file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
+import torch
 import torchvision
 from PIL import Image
 from safetensors.torch import save_file
@@ -204,6 +206,79 @@ def test_train_by_a_published_recipe(tmp_path):
     assert {'recipe = "article-ascend-mobilenet-v1"', 'loss = "double-softmax"', "schedule_epochs = 150"} <= set(lines)
 
 
+@pytest.fixture(scope="module")
+def exported(digits_run, tmp_path_factory):
+    place = tmp_path_factory.mktemp("exported")
+    options = ["--to", "onnx", "--form", "shuffle", "--out", place / "model", "--kit", place / "kit"]
+    done = command("export", digits_run, *options)
+    assert f"{place / 'model' / 'model.onnx'}" in done.stdout
+    return place / "model"
+
+
+def test_export_makes_a_model_a_page_and_a_kit(exported):
+    assert {path.name for path in exported.iterdir()} == {"model.onnx", "export.html"}
+    kit = exported.parent / "kit"
+    assert {path.name for path in kit.iterdir()} == {
+        "model.onnx", "labels.txt", "sample.png", "expected.json", "run.py",
+    }  # fmt: skip
+
+
+def test_an_exported_file_has_the_named_inputs_outputs_and_metadata(exported):
+    session = onnxruntime.InferenceSession(exported / "model.onnx")
+    (image,) = session.get_inputs()
+    assert (image.name, image.type, image.shape[3]) == ("image", "tensor(uint8)", 3)
+    assert [output.name for output in session.get_outputs()] == ["logits", "probabilities"]
+    metadata = session.get_modelmeta().custom_metadata_map
+    assert {"featherlight", "model", "classes", "preprocessing", "provenance", "verification"} <= set(metadata)
+    assert json.loads(metadata["verification"])["passed"] is True
+
+
+def test_verify_json(digits_run, exported):
+    result = json.loads(command("verify", exported, "--against", digits_run, "--json").stdout)
+    keys = {
+        "agreement", "max_diff", "mean_diff", "accuracy", "reference_accuracy", "num_images", "disagreements", "passed",
+    }  # fmt: skip
+    assert keys <= set(result)
+    assert (result["agreement"], result["passed"], result["disagreements"]) == (1, True, [])
+
+
+def test_a_failed_gate_exits_with_1_and_lists_the_images(digits_run, exported, tmp_path):
+    other = featherlight.load_model(digits_run)
+    with torch.no_grad():
+        other.get_submodule("fc").weight.neg_()
+    card = {"classes": other.classes, "preprocessing": other.preprocessing}
+    featherlight.save_model(other, tmp_path / "other.safetensors", **card)
+    against = ["--against", tmp_path / "other.safetensors", "digits", "--split", "val"]
+    result = json.loads(command("verify", exported, *against, "--json", exit_code=1).stdout)
+    assert result["passed"] is False
+    assert {"path", "exported", "reference", "margin"} == set(result["disagreements"][0])
+
+
+def test_predict_and_evaluate_take_an_exported_file(digits_run, exported, digit_images):
+    rows = {
+        model: [json.loads(line) for line in command("predict", model, digit_images, "--json").stdout.splitlines()]
+        for model in (digits_run, exported)
+    }
+    assert [row["label"] for row in rows[exported]] == [row["label"] for row in rows[digits_run]]
+    assert {tuple(row) for row in rows[exported]} == {("path", "label", "probability", "top", "rejected")}
+    evaluation = json.loads(command("evaluate", exported, "--json").stdout)
+    saved = json.loads((digits_run / "evaluation.json").read_text())
+    assert evaluation["engine"] == "onnxruntime"
+    assert abs(evaluation["top1"] - saved["top1"]) <= 1 / saved["num_images"]
+
+
+def test_benchmark_json(exported):
+    options = ["--batch", "1", "--threads", "1", "--seconds", "0.05", "--json"]
+    (row,) = json.loads(command("benchmark", exported, *options).stdout)
+    keys = {
+        "model", "engine", "precision", "batch", "threads", "p50_ms", "p95_ms", "images_per_s", "size_bytes",
+        "peak_memory_bytes",
+    }  # fmt: skip
+    assert keys <= set(row)
+    assert (row["engine"], row["precision"], row["batch"], row["threads"]) == ("onnxruntime", "float32", 1, 1)
+    assert row["size_bytes"] == (exported / "model.onnx").stat().st_size
+
+
 def test_find_rate_json(manifest):
     options = ["--model", "mobilenet_v1_x0_25", "--steps", "40", "--device", "cpu", "--json"]
     found = json.loads(command("find-rate", manifest, *options).stdout)
@@ -279,6 +354,10 @@ def test_models_json():
         ("train", "digits", "--pretrained", "no-such-weights"),
         ("convert", "no-such-file.pth", "--model", "shufflenet_v2_x0_5", "--out", "model.safetensors"),
         ("profile", "no_such_network"),
+        ("export", "no-such-run"),
+        ("export", "no-such-run", "--to", "no-such-target"),
+        ("verify", "no-such-file.onnx", "--against", "no-such-run"),
+        ("benchmark", "no_such_network"),
         ("no-such-command",),
     ],
 )
@@ -320,6 +399,9 @@ def test_python_names(digits_run, digit_images, manifest, foreign_weights, tmp_p
     assert (first.rejected, first.error, len(first.top)) == (False, None, 5)
     assert featherlight.evaluate(digits_run).split == "test"
     assert featherlight.profile(digits_run).input == (3, 32, 32)
+    made = featherlight.export(digits_run, "onnx", form="shuffle", out=tmp_path / "model.onnx")
+    assert (made.path, made.verification.passed) == (tmp_path / "model.onnx", True)
+    assert featherlight.verify(made.path, digits_run).passed
 
     findings = featherlight.check(manifest)
     assert (findings.num_images, list(findings)) == (64, [])

@@ -32,6 +32,16 @@ def test_export_says_how_it_compares_and_what_is_next(cli, tiny_run: Path, tmp_p
     assert answer.out.endswith(f"next    featherlight predict {out}/model.onnx IMAGE\n")
 
 
+def test_export_in_int8_says_which_layers_are(cli, tiny_run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    answer = cli("export", tiny_run, "--int8", "--out", out, "--form", "carry", "--kit", tmp_path / "kit")
+    assert answer.code == 0, answer.err
+    assert "int8 in all " in answer.out or " layers stay in float" in answer.out
+    assert "fold_batch_norm" not in answer.out
+    page = (out / "export.html").read_text()
+    assert f"--out {out} --int8 --form carry --kit {tmp_path / 'kit'}<" in page
+
+
 def test_verify_prints_the_row_of_the_contract(cli, file: Path, tiny_run: Path) -> None:
     answer = cli("verify", file, "--against", tiny_run, "--json")
     assert answer.code == 0

@@ -18,9 +18,10 @@ import torch
 import featherlight
 from featherlight.engines import open_engine
 from featherlight.engines.onnx_file import scan_onnx
-from featherlight.errors import FeatherlightError, GateFailedError, ModelFileError, UsageError
+from featherlight.errors import FeatherlightError, GateFailedError, MissingExtraError, ModelFileError, UsageError
 from featherlight.models.weights import load_model, save_model
 from featherlight.sources import open_source
+from featherlight.targets.base import find_target
 from featherlight.workflows import export as export_module
 from featherlight.workflows.export import Export, export
 from featherlight.workflows.fastest_form import Chosen
@@ -390,6 +391,19 @@ def test_a_missing_runtime_says_what_to_install(exported: Export, color_folder: 
     result = in_python(script, "predict", exported.path, color_folder, check=False)
     assert (result.returncode, result.stdout) == (2, "")
     assert 'needs onnxruntime, which is not installed. Run: pip install "featherlight[onnxruntime]"' in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("target", "int8", "package", "extra"),
+    [("onnx", False, "onnxruntime", "onnxruntime"), ("openvino", False, "onnxscript", "onnx"),
+     ("openvino", True, "nncf", "int8")],
+)  # fmt: skip
+def test_what_an_export_needs_is_looked_for_before_anything_else(
+    monkeypatch: pytest.MonkeyPatch, target: str, int8: bool, package: str, extra: str
+) -> None:
+    monkeypatch.setattr("featherlight.targets.base.find_spec", lambda name: None if name == package else name)
+    with pytest.raises(MissingExtraError, match=rf"to {target} needs {package}.*featherlight\[{extra}\]"):
+        find_target(target, int8=int8)
 
 
 def in_python(script: str, *arguments: object, check: bool = True) -> subprocess.CompletedProcess[str]:

@@ -58,6 +58,9 @@ def command(model: str, to: str, explain: bool, given: Any, **options: Any) -> N
     result = export(model, to, input=given, **options)
     if explain:
         click.echo("\n".join(map(printable, result.explanation)) + "\n")
+    else:
+        for line in result.quantization:
+            click.echo(printable(line))
     click.echo("\n".join(explain_verification(result.verification)))
     for file in result.files:
         click.echo(f"file    {printable(str(file))}  {file.stat().st_size / 1e6:.2f} MB")

@@ -81,7 +81,7 @@ def _choose(path: Path, engine: str) -> str:
         raise UsageError(f"unknown engine {engine!r}; there are: auto, {', '.join(ENGINES)}")
     able = ENGINES_OF_SUFFIX.get(path.suffix, _MODEL_FILE_ENGINES)
     if engine == "auto":
-        return next((name for name in able if find_spec(name) is not None), able[0])
+        return able[0] if len(able) == 1 else next((name for name in able if find_spec(name) is not None), able[0])
     if engine not in able:
         advice = "" if path.suffix in ENGINES_OF_SUFFIX else f"; make it a file for others: featherlight export {path}"
         raise UsageError(f"the {engine} engine cannot run {path}; its engine is: {' or '.join(able)}{advice}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -40,11 +41,15 @@ class Target(Protocol):
         name: as ``--to`` takes it.
         engine: name of the engine that runs what it writes.
         file_names: of what :meth:`write` makes in its folder, the file that names the model first.
+        packages: what it needs, besides what the training extra brings.
+        int8_packages: what it also needs for int8.
     """
 
     name: str
     engine: str
     file_names: tuple[str, ...]
+    packages: tuple[str, ...]
+    int8_packages: tuple[str, ...]
 
     def write(self, draft: Draft, folder: Path) -> None:
         """Writes the network into an empty folder.
@@ -59,8 +64,12 @@ class Target(Protocol):
         ...
 
 
-def find_target(name: str) -> Target:
+def find_target(name: str, *, int8: bool = False) -> Target:
     """The target of this name.
+
+    Args:
+        name: as ``--to`` takes it.
+        int8: it will be asked for int8 files.
 
     Raises:
         UsageError: there is none.
@@ -71,7 +80,15 @@ def find_target(name: str) -> Target:
     module_name, _, class_name = TARGETS[name].partition(":")
     try:
         target: Any = getattr(import_module(module_name), class_name)()
+        for package in (*target.packages, *(target.int8_packages if int8 else ())):
+            _find_package(package)
     except ModuleNotFoundError as error:
         raise explain_missing(error, f"exporting to {name}") from error
     found: Target = target
     return found
+
+
+def _find_package(name: str) -> None:
+    """Nothing is imported: some packages take seconds."""
+    if find_spec(name) is None:
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)

@@ -31,6 +31,8 @@ class OnnxTarget:
     name = "onnx"
     engine = "onnxruntime"
     file_names: tuple[str, ...] = (FILE_NAME,)
+    packages: tuple[str, ...] = ("onnxscript", "onnxruntime")
+    int8_packages: tuple[str, ...] = ()
 
     def write(self, draft: Draft, folder: Path) -> None:
         """See :class:`featherlight.targets.base.Target`."""

@@ -20,6 +20,8 @@ class OpenVinoTarget:
     name = "openvino"
     engine = "openvino"
     file_names: tuple[str, ...] = ("model.xml", "model.bin")
+    packages: tuple[str, ...] = ("onnxscript", "openvino")
+    int8_packages: tuple[str, ...] = ("nncf",)
 
     def write(self, draft: Draft, folder: Path) -> None:
         """See :class:`featherlight.targets.base.Target`."""

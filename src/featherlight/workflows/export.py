@@ -16,7 +16,7 @@ from featherlight.engines import open_engine
 from featherlight.engines.exported import IMAGE, ExportedCard, Input
 from featherlight.errors import GateFailedError, UnreadableImageError, UsageError
 from featherlight.files import publish_file, replace_folder, staging_folder
-from featherlight.model_file import EXPORTED_SUFFIXES, MODEL_FILE_NAME, find_model_file
+from featherlight.model_file import EXPORTED_SUFFIXES, MODEL_FILE_NAME, SHIPPED, find_model_file
 from featherlight.models.weights import load_model
 from featherlight.report.export_page import ExportFacts, Pictured, write_export_page
 from featherlight.targets.base import TARGETS, Draft, Target, find_target
@@ -43,6 +43,7 @@ class Export:
         verification: how it compares with its model.
         explanation: what each graph pass did, in lines.
         kit: the device kit's folder, if one was asked for.
+        quantization: with int8, which layers stay in float and what that costs, in lines; also in ``explanation``.
     """
 
     path: Path
@@ -52,6 +53,7 @@ class Export:
     verification: Verification
     explanation: tuple[str, ...]
     kit: Path | None = None
+    quantization: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ class Order:
         int8: computed in 8 bits.
         data: images to compare on; None: those it was trained on.
         kit: folder of the device kit.
+        form: of a network with channel shuffles.
     """
 
     model: Path
@@ -77,6 +80,7 @@ class Order:
     int8: bool
     data: str | Path | None
     kit: Path | None
+    form: str
 
     @property
     def is_file(self) -> bool:
@@ -120,7 +124,7 @@ def export(
         MissingExtraError: the target's packages are not installed.
         GateFailedError: the file gives other answers; nothing was replaced.
     """
-    order = _check_order(model, to, out, data, input, kit, half_weights=half_weights, int8=int8)
+    order = _check_order(model, to, out, data, input, kit, half_weights=half_weights, int8=int8, form=form)
     reference_engine = open_engine(order.model, "torch", "cpu")
     reference = compute_reference(reference_engine, model, data)
     exported = ExportedCard(reference_engine.card, order.input, notes=_notes(order))
@@ -138,7 +142,8 @@ def export(
             engine = open_engine(folder / order.target.file_names[0], order.target.engine)
             made_kit = write_kit(order.kit, folder, order.target, engine, reference)
         _publish(order, folder)
-    return _finished(order, result, explanation, size, made_kit)
+    finished = _finished(order, result, explanation, size, made_kit)
+    return replace(finished, quantization=lines)
 
 
 def _network(order: Order, exported: ExportedCard) -> nn.Module:
@@ -173,6 +178,7 @@ def _check_order(
     *,
     half_weights: bool,
     int8: bool,
+    form: str,
 ) -> Order:
     if given not in ("image", "tensor"):
         raise UsageError(f"input is {given!r:.40}; choose image or tensor")
@@ -181,13 +187,15 @@ def _check_order(
     path = find_model_file(model)
     if path.suffix in EXPORTED_SUFFIXES:
         raise UsageError(f"{path} is an exported file; name the run directory or model file that it was made of")
-    target = find_target(to)
-    place = Path(out) if out is not None else path.parent / _default_name(path, to, int8)
+    target = find_target(to, int8=int8)
+    home = Path() if path in SHIPPED.values() else path.parent
+    place = Path(out) if out is not None else home / _default_name(path, to, int8)
     _check_place(place, target)
     if kit is not None:
         check_kit(Path(kit), given)
     place_of_kit = kit if kit is None else Path(kit)
-    return Order(path, target, place, "image" if given == IMAGE else "tensor", half_weights, int8, data, place_of_kit)
+    input_name: Input = "image" if given == IMAGE else "tensor"
+    return Order(path, target, place, input_name, half_weights, int8, data, place_of_kit, form)
 
 
 def _default_name(path: Path, to: str, int8: bool) -> str:
@@ -278,7 +286,9 @@ def _write_page(
         + ["--int8"] * order.int8
         + (["--input", order.input] if order.input != IMAGE else [])
     )
+    command += ["--form", order.form] * (order.form != "auto")
     command += ["--data", str(order.data)] if order.data is not None else []
+    command += ["--kit", str(order.kit)] if order.kit is not None else []
     facts = ExportFacts(
         order.model.name, order.target.name, order.input, size, order.model.stat().st_size, shlex.join(command)
     )
