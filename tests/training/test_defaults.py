@@ -47,9 +47,13 @@ def test_images_of_96_px_and_more_start_from_imagenet_weights(side, pretrained):
         (32, {"grow": 0.0}, 0.0, 0.14),
     ],
 )
-def test_small_images_grow_and_are_learnt_at_twice_the_rate(side, settings, grow, rate):
+def test_many_small_images_grow_and_are_learnt_at_twice_the_rate(side, settings, grow, rate):
     recipe = default_recipe(facts(num_train=50_000, typical_side=side), {"batch_size": 64, **settings})
     assert (recipe.grow, recipe.learning_rate) == (grow, rate)
+
+
+def test_few_small_images_are_learnt_at_the_careful_rate():
+    assert default_recipe(facts(num_train=9_999, typical_side=32), {"batch_size": 64}).learning_rate == 0.07
 
 
 def test_defaults_follow_what_is_set():

@@ -14,6 +14,7 @@ from featherlight.training.recipes.catalogue import find_recipe
 CIFAR_STEM_UP_TO = 64  # pixels; above, the published stem's early shrinking pays
 TRANSFER_FROM = 96  # pixels; what networks learnt on 224 px ImageNet carries over to images of this size and more
 
+BOLD_FROM = 10_000  # training images of small size, from which on the rate is twice as high
 GROW_FROM = 32  # pixels; five eighths of less are hardly an image
 GROW = 0.7  # of the run on smaller images: four points more on CIFAR-10 in the same time (docs/results.md)
 IMAGES_TO_SEE = 40_000
@@ -65,7 +66,7 @@ def default_recipe(facts: DataFacts, settings: Mapping[str, Any]) -> Recipe:
         "pretrained": "auto" if size >= TRANSFER_FROM else "none",
         "crop_fraction": 1.0 if small else 0.875,
         "batch_size": batch_size,
-        "learning_rate": 2e-3 if adamw else _default_rate(images_an_update, small=small),
+        "learning_rate": 2e-3 if adamw else _default_rate(images_an_update, bold=small and facts.num_train >= BOLD_FROM),
         "weight_decay": 0.05 if adamw else 5e-4,
         "grow": GROW if small and size >= GROW_FROM and _is_ours(given) else 0.0,
         "epochs": epochs,
@@ -106,13 +107,13 @@ def _is_ours(given: Mapping[str, Any]) -> bool:
     return given.get("recipe", DEFAULT_RECIPE) == DEFAULT_RECIPE and not given.get("quantize_aware")
 
 
-def _default_rate(batch_size: int, *, small: bool) -> float:
+def _default_rate(batch_size: int, *, bold: bool) -> float:
     """At 64 images; the square root of the batch size keeps the noise of a step comparable.
 
-    Twice as high for small images, where it was measured; larger ones usually start from weights that a high rate would
-    spoil.
+    Twice as high for many small images, where it was measured. In short runs on few images it is too much, and larger
+    ones usually start from weights that it would spoil.
     """
-    return round((0.14 if small else 0.07) * math.sqrt(batch_size / 64), 4)
+    return round((0.14 if bold else 0.07) * math.sqrt(batch_size / 64), 4)
 
 
 def _default_epochs(facts: DataFacts) -> int:
