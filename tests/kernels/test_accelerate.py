@@ -162,3 +162,22 @@ def test_an_activation_in_place_after_a_chain_gives_pytorchs_gradients():
         output.square().sum().backward()
         assert network[0].weight.grad is not None
     torch.testing.assert_close(model[0].weight.grad, same[0].weight.grad, rtol=1e-4, atol=1e-4)
+
+
+@needs_compiler
+def test_large_windows_and_other_types_are_left_to_pytorch():
+    def build(size: int) -> nn.Module:
+        return nn.Sequential(
+            nn.Conv2d(3, 3, size, padding=size // 2, groups=3, bias=False), nn.BatchNorm2d(3), nn.ReLU()
+        ).train()
+
+    images = torch.randn(2, 3, 12, 12)
+    for size in (9, 11):
+        large = build(size)
+        fast = accelerate(large)
+        assert fast is not None  # the norm alone
+        torch.testing.assert_close(fast(images), large(images), atol=1e-5, rtol=1e-4)
+    double = build(3).double()
+    fast = accelerate(double)
+    assert fast is not None
+    assert fast(images.double()).dtype == torch.float64

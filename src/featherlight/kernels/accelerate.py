@@ -17,6 +17,7 @@ from featherlight.kernels.library import load_kernels
 
 _ACTIVATION_OF_MODULE: dict[Any, str] = {nn.ReLU: "relu", nn.ReLU6: "relu6", nn.Identity: "none"}
 _ACTIVATION_OF_FUNCTION: dict[Any, str] = {F.relu: "relu", torch.relu: "relu", F.relu6: "relu6", "relu": "relu"}
+LARGEST_WINDOW = 7  # of a depthwise convolution; MAX_SIZE of chain.c
 _SHUFFLES = (F.channel_shuffle, torch.channel_shuffle)
 
 
@@ -47,10 +48,10 @@ def accelerate(model: nn.Module) -> Callable[[Tensor], Tensor] | None:
         exchanged[chain.end] = _exchange(traced, chain, exchanged.get(chain.start, chain.start), library)
     traced.recompile()
     norms: list[Any] = [traced.get_submodule(name) for chain in chains for name in chain.norms]
-    device_type = next(model.parameters()).device.type
+    parameters = list(model.parameters())
 
     def compute(images: Tensor) -> Tensor:
-        known = images.dtype == torch.float32 and images.device.type == device_type == "cpu"
+        known = all(x.dtype == torch.float32 and x.device.type == "cpu" for x in (images, *parameters))
         if not known or not all(norm.training for norm in norms) or torch.is_autocast_enabled("cpu"):
             return model(images)  # type: ignore[no-any-return]
         torch._foreach_add_([norm.num_batches_tracked for norm in norms], 1)
@@ -199,7 +200,7 @@ def _link_of(module: nn.Module | None) -> Link | None:
     if size == (1, 1) and stride == (1, 1) and padding == (0, 0):
         return Link("pointwise", "none", groups=module.groups)
     depthwise = module.groups == module.in_channels == module.out_channels
-    square = size[0] == size[1] and stride[0] == stride[1] and padding[0] == padding[1] < size[0]
+    square = size[0] == size[1] <= LARGEST_WINDOW and stride[0] == stride[1] and padding[0] == padding[1] < size[0]
     if depthwise and square:
         return Link("depthwise", "none", stride=stride[0], padding=padding[0])
     return None

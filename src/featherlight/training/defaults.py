@@ -66,7 +66,9 @@ def default_recipe(facts: DataFacts, settings: Mapping[str, Any]) -> Recipe:
         "pretrained": "auto" if size >= TRANSFER_FROM else "none",
         "crop_fraction": 1.0 if small else 0.875,
         "batch_size": batch_size,
-        "learning_rate": 2e-3 if adamw else _default_rate(images_an_update, bold=small and facts.num_train >= BOLD_FROM),
+        "learning_rate": 2e-3
+        if adamw
+        else _default_rate(images_an_update, bold=small and facts.num_train >= BOLD_FROM),
         "weight_decay": 0.05 if adamw else 5e-4,
         "grow": GROW if small and size >= GROW_FROM and _is_ours(given) else 0.0,
         "epochs": epochs,
