@@ -36,6 +36,7 @@ def test_every_engine_precision_and_batch_is_measured(tiny_run: Path, color_fold
     assert (tmp_path / "speed.png").exists()
 
 
+@pytest.mark.slow
 def test_memory_is_that_of_a_process_without_what_the_engine_does_not_need(tiny_run: Path) -> None:
     engines = ("torch", "onnxruntime")
     found = featherlight.benchmark(tiny_run, engines=engines, batches=(1,), threads=(1,), budget_s=0.01)

@@ -29,6 +29,7 @@ def run(finished: Path, tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_extended_and_tells_its_history(run, color_folder, cli, tmp_path):
     answer = cli("train", "--resume", run, "--epochs", 5)
     assert answer.code == 0
