@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from itertools import accumulate
 
 import pytest
 from braceexpand import UnbalancedBracesError, braceexpand
@@ -34,6 +35,9 @@ def test_pattern_becomes_names(pattern: str, names: list[str]) -> None:
 @example("{{0..3..2},b}c")
 @example("{a{1..2}}")
 def test_names_are_those_of_the_library_that_webdataset_uses(pattern: str) -> None:
+    # What the library makes of braces without a partner follows no rule: "}{,}{" is two names to it.
+    depths = list(accumulate((character == "{") - (character == "}") for character in pattern))
+    assume(not depths or (min(depths) >= 0 and depths[-1] == 0))
     try:
         expected = list(braceexpand(pattern, escape=False))
     except UnbalancedBracesError:
