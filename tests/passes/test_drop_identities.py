@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from comparing import after
+from comparing import after, assert_same
 from torch import Tensor, nn
+
+from featherlight.passes import simplify
+from featherlight.passes.graph import count_operators
 
 
 class Idle(nn.Module):
@@ -49,3 +52,20 @@ def test_repeats_run_once_and_what_is_unused_goes() -> None:
     counts, step = after(Repeats(), "remove_duplicates")
     assert counts == {"add": 2, "conv2d": 1, "leaky_relu": 2, "mul": 1, "relu": 1}
     assert step.applied == 4
+
+
+class Decomposed(nn.Module):
+    """A reshape as PyTorch itself takes it apart: a copy in one piece, and another look at its memory."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, c, h, w = x.shape
+        moved = x.reshape(n, 3, c // 3, h, w).transpose(1, 2).clone(memory_format=torch.contiguous_format)
+        return torch.ops.aten._unsafe_view(moved, [n, c, h, w])
+
+
+def test_a_move_whose_copy_is_dropped_still_runs() -> None:
+    x = torch.randn(2, 6, 5, 4, dtype=torch.float64)
+    result = simplify(Decomposed(), x, passes=("drop_identities",), dtype=torch.float64)
+    assert result.problem is None
+    assert "clone" not in count_operators(result.module)
+    assert_same(result.module, Decomposed(), x)

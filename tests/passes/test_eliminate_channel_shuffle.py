@@ -30,7 +30,6 @@ def check_every_form(network: nn.Module, batch: int) -> None:
 some = settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
 
 
-@pytest.mark.slow
 @some
 @given(networks(), st.integers(1, 4))
 def test_random_networks_compute_the_same_in_every_form(network: nn.Module, batch: int) -> None:

@@ -58,7 +58,7 @@ def _tidy(graph_module: GraphModule) -> None:
     for node in graph_module.graph.nodes:
         if is_call(node, (aten._assert_tensor_metadata.default,)):
             graph_module.graph.erase_node(node)
-        if is_call(node, (aten.view.default,)):
+        if is_call(node, (aten.view.default, aten._unsafe_view.default)):
             node.target = aten.reshape.default  # a view needs memory in one piece, which passes do not promise
     finish(graph_module)
 
