@@ -115,7 +115,7 @@ def test_the_probabilities_inside_have_the_temperature(run: Path, tmp_path: Path
         provenance=model.card.provenance,
     )  # fmt: skip
     result = export(path, out=tmp_path / "warm.onnx", form="shuffle")
-    assert (result.path, result.report) == (tmp_path / "warm.onnx", tmp_path / "export.html")
+    assert (result.path, result.report) == (tmp_path / "warm.onnx", tmp_path / "warm.html")
     image = featherlight.images.load_image(images_in(color_folder)[0])
     session = onnxruntime.InferenceSession(str(result.path), providers=["CPUExecutionProvider"])
     logits, probabilities = session.run(["logits", "probabilities"], {"image": image[None]})

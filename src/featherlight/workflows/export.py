@@ -87,6 +87,11 @@ class Order:
         """``out`` is a file, not a folder."""
         return self.out.suffix in EXPORTED_SUFFIXES
 
+    @property
+    def report(self) -> Path:
+        """The page: in the folder, or named like the file, since several files may lie beside each other."""
+        return self.out.with_suffix(".html") if self.is_file else self.out / REPORT_NAME
+
 
 def export(
     model: str | Path,
@@ -235,14 +240,14 @@ def _publish(order: Order, folder: Path) -> None:
     if not order.is_file:
         replace_folder(folder, order.out)
         return
-    for name, place in ((order.target.file_names[0], order.out), (REPORT_NAME, order.out.with_name(REPORT_NAME))):
-        publish_file(folder / name, place)
+    publish_file(folder / order.target.file_names[0], order.out)
+    publish_file(folder / REPORT_NAME, order.report)
 
 
 def _finished(order: Order, result: Verification, explanation: tuple[str, ...], size: int, kit: Path | None) -> Export:
     names = order.target.file_names
     files = (order.out,) if order.is_file else tuple(order.out / name for name in names)
-    return Export(files[0], files, files[0].with_name(REPORT_NAME), size, result, explanation, kit)
+    return Export(files[0], files, order.report, size, result, explanation, kit)
 
 
 def _refusal(order: Order, result: Verification, page: Path) -> GateFailedError:
