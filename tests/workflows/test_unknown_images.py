@@ -168,8 +168,8 @@ def test_unlabelled_images_are_found_wherever_they_lie(color_folder: Path, unkno
     assert (len(loose), loose.read(3).shape, set(loose.labels.tolist())) == (20, (32, 32, 3), {0})
     assert len(open_unlabelled(str(unknown / "1*.png"))) == 11
     assert len(open_unlabelled("digits")) == 1797
+    (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="no image"):
-        (tmp_path / "empty").mkdir()
         open_unlabelled(tmp_path / "empty")
 
 

@@ -15,7 +15,15 @@ from featherlight.engines import Engine
 from featherlight.errors import UsageError
 from featherlight.metrics import area_under_roc, fit_rule, fit_to_unknown, known_scores, softmax
 from featherlight.metrics.rejection import DEFAULT_SCORE, accepts
-from featherlight.model_file import REJECT_SCORES, SHIPPED, find_model_file, read_card, read_tensors, write_model_file
+from featherlight.model_file import (
+    EXPORTED_SUFFIXES,
+    REJECT_SCORES,
+    SHIPPED,
+    find_model_file,
+    read_card,
+    read_tensors,
+    write_model_file,
+)
 from featherlight.sources import open_unlabelled
 from featherlight.sources.base import Source, take
 from featherlight.workflows.measuring import report_unreadable, run_split
@@ -82,7 +90,7 @@ def check_store(model: str | Path, options: RejectOptions) -> None:
     path = find_model_file(model)
     if path in SHIPPED.values():
         raise UsageError(f"{model} comes with the package and stays as it is; copy it first: {path}")
-    if path.suffix == ".onnx" or path.suffix == ".xml":
+    if path.suffix in EXPORTED_SUFFIXES:
         raise UsageError(f"{path} is exported; store the threshold in the model file and export that again")
 
 
@@ -91,9 +99,12 @@ def run_unknown(engine: Engine, options: RejectOptions) -> Unknown | None:
 
     Raises:
         DataError: there are none.
+        UsageError: the model has no threshold, and none is fitted.
     """
     if options.unknown is None:
         return None
+    if engine.card.reject is None and options.false_accept_rate is None and not options.reject_rate:
+        raise UsageError("this model rejects nothing; fit a threshold: --reject-rate 0.05 or --false-accept-rate 0.05")
     images = open_unlabelled(options.unknown)
     order = np.random.default_rng(_SEED).permutation(len(images))[:MAX_UNKNOWN]
     logits, positions, unreadable = run_split(engine, take(images, np.sort(order)), "looking at unknown images")
@@ -150,22 +161,17 @@ def describe_unknown(engine: Engine, known: NDArray[np.float32], unknown: Unknow
         engine: with the model.
         known: logits of the evaluated images (N, K).
         unknown: the others.
-
-    Raises:
-        UsageError: the model has no threshold.
     """
-    card = engine.card
-    if card.reject is None:
-        raise UsageError("this model rejects nothing; fit a threshold: --reject-rate 0.05 or --false-accept-rate 0.05")
+    card, reject = engine.card, engine.card.reject or {}
     areas = {
         score: area_under_roc(*(known_scores(logits, score, card.temperature) for logits in (known, unknown.measured)))
         for score in REJECT_SCORES
     }
-    accepted = accepts(unknown.measured, card.reject, card.temperature)
+    accepted = accepts(unknown.measured, reject, card.temperature)
     return {
         "data": unknown.name,
         "num_images": len(accepted),
-        "auroc": areas[card.reject["score"]],
+        "auroc": areas[reject["score"]],
         "auroc_of": areas,
         "false_accept_rate": float(accepted.mean()),
         "mean_probability": float(softmax(unknown.measured, card.temperature).max(axis=1).mean()),
