@@ -2,6 +2,9 @@
 
 from featherlight.report.check_page import write_check_page
 from featherlight.report.curves import curves_svg, write_curves
-from featherlight.report.page import Mistake, write_report
+from featherlight.report.facts import CostFacts, LatencyFacts
+from featherlight.report.mistakes import Mistake
+from featherlight.report.page import write_report
+from featherlight.report.texts import LANGUAGES
 
-__all__ = ["Mistake", "curves_svg", "write_check_page", "write_curves", "write_report"]
+__all__ = ["LANGUAGES", "CostFacts", "LatencyFacts", "Mistake", "curves_svg", "write_check_page", "write_curves", "write_report"]
