@@ -30,12 +30,12 @@ class TorchEngine:
             torch.set_num_threads(threads)  # PyTorch knows only one number for the whole process
         model = load_model(path)
         self.card: ModelCard = model.card  # type: ignore[assignment]
-        self._device = select_device(device)
-        self._model = model.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.device = select_device(device)
+        self._model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See :class:`featherlight.engines.base.Engine`."""
-        tensor = normalized(torch.from_numpy(images).to(self._device), self.card.preprocessing)
+        tensor = normalized(torch.from_numpy(images).to(self.device), self.card.preprocessing)
         return infer(self._model, tensor).cpu().numpy()
 
     def activation_maps(self, images: NDArray[np.uint8], classes: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -44,8 +44,8 @@ class TorchEngine:
         Raises:
             UsageError: the network makes no map that is large enough.
         """
-        tensor = normalized(torch.from_numpy(images).to(self._device), self.card.preprocessing)
-        maps = class_activation_maps(self._model, tensor, torch.from_numpy(classes).to(self._device))
+        tensor = normalized(torch.from_numpy(images).to(self.device), self.card.preprocessing)
+        maps = class_activation_maps(self._model, tensor, torch.from_numpy(classes).to(self.device))
         return maps.float().cpu().numpy()
 
 

@@ -6,13 +6,14 @@ from featherlight.report.curves import curves_svg, write_curves
 from featherlight.report.facts import CostFacts, LatencyFacts
 from featherlight.report.mistakes import Mistake
 from featherlight.report.page import write_report
-from featherlight.report.texts import LANGUAGES
+from featherlight.report.texts import LANGUAGES, check_language
 
 __all__ = [
     "LANGUAGES",
     "CostFacts",
     "LatencyFacts",
     "Mistake",
+    "check_language",
     "curves_svg",
     "plot_corruptions",
     "write_check_page",

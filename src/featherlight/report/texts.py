@@ -71,6 +71,16 @@ class Texts:
         return self.known[english]
 
 
+def check_language(lang: str) -> None:
+    """Refuses a language that no page is written in.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    if lang not in LANGUAGES:
+        raise UsageError(f"unknown language {lang!r}; there are: {', '.join(LANGUAGES)}")
+
+
 @cache
 def texts(lang: str = "en") -> Texts:
     """The texts of a language.
@@ -78,8 +88,7 @@ def texts(lang: str = "en") -> Texts:
     Raises:
         UsageError: there is none of that name.
     """
-    if lang not in LANGUAGES:
-        raise UsageError(f"unknown language {lang!r}; there are: {', '.join(LANGUAGES)}")
+    check_language(lang)
     if lang == "en":
         return Texts(lang, {}, {})
     text = Path(__file__).with_name("texts.toml").read_text(encoding="utf-8")
