@@ -16,7 +16,7 @@ from featherlight.report.matrix import confused_pairs
 from featherlight.report.rendering import thumbnail
 from featherlight.sources.base import RGBImage
 
-MAX_MISTAKES = 200
+MAX_MISTAKES = 250
 PICTURE_BYTES = 3_000_000  # of all pictures together: the page stays under 5 MB
 _HEAT_COLOUR = (255, 80, 0)
 _HEAT_OPACITY = 190  # of 255, where the network looked most
@@ -26,7 +26,7 @@ Heat = NDArray[np.float32]  # (h, w), from 0 to 1
 
 @dataclass(frozen=True)
 class Mistake:
-    """One image the model named wrongly.
+    """One image the model named wrongly, or was hardly certain of.
 
     Attributes:
         path: what names the image.
@@ -58,14 +58,19 @@ class Shown:
         picture: a data URL; "" when no more pictures fit.
         heats: likewise, of what lies over the picture.
         pair: place of its classes among the most confused pairs, from 0; -1 if they are none.
-        others: classes that the model also thought of, with their probabilities.
+        share_of_true: the model's confidence in the true class, if that is among the likeliest.
     """
 
     mistake: Mistake
     picture: str
     heats: Mapping[str, str]
     pair: int
-    others: list[tuple[str, float]]
+    share_of_true: float | None
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether it was named wrongly; the least certain images may be right."""
+        return self.mistake.true != self.mistake.predicted
 
     @property
     def kinds(self) -> str:
@@ -83,8 +88,8 @@ def show_mistakes(mistakes: Sequence[Mistake], evaluation: Evaluation) -> list[S
         left -= len(picture) + sum(map(len, heats.values()))
         if left < 0:
             picture, heats = "", {}
-        others = [(label, p) for label, p in mistake.top if label != mistake.predicted]
-        shown.append(Shown(mistake, picture, heats, pairs.get((mistake.true, mistake.predicted), -1), others[:2]))
+        share = dict(mistake.top).get(mistake.true)
+        shown.append(Shown(mistake, picture, heats, pairs.get((mistake.true, mistake.predicted), -1), share))
     return shown
 
 

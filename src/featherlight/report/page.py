@@ -18,6 +18,7 @@ from featherlight.report.matrix import confused_pairs, make_matrix
 from featherlight.report.mistakes import Mistake, show_mistakes
 from featherlight.report.reliability import reliability_svg
 from featherlight.report.rendering import load_template, write_page
+from featherlight.report.robustness import robustness_svg, robustness_table
 from featherlight.report.texts import Texts, texts
 
 MAX_UNREADABLE = 100
@@ -52,26 +53,48 @@ def write_report(
         UsageError: no such language.
     """
     say = texts(lang)
+    parts = {
+        **_mistakes(mistakes, evaluation),
+        **_calibration(evaluation, say),
+        **_robustness(evaluation, say),
+        "curves": curves_svg(history, say),
+        "cost": cost,
+        "latency": latency,
+        "reproduce": reproduce,
+    }
     page = load_template("report.html", lang).render(
+        **parts,
+        sections=_sections(evaluation, parts, say),
         evaluation=evaluation,
         right=_right(evaluation),
         top_k=TOP_K,
         unreadable=evaluation.unreadable[:MAX_UNREADABLE],
-        curves=curves_svg(history, say),
         training=training_facts(history, say),
         epochs=epochs_table(history, say),
         matrix=make_matrix(evaluation),
         listed=class_rows(evaluation),
         pairs=confused_pairs(evaluation),
-        **_mistakes(mistakes, evaluation),
-        **_calibration(evaluation, say),
-        cost=cost,
-        latency=latency,
         recipe={key: _value(value) for key, value in recipe.items()},
-        reproduce=reproduce,
         made_with=f"Featherlight {version('featherlight')}, Python {sys.version.split()[0]}",
     )
     write_page(path, page)
+
+
+def _sections(evaluation: Evaluation, parts: Mapping[str, Any], say: Texts) -> list[tuple[str, str]]:
+    """Id and name of the parts that the page has, in their order."""
+    wanted = [
+        ("confusion", "Confusion matrix", True),
+        ("classes", "Classes", True),
+        ("mistakes", "Mistakes", parts["mistakes"]),
+        ("calibration", "Calibration", parts["diagram"]),
+        ("rejection", "Rejection", evaluation.reject),
+        ("corruptions", "Robustness", parts["robustness"]),
+        ("tta", "Averaging", evaluation.tta),
+        ("training", "Training", parts["curves"]),
+        ("cost", "Cost", parts["cost"] or parts["latency"]),
+        ("reproduce", "Do it again", parts["reproduce"]),
+    ]
+    return [(place, say(title)) for place, title, is_there in wanted if is_there]
 
 
 def _right(evaluation: Evaluation) -> int:
@@ -82,7 +105,8 @@ def _right(evaluation: Evaluation) -> int:
 def _mistakes(mistakes: Sequence[Mistake], evaluation: Evaluation) -> dict[str, Any]:
     shown = show_mistakes(mistakes, evaluation)
     kinds = {kind for one in shown for kind in one.kinds.split()}
-    return {"mistakes": shown, "kinds": kinds, "has_heats": any(one.heats for one in shown)}
+    wrong = sum(one.is_wrong for one in shown)
+    return {"mistakes": shown, "wrong_shown": wrong, "kinds": kinds, "has_heats": any(one.heats for one in shown)}
 
 
 def _calibration(evaluation: Evaluation, say: Texts) -> dict[str, Any]:
@@ -92,6 +116,13 @@ def _calibration(evaluation: Evaluation, say: Texts) -> dict[str, Any]:
         "diagram": reliability_svg(evaluation.reliability, say),
         "bins": bins_table(evaluation.reliability, say),
     }
+
+
+def _robustness(evaluation: Evaluation, say: Texts) -> dict[str, Any]:
+    found = evaluation.corruptions
+    if not found:
+        return {"robustness": "", "strengths": None}
+    return {"robustness": robustness_svg(found, say), "strengths": robustness_table(found, say)}
 
 
 def _value(value: object) -> str:

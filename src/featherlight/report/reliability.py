@@ -41,7 +41,7 @@ def _diagram(after: Bins, before: Bins, say: Texts) -> str:
     columns = "".join(_column(entry, say) for entry in after if entry["count"])
     return (
         f'<figure class="chart"><figcaption>{escape(title)}'
-        f'<span class="key column">{escape(say("measured"))}</span>{key}'
+        f'<span class="key pale">{escape(say("measured"))}</span>{key}'
         f'<span class="key ideal">{escape(say("as it should be"))}</span></figcaption>\n'
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(f"{title}. {summary}")}">\n'
         f'{_axes(say)}{columns}<path class="ideal" d="M{_x(0)} {_y(0)}L{_x(1)} {_y(1)}"/>{_line(before)}'
@@ -63,7 +63,7 @@ def _axes(say: Texts) -> str:
 def _column(entry: Mapping[str, Any], say: Texts) -> str:
     left, right, top = _x(entry["low"]), _x(entry["high"]), _y(entry["accuracy"])
     return (
-        f'<rect class="column" x="{left + 1:.1f}" y="{top:.1f}" width="{right - left - 2:.1f}" '
+        f'<rect class="column pale" x="{left + 1:.1f}" y="{top:.1f}" width="{right - left - 2:.1f}" '
         f'height="{max(1.5, _BOTTOM - top):.1f}"><title>{escape(_words(entry, say))}</title></rect>'
     )
 

@@ -20,12 +20,13 @@ for (const card of document.querySelectorAll("[data-mistakes]")) {
     const fits = (figure) =>
       (kind ? figure.dataset.kinds.split(" ").includes(kind) : true) &&
       ["true", "predicted"].every((name) => !value(name) || figure.dataset[name] === value(name));
-    const found = figures.filter(fits).sort(orders[kind]);
+    const found = figures.filter(fits).sort(orders[kind] ?? orders[""]);
     for (const figure of figures) figure.hidden = true;
     for (const figure of found.slice(0, limit)) figure.hidden = false;
     list.append(...found);
     more.hidden = found.length <= limit;
-    said.textContent = said.dataset.say.replace("{found}", found.length).replace("{all}", figures.length);
+    const isAll = found.length === figures.length;
+    said.textContent = isAll ? "" : said.dataset.say.replace("{found}", found.length).replace("{all}", figures.length);
     for (const heat of card.querySelectorAll("[data-heat]")) heat.hidden = heat.dataset.heat !== value("heat");
   };
   controls.hidden = false;
