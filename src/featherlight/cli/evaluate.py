@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featherlight.cli.options import device_option, engine_option, json_option, print_json, print_table, threads_option
+from featherlight.cli.options import (
+    device_option,
+    engine_option,
+    json_option,
+    lang_option,
+    print_json,
+    print_table,
+    threads_option,
+)
 from featherlight.console import printable
 
 if TYPE_CHECKING:
@@ -21,6 +29,7 @@ Examples:
   featherlight evaluate runs/a new-photos/ --out runs/a-on-new-photos
   featherlight evaluate model.safetensors cifar10 --split test --json
   featherlight evaluate runs/a --corruptions --tta --out runs/a-robust
+  featherlight evaluate runs/a --cam --lang zh --out runs/a-report
   featherlight evaluate runs/a --unknown other-photos/
   featherlight evaluate runs/a --unknown other-photos/ --false-accept-rate 0.05 --store
 
@@ -52,6 +61,8 @@ its validation images are rejected. --unknown measures it on images of other thi
 @click.option("--reject-rate", type=float, metavar="RATE", help="Fit it to the validation images; 0 rejects none.")
 @click.option("--reject-score", type=click.Choice(["energy", "probability"]), help="What it is a threshold of.")
 @click.option("--store", is_flag=True, help="Write the new threshold into the model file.")
+@click.option("--cam", is_flag=True, help="Show in the report where the network looked at its mistakes.")
+@lang_option
 @engine_option
 @device_option
 @threads_option
@@ -81,7 +92,7 @@ def command(
         threads=threads,
         out=out,
         strict=strict,
-        **others,
+        **{name: value for name, value in others.items() if value is not None},
     )
     if as_json:
         print_json(asdict(result))

@@ -136,6 +136,7 @@ class Recipe:
         group_by: images of one group stay on one side of our splits: a regular expression searched in paths, or the
             name of a manifest's column; absent: no groups.
         allow_leaks: train although images to measure with are also in train.
+        lang: language of the report.
         history: what the length and target were, up to which step, before the run was extended.
     """
 
@@ -225,6 +226,7 @@ class Recipe:
     strict: bool = False
     group_by: str | None = None
     allow_leaks: bool = False
+    lang: Literal["en", "zh"] = "en"
     history: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

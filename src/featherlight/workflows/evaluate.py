@@ -15,7 +15,7 @@ from featherlight.engines import Engine, open_engine
 from featherlight.errors import DataError, UsageError
 from featherlight.files import write_text
 from featherlight.metrics import Evaluation
-from featherlight.report import Mistake, plot_corruptions, write_report
+from featherlight.report import Mistake, check_language, plot_corruptions, write_report
 from featherlight.sources import open_source
 from featherlight.sources.base import Source
 from featherlight.workflows.averaging import measure_test_time
@@ -28,6 +28,7 @@ from featherlight.workflows.measuring import (
     report_unreadable,
     run_split,
 )
+from featherlight.workflows.report_facts import add_heats, check_can_look, cost_of, latency_of
 from featherlight.workflows.rejection import (
     RejectOptions,
     check_store,
@@ -72,6 +73,8 @@ def evaluate(
     reject_rate: float | None = None,
     reject_score: str | None = None,
     store: bool = False,
+    cam: bool = False,
+    lang: str = "en",
 ) -> Evaluation:
     """Evaluates a model on images it was not trained on.
 
@@ -92,6 +95,8 @@ def evaluate(
         reject_rate: fit it so that this part of the validation images is rejected; 0: reject nothing.
         reject_score: of a new threshold: ``energy`` or ``probability``; by default that of the old one.
         store: write the new threshold into the model file.
+        cam: show in the report where the network looked at its mistakes.
+        lang: language of the report: ``en`` or ``zh``.
 
     Raises:
         ModelFileError: no usable model.
@@ -100,7 +105,12 @@ def evaluate(
     """
     options = RejectOptions(unknown, false_accept_rate, reject_rate, reject_score, store)
     check_store(model, options)
+    check_language(lang)
+    if cam and out is None:
+        raise UsageError("class-activation maps are shown in the report; name a folder for it with --out")
     opened = open_engine(model, engine, device, threads)
+    if cam:
+        check_can_look(opened)
     source = open_images_of(opened, model, data, split, strict=strict)
     report_unreadable(source.unreadable, strict=strict)
     chosen = choose_split(source, split)
@@ -120,7 +130,11 @@ def evaluate(
         store_rule(opened, model)
     if out is not None:
         command = shlex.join(["featherlight", "evaluate", str(model), evaluation.data, "--split", evaluation.split])
-        write_evaluation(Path(out), evaluation, read_mistakes(measured), reproduce=command)
+        mistakes = read_mistakes(measured)
+        write_evaluation(
+            Path(out), evaluation, add_heats(opened, mistakes) if cam else mistakes, reproduce=command,
+            cost=cost_of(opened, model), latency=latency_of(opened, threads), lang=lang,
+        )  # fmt: skip
     return evaluation
 
 
@@ -199,17 +213,19 @@ def evaluate_split(
     return measured.evaluation, read_mistakes(measured)
 
 
-def write_evaluation(
-    out: Path, evaluation: Evaluation, mistakes: Sequence[Mistake], *, history: Sequence[dict[str, Any]] = (),
-    recipe: Mapping[str, object] | None = None, reproduce: str,
-) -> None:  # fmt: skip
-    """Writes ``evaluation.json`` and ``report.html`` into ``out``."""
+def write_evaluation(out: Path, evaluation: Evaluation, mistakes: Sequence[Mistake], **others: Any) -> None:
+    """Writes ``evaluation.json``, ``report.html`` and pictures into ``out``.
+
+    Args:
+        out: the folder.
+        evaluation: the numbers.
+        mistakes: with their images.
+        others: what else :func:`featherlight.report.write_report` shows.
+    """
     write_text(out / EVALUATION_FILE_NAME, evaluation.to_json())
     if evaluation.corruptions is not None:
         plot_corruptions(out / CORRUPTIONS_FILE_NAME, evaluation.corruptions)
-    write_report(
-        out / REPORT_FILE_NAME, evaluation, mistakes=mistakes, history=history, recipe=recipe or {}, reproduce=reproduce
-    )
+    write_report(out / REPORT_FILE_NAME, evaluation, mistakes=mistakes, **others)
 
 
 def _training_data(engine: Engine, model: str | Path) -> str:

@@ -143,9 +143,9 @@ def read_mistakes(measured: Measured) -> list[Mistake]:
     with ThreadPoolExecutor() as pool:
         images = list(pool.map(partial(_read_small, measured.images), measured.mistakes.tolist()))
     return [
-        Mistake(row["path"], image, row["true"], row["predicted"], row["probability"])
+        Mistake(image=image, **{**row, "top": [(label, share) for label, share in row["top"]]})
         for row, image in zip(measured.evaluation.mistakes, images, strict=True)
-        if image is not None and row["kind"] == "worst"
+        if image is not None
     ]
 
 

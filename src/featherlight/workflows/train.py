@@ -46,6 +46,7 @@ from featherlight.workflows.quantize_aware import (
     settle_ranges,
     start_quantize_aware,
 )
+from featherlight.workflows.report_facts import cost_of, latency_of
 from featherlight.workflows.reproduce import facts_of, reproduce_command
 from featherlight.workflows.run_directory import check_place, new_run_directory, refuse_taken
 from featherlight.workflows.starting_weights import build_network, settle_pretrained
@@ -206,10 +207,13 @@ def _finish(
         )
     with _kept_explained(f"The model is trained and saved, {path}; only its evaluation is missing: {_again(run)}"):
         split = choose_split(source, None)
-        evaluation, mistakes = evaluate_split(open_engine(path, "torch", recipe.device), source, split, recipe.model)
+        engine = open_engine(path, "torch", recipe.device)
+        evaluation, mistakes = evaluate_split(engine, source, split, recipe.model)
         write_curves(run / "curves.png", history)
-        command = reproduce_command(recipe, source)
-        write_evaluation(run, evaluation, mistakes, history=history, recipe=recipe.to_dict(), reproduce=command)
+        write_evaluation(
+            run, evaluation, mistakes, history=history, recipe=recipe.to_dict(), lang=recipe.lang,
+            reproduce=reproduce_command(recipe, source), cost=cost_of(engine, path), latency=latency_of(engine),
+        )  # fmt: skip
     unreadable = [(file, reason) for file, reason in evaluation.unreadable]
     last = history[-1] if history else {}
     return Run(run, path, {"stopped": "end", **last, **_headline(evaluation)}), unreadable
