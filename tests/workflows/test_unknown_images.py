@@ -150,7 +150,7 @@ def test_the_model_of_the_package_stays_as_it_is(unknown: Path) -> None:
 
 def test_reject_rate_needs_validation_images(model: Path, tmp_path: Path, color_folder: Path) -> None:
     shutil.copytree(color_folder / "test" / "red", tmp_path / "photos" / "red")
-    with pytest.raises(UsageError, match="photos has no validation images to fit a reject rate to"):
+    with pytest.raises(UsageError, match="photos has no validation images to fit a reject rate to; leave DATA"):
         evaluate(model, tmp_path / "photos", reject_rate=0.1, device="cpu")
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from featherlight.console import note
 from featherlight.engines import Engine
 from featherlight.errors import UsageError
-from featherlight.metrics import area_under_roc, fit_rule, fit_to_unknown, known_scores, softmax
+from featherlight.metrics import area_under_roc, fit_rule, fit_to_unknown, known_scores, most_likely
 from featherlight.metrics.rejection import DEFAULT_SCORE, accepts
 from featherlight.model_file import (
     EXPORTED_SUFFIXES,
@@ -139,7 +139,7 @@ def refit(engine: Engine, source: Source, options: RejectOptions, unknown: Unkno
         }
     elif options.reject_rate is not None:
         if "val" not in source.splits:
-            raise UsageError(f"{source.name} has no validation images to fit a reject rate to")
+            raise UsageError(f"{source.name} has no validation images to fit a reject rate to; leave DATA out")
         logits, _, _ = run_split(engine, source.splits["val"], "fitting the threshold")
         rule = fit_rule(logits, options.reject_rate, card.temperature, score)
     else:
@@ -174,5 +174,5 @@ def describe_unknown(engine: Engine, known: NDArray[np.float32], unknown: Unknow
         "auroc": areas[reject["score"]],
         "auroc_of": areas,
         "false_accept_rate": float(accepted.mean()),
-        "mean_probability": float(softmax(unknown.measured, card.temperature).max(axis=1).mean()),
+        "mean_probability": float(most_likely(unknown.measured, card.temperature)[1].mean()),
     }
