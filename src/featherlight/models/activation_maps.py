@@ -57,5 +57,7 @@ def _run(model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
         for hook in hooks:
             hook.remove()
     if not found:
-        raise UsageError(f"this network has no map of at least {LEAST_SIDE} x {LEAST_SIDE} cells to show where it looks")
+        raise UsageError(
+            f"this network has no map of at least {LEAST_SIDE} x {LEAST_SIDE} cells to show where it looks"
+        )
     return found[0], logits

@@ -24,7 +24,9 @@ def load_template(name: str, lang: str = "en") -> Template:
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(percent=percent, count=counted, tail=tail, bytes=size, quantity=quantity, ms=milliseconds)
+    environment.filters.update(
+        percent=percent, count=counted, tail=tail, bytes=size, quantity=quantity, ms=milliseconds
+    )
     environment.globals["say"] = texts(lang)
     return environment.get_template(name)
 

@@ -28,7 +28,6 @@ from featherlight.workflows.measuring import (
     report_unreadable,
     run_split,
 )
-from featherlight.workflows.report_facts import add_heats, check_can_look, cost_of, latency_of
 from featherlight.workflows.rejection import (
     RejectOptions,
     check_store,
@@ -37,6 +36,7 @@ from featherlight.workflows.rejection import (
     run_unknown,
     store_rule,
 )
+from featherlight.workflows.report_facts import add_heats, check_can_look, cost_of, latency_of
 
 __all__ = [
     "ALL",
