@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from featherlight.metrics import Evaluation
 
 CLASSES_SHOWN = 100
+POOR_AUROC = 0.75  # one in four unknown images looks more familiar than a known one
 EXAMPLES = """\b
 Examples:
   featherlight evaluate runs/a
@@ -162,3 +163,8 @@ def _rejection_lines(reject: dict[str, Any]) -> Iterator[str]:
             f"unknown images ({unknown['num_images']:,} of {printable(unknown['data'])}): "
             f"{unknown['false_accept_rate']:.2%} accepted, AUROC {unknown['auroc']:.4f}"
         )
+        if unknown["auroc"] < POOR_AUROC:
+            yield (
+                "no threshold tells these from what it learnt; train with such images as a class of their own, "
+                "other/ beside the others"
+            )

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from featherlight.metrics.logits import Floats, log_sum_exp, most_likely
 
-DEFAULT_SCORE = "energy"
+DEFAULT_SCORE = "probability"
 _SLACK = 1e-4  # relative: by so little do runtimes differ
 
 

@@ -22,6 +22,7 @@ from featherlight.workflows.averaging import measure_test_time
 from featherlight.workflows.corruptions import measure_corruptions
 from featherlight.workflows.measuring import (
     ALL,
+    Measured,
     align_classes,
     measure_split,
     read_mistakes,
@@ -30,13 +31,14 @@ from featherlight.workflows.measuring import (
 )
 from featherlight.workflows.rejection import (
     RejectOptions,
+    Unknown,
     check_store,
     describe_unknown,
     refit,
     run_unknown,
     store_rule,
 )
-from featherlight.workflows.report_facts import add_heats, check_can_look, cost_of, latency_of
+from featherlight.workflows.report_facts import add_heats, check_can_look, cost_of, latency_of, list_heats
 
 __all__ = [
     "ALL",
@@ -117,25 +119,52 @@ def evaluate(
     strangers = run_unknown(opened, options)
     refit(opened, source, options, strangers)
     measured = measure_split(opened, source, chosen, str(model), strict=strict)
-    evaluation = measured.evaluation
-    if strangers is not None:
-        rejection = {**(evaluation.reject or {}), "unknown": describe_unknown(opened, measured.logits, strangers)}
-        evaluation = dataclasses.replace(evaluation, reject=rejection)
-    if corruptions:
-        found = measure_corruptions(opened, measured.images, measured.labels)
-        evaluation = dataclasses.replace(evaluation, corruptions=found)
-    if tta:
-        evaluation = dataclasses.replace(evaluation, tta=measure_test_time(opened, measured))
+    evaluation = _measure_further(opened, measured, strangers, corruptions=corruptions, tta=tta)
     if store:
         store_rule(opened, model)
     if out is not None:
-        command = shlex.join(["featherlight", "evaluate", str(model), evaluation.data, "--split", evaluation.split])
         mistakes = read_mistakes(measured)
+        if cam:
+            mistakes = add_heats(opened, mistakes)
+            evaluation = list_heats(evaluation, mistakes)
+        flags = {"--corruptions": corruptions, "--tta": tta, "--cam": cam, "--lang=zh": lang == "zh"}
         write_evaluation(
-            Path(out), evaluation, add_heats(opened, mistakes) if cam else mistakes, reproduce=command,
+            Path(out), evaluation, mistakes, reproduce=_command(evaluation, options, flags),
             cost=cost_of(opened, model), latency=latency_of(opened, threads), lang=lang,
         )  # fmt: skip
     return evaluation
+
+
+def _measure_further(
+    engine: Engine, measured: Measured, unknown: Unknown | None, *, corruptions: bool, tta: bool
+) -> Evaluation:
+    """The evaluation with what else was asked for."""
+    evaluation = measured.evaluation
+    if unknown is not None and evaluation.reject is not None:
+        rejection = {**evaluation.reject, "unknown": describe_unknown(engine, measured.logits, unknown)}
+        evaluation = dataclasses.replace(evaluation, reject=rejection)
+    if corruptions:
+        found = measure_corruptions(engine, measured.images, measured.labels)
+        evaluation = dataclasses.replace(evaluation, corruptions=found)
+    if tta:
+        evaluation = dataclasses.replace(evaluation, tta=measure_test_time(engine, measured))
+    return evaluation
+
+
+def _command(evaluation: Evaluation, options: RejectOptions, flags: Mapping[str, bool]) -> str:
+    """What measures the same again."""
+    values = {
+        "--unknown": options.unknown,
+        "--false-accept-rate": options.false_accept_rate,
+        "--reject-rate": options.reject_rate,
+        "--reject-score": options.score,
+    }
+    given = [part for name, value in values.items() if value is not None for part in (name, str(value))]
+    return shlex.join(
+        ["featherlight", "evaluate", evaluation.model, evaluation.data, "--split", evaluation.split]
+        + [flag for flag, is_on in flags.items() if is_on]
+        + given
+    )
 
 
 def evaluate_engine(

@@ -13,9 +13,17 @@ from numpy.typing import NDArray
 from featherlight.console import note
 from featherlight.engines import Engine
 from featherlight.errors import UsageError
-from featherlight.metrics import area_under_roc, fit_rule, fit_to_unknown, known_scores, softmax
+from featherlight.metrics import area_under_roc, fit_rule, fit_to_unknown, known_scores, most_likely
 from featherlight.metrics.rejection import DEFAULT_SCORE, accepts
-from featherlight.model_file import REJECT_SCORES, SHIPPED, find_model_file, read_card, read_tensors, write_model_file
+from featherlight.model_file import (
+    EXPORTED_SUFFIXES,
+    REJECT_SCORES,
+    SHIPPED,
+    find_model_file,
+    read_card,
+    read_tensors,
+    write_model_file,
+)
 from featherlight.sources import open_unlabelled
 from featherlight.sources.base import Source, take
 from featherlight.workflows.measuring import report_unreadable, run_split
@@ -82,7 +90,7 @@ def check_store(model: str | Path, options: RejectOptions) -> None:
     path = find_model_file(model)
     if path in SHIPPED.values():
         raise UsageError(f"{model} comes with the package and stays as it is; copy it first: {path}")
-    if path.suffix == ".onnx" or path.suffix == ".xml":
+    if path.suffix in EXPORTED_SUFFIXES:
         raise UsageError(f"{path} is exported; store the threshold in the model file and export that again")
 
 
@@ -91,9 +99,12 @@ def run_unknown(engine: Engine, options: RejectOptions) -> Unknown | None:
 
     Raises:
         DataError: there are none.
+        UsageError: the model has no threshold, and none is fitted.
     """
     if options.unknown is None:
         return None
+    if engine.card.reject is None and options.false_accept_rate is None and not options.reject_rate:
+        raise UsageError("this model rejects nothing; fit a threshold: --reject-rate 0.05 or --false-accept-rate 0.05")
     images = open_unlabelled(options.unknown)
     order = np.random.default_rng(_SEED).permutation(len(images))[:MAX_UNKNOWN]
     logits, positions, unreadable = run_split(engine, take(images, np.sort(order)), "looking at unknown images")
@@ -128,7 +139,7 @@ def refit(engine: Engine, source: Source, options: RejectOptions, unknown: Unkno
         }
     elif options.reject_rate is not None:
         if "val" not in source.splits:
-            raise UsageError(f"{source.name} has no validation images to fit a reject rate to")
+            raise UsageError(f"{source.name} has no validation images to fit a reject rate to; leave DATA out")
         logits, _, _ = run_split(engine, source.splits["val"], "fitting the threshold")
         rule = fit_rule(logits, options.reject_rate, card.temperature, score)
     else:
@@ -150,23 +161,18 @@ def describe_unknown(engine: Engine, known: NDArray[np.float32], unknown: Unknow
         engine: with the model.
         known: logits of the evaluated images (N, K).
         unknown: the others.
-
-    Raises:
-        UsageError: the model has no threshold.
     """
-    card = engine.card
-    if card.reject is None:
-        raise UsageError("this model rejects nothing; fit a threshold: --reject-rate 0.05 or --false-accept-rate 0.05")
+    card, reject = engine.card, engine.card.reject or {}
     areas = {
         score: area_under_roc(*(known_scores(logits, score, card.temperature) for logits in (known, unknown.measured)))
         for score in REJECT_SCORES
     }
-    accepted = accepts(unknown.measured, card.reject, card.temperature)
+    accepted = accepts(unknown.measured, reject, card.temperature)
     return {
         "data": unknown.name,
         "num_images": len(accepted),
-        "auroc": areas[card.reject["score"]],
+        "auroc": areas[reject["score"]],
         "auroc_of": areas,
         "false_accept_rate": float(accepted.mean()),
-        "mean_probability": float(softmax(unknown.measured, card.temperature).max(axis=1).mean()),
+        "mean_probability": float(most_likely(unknown.measured, card.temperature)[1].mean()),
     }
