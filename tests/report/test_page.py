@@ -112,13 +112,13 @@ def test_headline_says_how_good_the_model_is(tmp_path: Path) -> None:
 def test_sections_come_in_order_and_empty_ones_are_left_out(tmp_path: Path) -> None:
     result = evaluation(["a", "b"])
     page, _ = full(tmp_path, result)
-    always = ["Top-1 accuracy", "Confusion matrix", "Most confused", "Classes"]
-    calibration = "Is it as right as it is sure?"
-    assert page.texts("h2") == [*always, "Mistakes", calibration, "Training", "Recipe", "Do it again"]
+    always = ["Confusion matrix", "Most confused", "Classes"]
+    first, calibration = "Top-1 accuracy", "Is it as right as it is sure?"
+    assert page.texts("h2") == [first, "Training", *always, "Mistakes", calibration, "Recipe", "Do it again"]
     links = [attrs["href"].removeprefix("#") for attrs in page.attributes("a")]
-    assert links == ["confusion", "classes", "mistakes", "calibration", "training", "reproduce"]
+    assert links == ["training", "confusion", "classes", "mistakes", "calibration", "reproduce"]
     bare, _ = render(tmp_path, result)
-    assert bare.texts("h2") == [*always, calibration]
+    assert bare.texts("h2") == [first, *always, calibration]
 
 
 def test_page_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
