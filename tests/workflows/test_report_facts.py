@@ -54,7 +54,7 @@ def test_an_engine_that_cannot_look_says_what_to_name() -> None:
     class Exported:
         name = "onnxruntime"
 
-    with pytest.raises(UsageError, match="onnxruntime runs an exported file. Name the run or the model file"):
+    with pytest.raises(UsageError, match=r"onnxruntime runs an exported file\. Name the run or the model file"):
         check_can_look(Exported())  # type: ignore[arg-type]
 
 
