@@ -156,7 +156,7 @@ def _further_lines(result: Evaluation) -> Iterator[str]:
 def _rejection_lines(reject: dict[str, Any]) -> Iterator[str]:
     accuracy = reject["accuracy_of_kept"]
     right = "" if accuracy is None else f", {accuracy:.2%} of them right"
-    yield f"\nrejection by {reject['score']} below {reject['threshold']:.4g}: {reject['kept']:.2%} kept{right}"
+    yield f"\nrejection by {reject['score']} below {reject['threshold']:.6g}: {reject['kept']:.2%} kept{right}"
     unknown = reject.get("unknown")
     if unknown:
         yield (

@@ -13,7 +13,7 @@ from PIL import Image
 
 from featherlight.engines import Engine, compute_logits, prepare_image
 from featherlight.engines.base import SMALL_BATCH
-from featherlight.images.corruptions import KINDS, Kind, corrupt, corruption_levels
+from featherlight.images.corruptions import KINDS, STRENGTHS, Kind, corrupt, corruption_levels
 from featherlight.sources.base import RGBImage, Split, take
 from featherlight.workflows.measuring import read_prepared
 
@@ -46,7 +46,7 @@ def measure_corruptions(engine: Engine, images: Split, labels: NDArray[np.int64]
                 prepared = list(pool.map(partial(_prepare, engine, variant), batch, positions.tolist()))
                 right[place] += np.sum(compute_logits(engine, prepared).argmax(axis=1) == labels[positions])
     shares = (right / max(1, total)).tolist()
-    accuracy = {kind: shares[1 + k * 5 : 6 + k * 5] for k, kind in enumerate(KINDS)}
+    accuracy = {kind: shares[1 + k * STRENGTHS :][:STRENGTHS] for k, kind in enumerate(KINDS)}
     return {
         "num_images": total,
         "top1": shares[0],
