@@ -24,12 +24,28 @@ def test_worst_are_wrong_and_surest_first_and_unsure_are_the_least_certain_other
     logits, labels, paths = sample
     monkeypatch.setattr(mistakes_module, "MAX_OF_KIND", 10)
     rows, places = list_mistakes(logits, labels, paths, CLASSES, 1.5)
-    assert [row["kind"] for row in rows] == ["worst"] * 10 + ["unsure"] * 10
+    kinds = [row["kind"] for row in rows]
+    num_pairs = len(rows) - 20
+    assert kinds == ["worst"] * 10 + ["pair"] * num_pairs + ["unsure"] * 10
     predicted, confidence = most_likely(logits, 1.5)
     wrong = sorted(np.flatnonzero(predicted != labels), key=lambda k: -confidence[k])
     assert places[:10].tolist() == wrong[:10]
-    rest = sorted(set(range(60)) - set(wrong[:10]), key=lambda k: confidence[k])
-    assert places[10:].tolist() == rest[:10]
+    rest = sorted(set(range(60)) - set(places[:-10].tolist()), key=lambda k: confidence[k])
+    assert places[-10:].tolist() == rest[:10]
+
+
+def test_most_confused_pairs_have_images_that_are_not_among_the_worst(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mistakes_module, "MAX_OF_KIND", 2)
+    labels = np.zeros(20, np.int64)
+    logits = np.zeros((20, 6), np.float32)
+    logits[:2, 5] = 9.0  # the worst
+    logits[2:12, 1] = np.linspace(3, 5, 10)  # ants taken for bees, ten times
+    logits[12, 2] = 1.0
+    logits[13:, 0] = 8.0
+    rows, places = list_mistakes(logits, labels, [str(k) for k in range(20)], CLASSES, 1.0)
+    of_pairs = [(row["predicted"], place) for row, place in zip(rows, places, strict=True) if row["kind"] == "pair"]
+    assert of_pairs == [("bee", 11), ("bee", 10), ("bee", 9), ("bee", 8), ("bee", 7), ("cow", 12)]
+    assert len(set(places.tolist())) == len(places)
 
 
 def test_rows_say_what_the_image_is_and_what_it_was_taken_for(sample: tuple[np.ndarray, np.ndarray, list[str]]) -> None:

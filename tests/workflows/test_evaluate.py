@@ -212,7 +212,9 @@ def test_command_in_the_page_can_be_pasted_into_a_shell(tiny_run: Path, colors: 
 
 
 def test_mistakes_are_the_wrong_images_most_confident_first(tiny_run: Path, muddled: Path) -> None:
-    evaluation, mistakes = evaluate_split(open_engine(tiny_run, device="cpu"), open_source(muddled), "test", "m")
+    evaluation, pictured = evaluate_split(open_engine(tiny_run, device="cpu"), open_source(muddled), "test", "m")
+    assert [one.path for one in pictured] == [row["path"] for row in evaluation.mistakes]
+    mistakes = [one for one in pictured if one.kind == "worst"]
     assert len(mistakes) == round(12 * (1 - evaluation.top1)) == 5
     assert [m.probability for m in mistakes] == sorted((m.probability for m in mistakes), reverse=True)
     for mistake in mistakes:

@@ -17,6 +17,7 @@ from featherlight.report.rendering import thumbnail
 from featherlight.sources.base import RGBImage
 
 MAX_MISTAKES = 250
+UNSURE_BELOW = 0.8  # right images of a higher probability are left out: of few images the least certain may be sure
 PICTURE_BYTES = 3_000_000  # of all pictures together: the page stays under 5 MB
 _HEAT_COLOUR = (255, 80, 0)
 _HEAT_OPACITY = 190  # of 255, where the network looked most
@@ -80,11 +81,11 @@ class Shown:
 
 def show_mistakes(mistakes: Sequence[Mistake], evaluation: Evaluation) -> list[Shown]:
     """The most confident mistakes first, with pictures as long as they fit."""
-    pairs = {
-        (evaluation.classes[t], evaluation.classes[p]): k for k, (t, p, *_) in enumerate(confused_pairs(evaluation))
-    }
+    names = evaluation.classes
+    pairs = {(names[true], names[said]): place for place, (true, said, *_) in enumerate(confused_pairs(evaluation))}
     left, shown = PICTURE_BYTES, list[Shown]()
-    for mistake in sorted(mistakes, key=lambda one: -one.probability)[:MAX_MISTAKES]:
+    worth = [one for one in mistakes if one.true != one.predicted or one.probability < UNSURE_BELOW]
+    for mistake in sorted(worth, key=lambda one: -one.probability)[:MAX_MISTAKES]:
         picture = thumbnail(mistake.image)
         heats = {name: heat_picture(heat) for name, heat in mistake.heats.items()}
         left -= len(picture) + sum(map(len, heats.values()))

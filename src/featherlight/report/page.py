@@ -83,6 +83,7 @@ def write_report(
 def _sections(evaluation: Evaluation, parts: Mapping[str, Any], say: Texts) -> list[tuple[str, str]]:
     """Id and name of the parts that the page has, in their order."""
     wanted = [
+        ("training", "Training", parts["curves"]),
         ("confusion", "Confusion matrix", True),
         ("classes", "Classes", True),
         ("mistakes", "Mistakes", parts["mistakes"]),
@@ -90,7 +91,6 @@ def _sections(evaluation: Evaluation, parts: Mapping[str, Any], say: Texts) -> l
         ("rejection", "Rejection", evaluation.reject),
         ("corruptions", "Robustness", parts["robustness"]),
         ("tta", "Averaging", evaluation.tta),
-        ("training", "Training", parts["curves"]),
         ("cost", "Cost", parts["cost"] or parts["latency"]),
         ("reproduce", "Do it again", parts["reproduce"]),
     ]

@@ -51,6 +51,7 @@ function drawing(card, data, controls, chosen, order, strength) {
 
   const resize = () => {
     const width = view.clientWidth;
+    zoom.max = Math.max(1, Math.ceil(Math.log2((20 * count) / width))); // up to cells of 20 px or more
     cell = (width / count) * 2 ** Number(zoom.value);
     margin = cell >= 9 ? 96 : 0;
     paper.style.width = paper.style.height = `${margin + cell * count}px`;

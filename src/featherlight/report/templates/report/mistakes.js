@@ -18,15 +18,15 @@ for (const card of document.querySelectorAll("[data-mistakes]")) {
   const show = () => {
     const kind = value("kind");
     const fits = (figure) =>
-      (kind ? figure.dataset.kinds.split(" ").includes(kind) : true) &&
+      (kind ? figure.dataset.kinds.split(" ").includes(kind) : !("right" in figure.dataset)) &&
       ["true", "predicted"].every((name) => !value(name) || figure.dataset[name] === value(name));
     const found = figures.filter(fits).sort(orders[kind] ?? orders[""]);
     for (const figure of figures) figure.hidden = true;
     for (const figure of found.slice(0, limit)) figure.hidden = false;
     list.append(...found);
     more.hidden = found.length <= limit;
-    const isAll = found.length === figures.length;
-    said.textContent = isAll ? "" : said.dataset.say.replace("{found}", found.length).replace("{all}", figures.length);
+    const isFiltered = kind || value("true") || value("predicted");
+    said.textContent = !isFiltered ? "" : said.dataset.say.replace("{found}", found.length).replace("{all}", figures.length);
     for (const heat of card.querySelectorAll("[data-heat]")) heat.hidden = heat.dataset.heat !== value("heat");
   };
   controls.hidden = false;
