@@ -40,7 +40,7 @@ def test_a_sampler_shows_as_many_images_as_there_are(cli: Callable[..., Any], un
 
 @pytest.mark.parametrize("balance", ["weights", "sampler"])
 def test_balance_finds_the_small_class(uneven: Path, balance: str) -> None:
-    settings = {"epochs": 40, "input_size": 16, "batch_size": 9}
+    settings = {"model": "mobilenet_v1_x0_25", "epochs": 40, "input_size": 16, "batch_size": 9}
     run = train(uneven, out=uneven.parent / balance, balance=balance, **settings)
     assert run.metrics["macro_recall"] == 1.0
 
@@ -55,7 +55,8 @@ def test_weights_of_a_manifest_reach_the_loss(color_folder: Path, tmp_path: Path
     rows += [[path, others[label], split, 1e-4] for path, label, split, _ in rows if split == "train"]
     with (tmp_path / "list.csv").open("w", newline="") as file:
         csv.writer(file).writerows([["path", "label", "split", "weight"], *rows])
-    run = train(tmp_path / "list.csv", out=tmp_path / "run", epochs=20, input_size=16, batch_size=8, allow_leaks=True)
+    settings = {"model": "mobilenet_v1_x0_25", "epochs": 20, "input_size": 16, "batch_size": 8}
+    run = train(tmp_path / "list.csv", out=tmp_path / "run", allow_leaks=True, **settings)
     assert run.metrics["top1"] == 1.0
 
 
