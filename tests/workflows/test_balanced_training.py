@@ -55,8 +55,7 @@ def test_weights_of_a_manifest_reach_the_loss(color_folder: Path, tmp_path: Path
     rows += [[path, others[label], split, 1e-4] for path, label, split, _ in rows if split == "train"]
     with (tmp_path / "list.csv").open("w", newline="") as file:
         csv.writer(file).writerows([["path", "label", "split", "weight"], *rows])
-    settings = {"model": "mobilenet_v1_x0_25", "epochs": 20, "input_size": 16, "batch_size": 8}
-    run = train(tmp_path / "list.csv", out=tmp_path / "run", allow_leaks=True, **settings)
+    run = train(tmp_path / "list.csv", out=tmp_path / "run", epochs=20, input_size=16, batch_size=8, allow_leaks=True)
     assert run.metrics["top1"] == 1.0
 
 
