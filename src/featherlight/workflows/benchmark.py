@@ -21,7 +21,8 @@ from featherlight.cost.latency import (
     usable_cores,
 )
 from featherlight.device_profile import DeviceProfile, MeasuredNetwork, write_device_profile
-from featherlight.report.pareto import Point, check_plot_path, plot_pareto
+from featherlight.report.figure import check_plot_path
+from featherlight.report.pareto import Point, plot_pareto
 from featherlight.workflows.benchmark_subject import Subject, open_subject, sample_images
 from featherlight.workflows.benchmark_subjects import Wish, prepare_subjects
 from featherlight.workflows.evaluate import evaluate_engine
