@@ -8,6 +8,8 @@
  * dy = a * g + b * y + c on the way. So each tensor is read and written once where the usual operators take five passes.
  *
  * Sums run over blocks in float and between blocks in double, always in the same order for the same number of threads.
+ *
+ * Each function returns whether it failed for want of memory; then it has changed no statistics.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -243,21 +245,35 @@ static void finish_stats(Stats *of_thread, int threads, idx channels, float *con
     }
 }
 
+static void free_stats(Stats *all, int threads) {
+    for (int i = 0; all && i < threads; i++) free(all[i].mean), free(all[i].first);
+    free(all);
+}
+
 static Stats *new_stats(int threads, idx channels) {
     Stats *all = calloc(threads, sizeof(Stats));
-    for (int i = 0; i < threads; i++) {
+    for (int i = 0; all && i < threads; i++) {
         all[i].mean = calloc(2 * channels, sizeof(double));
-        all[i].m2 = all[i].mean + channels;
         all[i].first = floats(3 * channels);
+        if (!all[i].mean || !all[i].first) {
+            free_stats(all, threads);
+            return NULL;
+        }
+        all[i].m2 = all[i].mean + channels;
         all[i].sum = all[i].first + channels;
         all[i].square = all[i].sum + channels;
     }
     return all;
 }
 
-static void free_stats(Stats *all, int threads) {
-    for (int i = 0; i < threads; i++) free(all[i].mean), free(all[i].first);
-    free(all);
+/* Makes of the threads' statistics what the norm needs (unless `failed`), and frees them. */
+static int end_stats(Stats *all, int threads, idx channels, float *gamma, float *beta, float *running_mean,
+                     float *running_var, double momentum, double eps, float *out, int failed) {
+    float *const norms[4] = {gamma, beta, running_mean, running_var};
+    float *const outs[4] = {out, out + channels, out + 2 * channels, out + 3 * channels};
+    if (!failed) finish_stats(all, threads, channels, norms, momentum, eps, outs);
+    free_stats(all, threads);
+    return failed;
 }
 
 static idx rows_a_block(idx channels) { /* about half of a usual second-level cache */
@@ -274,22 +290,27 @@ static void share(idx count, idx unit, idx *start, idx *end) { /* of this thread
 /* ---- pointwise convolution -------------------------------------------------------------------------------------- */
 
 /* y (pixels x outs) = z w', with z (pixels x ins) the normalised, activated x. w: (outs, ins/groups). */
-void pointwise_forward(idx pixels, idx ins, idx outs, idx groups, const float *x, idx ldx, const float *s,
+int pointwise_forward(idx pixels, idx ins, idx outs, idx groups, const float *x, idx ldx, const float *s,
                        const float *t, int act, const int *from, const float *w, float *y, float *gamma, float *beta,
                        float *running_mean, float *running_var, double momentum, double eps, float *out) {
     idx gi = ins / groups, go = outs / groups, po = padded(go);
+    int threads = omp_get_max_threads(), failed = 0;
     float *wt = floats(groups * gi * po);
-    for (idx g = 0; g < groups; g++) pack(wt + g * gi * po, w + g * go * gi, gi, go, 1, gi);
-    int threads = omp_get_max_threads();
     Stats *stats = new_stats(threads, outs);
+    if (!wt || !stats) {
+        free(wt), free_stats(stats, threads);
+        return 1;
+    }
+    for (idx g = 0; g < groups; g++) pack(wt + g * gi * po, w + g * go * gi, gi, go, 1, gi);
     idx block = rows_a_block(ins + groups * po);
     Norm norm = {s, t, NULL, act};
-#pragma omp parallel num_threads(threads)
+#pragma omp parallel num_threads(threads) reduction(| : failed)
     {
         float *a = floats(block * ins), *c = floats(block * groups * po);
         Stats *mine = stats + omp_get_thread_num();
         idx start, end;
         share(pixels, block, &start, &end);
+        if (!a || !c) failed = 1, start = end;
         for (idx r0 = start; r0 < end; r0 += block) {
             idx rows = least(block, end - r0);
             const float *input = x + r0 * ldx;
@@ -308,11 +329,8 @@ void pointwise_forward(idx pixels, idx ins, idx outs, idx groups, const float *x
         }
         free(a), free(c);
     }
-    float *const norms[4] = {gamma, beta, running_mean, running_var};
-    float *const outs4[4] = {out, out + outs, out + 2 * outs, out + 3 * outs};
-    finish_stats(stats, threads, outs, norms, momentum, eps, outs4);
-    free_stats(stats, threads);
     free(wt);
+    return end_stats(stats, threads, outs, gamma, beta, running_mean, running_var, momentum, eps, out, failed);
 }
 
 /* Adds up, over a block, what the norm of x needs: sums of g and of g * (x - mean). */
@@ -330,16 +348,18 @@ static void block_sums(double *total, float *restrict one, float *restrict two, 
 }
 
 /* g = dz * act'(s y + t), with the sums; in place when g == dz. */
-void enter_backward(idx pixels, idx channels, const float *dz, const float *y, const float *s, const float *t,
+int enter_backward(idx pixels, idx channels, const float *dz, const float *y, const float *s, const float *t,
                     const float *mean, int act, float *g, double *sums) {
-    int threads = omp_get_max_threads();
+    int threads = omp_get_max_threads(), failed = 0;
     double *parts = calloc(threads * 2 * channels, sizeof(double));
+    if (!parts) return 1;
     idx block = 64;
-#pragma omp parallel num_threads(threads)
+#pragma omp parallel num_threads(threads) reduction(| : failed)
     {
         float *tmp = floats(2 * channels);
         idx start, end;
         share(pixels, block, &start, &end);
+        if (!tmp) failed = 1, start = end;
         for (idx r0 = start; r0 < end; r0 += block) {
             idx rows = least(block, end - r0);
             for (idx r = r0; r < r0 + rows; r++) {
@@ -363,10 +383,11 @@ void enter_backward(idx pixels, idx channels, const float *dz, const float *y, c
         for (int i = 0; i < threads; i++) sums[c] += parts[i * 2 * channels + c];
     }
     free(parts);
+    return failed;
 }
 
 /* Coefficients of dy = a g + b y + c, and the gradients of gamma and beta. norm: s, t, mean, 1/std. */
-void norm_backward(idx pixels, idx channels, const double *sums, const float *norm, float *coef, float *dgamma,
+int norm_backward(idx pixels, idx channels, const double *sums, const float *norm, float *coef, float *dgamma,
                    float *dbeta) {
     const float *s = norm, *mean = norm + 2 * channels, *inverse = norm + 3 * channels;
     for (idx c = 0; c < channels; c++) {
@@ -377,29 +398,34 @@ void norm_backward(idx pixels, idx channels, const double *sums, const float *no
         dgamma[c] = (float)(sums[channels + c] * inverse[c]);
         dbeta[c] = (float)sums[c];
     }
+    return 0;
 }
 
 /* From g and y of the output: dw, and of the input gx = dx * act'(x) with its sums (sums == NULL: gx = dx). */
-void pointwise_backward(idx pixels, idx ins, idx outs, idx groups, const float *g, const float *y, const float *coef,
+int pointwise_backward(idx pixels, idx ins, idx outs, idx groups, const float *g, const float *y, const float *coef,
                         const float *x, idx ldx, const float *s, const float *t, const float *mean, int act,
                         const int *from, const float *w, float *gx, idx ldgx, double *sums, float *dw) {
     idx gi = ins / groups, go = outs / groups, pi = padded(gi), lda = groups * pi + VL; /* no power of two */
-    int threads = omp_get_max_threads();
-    float *wp = floats(outs * pi);
-    for (idx k = 0; k < groups; k++) pack(wp + k * go * pi, w + k * go * gi, go, gi, gi, 1);
-    float *dws = floats(threads * outs * pi);
+    int threads = omp_get_max_threads(), failed = 0;
+    float *wp = floats(outs * pi), *dws = floats(threads * outs * pi);
     double *parts = calloc(threads * 2 * ins, sizeof(double));
+    if (!wp || !dws || !parts) {
+        free(wp), free(dws), free(parts);
+        return 1;
+    }
+    for (idx k = 0; k < groups; k++) pack(wp + k * go * pi, w + k * go * gi, go, gi, gi, 1);
     idx block = rows_a_block(2 * lda + outs);
     Norm norm = {s, t, mean, act};
-#pragma omp parallel num_threads(threads)
+#pragma omp parallel num_threads(threads) reduction(| : failed)
     {
         int me = omp_get_thread_num();
         float *dy = floats(block * outs), *z = floats(block * lda), *dx = floats(block * lda), *tmp = floats(2 * ins);
         float *mydw = dws + me * outs * pi;
         memset(mydw, 0, outs * pi * sizeof(float));
-        memset(z, 0, block * lda * sizeof(float));
         idx start, end;
         share(pixels, block, &start, &end);
+        if (!dy || !z || !dx || !tmp) failed = 1, start = end;
+        else memset(z, 0, block * lda * sizeof(float));
         for (idx r0 = start; r0 < end; r0 += block) {
             idx rows = least(block, end - r0);
             for (idx r = 0; r < rows; r++) {
@@ -455,6 +481,7 @@ void pointwise_backward(idx pixels, idx ins, idx outs, idx groups, const float *
             for (int k = 0; k < threads; k++) sums[c] += parts[k * 2 * ins + c];
         }
     free(wp), free(dws), free(parts);
+    return failed;
 }
 
 /* ---- depthwise convolution --------------------------------------------------------------------------------------
@@ -554,22 +581,27 @@ static void merge_block(Stats *st, double count, idx c, idx n, idx pixels, vec f
 
 #define MAX_SIZE 7 /* of a depthwise window */
 
-void depthwise_forward(const Shape *shape, const float *x, const float *s, const float *t, int act, const float *w,
+int depthwise_forward(const Shape *shape, const float *x, const float *s, const float *t, int act, const float *w,
                        float *y, float *gamma, float *beta, float *running_mean, float *running_var, double momentum,
                        double eps, float *out) {
     Shape d = *shape;
     idx ch = d.channels, k = d.size, wide = d.width + 2 * d.pad;
-    int threads = omp_get_max_threads();
+    int threads = omp_get_max_threads(), failed = 0;
     Stats *stats = new_stats(threads, ch);
-#pragma omp parallel num_threads(threads)
+    if (!stats) return 1;
+#pragma omp parallel num_threads(threads) reduction(| : failed)
     {
         float *ring = floats(k * wide * VL), *zeros = floats(wide * VL);
         vec taps[MAX_SIZE * MAX_SIZE];
         Stats *mine = stats + omp_get_thread_num();
-        memset(zeros, 0, wide * VL * sizeof(float));
-        memset(ring, 0, k * wide * VL * sizeof(float)); /* what is left and right of the image stays zero */
         idx start, end, pixels = d.out_height * d.out_width;
         share(d.images, 1, &start, &end);
+        if (ring && zeros) {
+            memset(zeros, 0, wide * VL * sizeof(float));
+            memset(ring, 0, k * wide * VL * sizeof(float)); /* what is left and right of the image stays zero */
+        } else {
+            failed = 1, start = end;
+        }
         for (idx n = start; n < end; n++, mine->count += pixels)
             for (idx c = 0; c < ch; c += VL) {
                 idx lanes = least(VL, ch - c), ready = 0;
@@ -603,10 +635,7 @@ void depthwise_forward(const Shape *shape, const float *x, const float *s, const
             }
         free(ring), free(zeros);
     }
-    float *const norms[4] = {gamma, beta, running_mean, running_var};
-    float *const outs4[4] = {out, out + ch, out + 2 * ch, out + 3 * ch};
-    finish_stats(stats, threads, ch, norms, momentum, eps, outs4);
-    free_stats(stats, threads);
+    return end_stats(stats, threads, ch, gamma, beta, running_mean, running_var, momentum, eps, out, failed);
 }
 
 /* Products of a row of dy with the rows of z under its window: what the filter's gradient is made of. */
@@ -656,16 +685,20 @@ static inline void leave_row(float *gx, const float *dx, const float *z, const f
     *one = a, *two = b;
 }
 
-void depthwise_backward(const Shape *shape, const float *g, const float *y, const float *coef, const float *x,
+int depthwise_backward(const Shape *shape, const float *g, const float *y, const float *coef, const float *x,
                         const float *s, const float *t, const float *mean, int act, const float *w, float *gx,
                         double *sums, float *dw) {
     Shape d = *shape;
     idx ch = d.channels, pc = padded(ch), k = d.size, wide = d.width + 2 * d.pad;
     idx side = k - 1 - d.pad, dy_wide = d.out_width + 2 * side + d.pad; /* zeros around a row of dy, for gathering */
-    int threads = omp_get_max_threads(), gathers = d.stride == 1 && side >= 0;
+    int threads = omp_get_max_threads(), gathers = d.stride == 1 && side >= 0, failed = 0;
     float *dws = floats(threads * k * k * pc);
     double *parts = calloc(threads * 2 * ch, sizeof(double));
-#pragma omp parallel num_threads(threads)
+    if (!dws || !parts) {
+        free(dws), free(parts);
+        return 1;
+    }
+#pragma omp parallel num_threads(threads) reduction(| : failed)
     {
         int me = omp_get_thread_num();
         /* Rings of the rows at hand; row r of an image has place r % size. Rows of z live until dx is done with them. */
@@ -674,11 +707,15 @@ void depthwise_backward(const Shape *shape, const float *g, const float *y, cons
         float *zeros = floats((wide + dy_wide) * VL), *waste = floats(wide * VL), *mine = dws + me * k * k * pc;
         vec taps[MAX_SIZE * MAX_SIZE], filter[MAX_SIZE * MAX_SIZE];
         memset(mine, 0, k * k * pc * sizeof(float));
-        memset(zeros, 0, (wide + dy_wide) * VL * sizeof(float));
-        memset(z, 0, deep * wide * VL * sizeof(float));
-        memset(dy, 0, deep * dy_wide * VL * sizeof(float));
         idx start, end;
         share(d.images, 1, &start, &end);
+        if (z && dx && dy && zeros && waste) {
+            memset(zeros, 0, (wide + dy_wide) * VL * sizeof(float));
+            memset(z, 0, deep * wide * VL * sizeof(float));
+            memset(dy, 0, deep * dy_wide * VL * sizeof(float));
+        } else {
+            failed = 1, start = end;
+        }
         for (idx n = start; n < end; n++)
             for (idx c = 0; c < ch; c += VL) {
                 idx lanes = least(VL, ch - c), read = 0, left = 0; /* rows of x read, rows of dx written */
@@ -755,15 +792,17 @@ void depthwise_backward(const Shape *shape, const float *g, const float *y, cons
             for (int m = 0; m < threads; m++) sums[c] += parts[m * 2 * ch + c];
         }
     free(dws), free(parts);
+    return failed;
 }
 
 /* ---- the ends of a chain ---------------------------------------------------------------------------------------- */
 
 /* Statistics of a y that somebody else computed. */
-void norm_forward(idx pixels, idx channels, const float *y, float *gamma, float *beta, float *running_mean,
+int norm_forward(idx pixels, idx channels, const float *y, float *gamma, float *beta, float *running_mean,
                   float *running_var, double momentum, double eps, float *out) {
     int threads = omp_get_max_threads();
     Stats *stats = new_stats(threads, channels);
+    if (!stats) return 1;
     idx block = 128;
 #pragma omp parallel num_threads(threads)
     {
@@ -772,40 +811,42 @@ void norm_forward(idx pixels, idx channels, const float *y, float *gamma, float 
         for (idx r = start; r < end; r += block)
             block_stats(stats + omp_get_thread_num(), y + r * channels, least(block, end - r), channels, channels);
     }
-    float *const norms[4] = {gamma, beta, running_mean, running_var};
-    float *const outs4[4] = {out, out + channels, out + 2 * channels, out + 3 * channels};
-    finish_stats(stats, threads, channels, norms, momentum, eps, outs4);
-    free_stats(stats, threads);
+    return end_stats(stats, threads, channels, gamma, beta, running_mean, running_var, momentum, eps, out, 0);
 }
 
 /* z = act(s y + t). */
-void leave_forward(idx pixels, idx channels, const float *y, const float *s, const float *t, int act, float *z,
+int leave_forward(idx pixels, idx channels, const float *y, const float *s, const float *t, int act, float *z,
                    idx ldz) {
     Norm norm = {s, t, NULL, act};
 #pragma omp parallel for schedule(static)
     for (idx r = 0; r < pixels; r++) read_row(z + r * ldz, y + r * channels, channels, norm, NULL);
+    return 0;
 }
 
 /* dy = a g + b y + c, in place of g. */
-void leave_backward(idx pixels, idx channels, float *g, const float *y, const float *coef) {
+int leave_backward(idx pixels, idx channels, float *g, const float *y, const float *coef) {
 #pragma omp parallel for schedule(static)
     for (idx r = 0; r < pixels; r++) {
         float *gr = g + r * channels;
         const float *restrict yr = y + r * channels;
         for (idx c = 0; c < channels; c++) gr[c] = coef[c] * gr[c] + coef[channels + c] * yr[c] + coef[2 * channels + c];
     }
+    return 0;
 }
 
 /* ShuffleNetV2's unit: of the input's 2c channels the first half, left, stays as it is, and the chain's result, z, is
  * mixed with it: out[2i] = left[i], out[2i + 1] = z[i]. */
-void leave_join(idx pixels, idx channels, const float *y, const float *s, const float *t, int act, const float *left,
+int leave_join(idx pixels, idx channels, const float *y, const float *s, const float *t, int act, const float *left,
                 idx ldleft, float *out) {
     Norm norm = {s, t, NULL, act};
-#pragma omp parallel
+    int failed = 0;
+#pragma omp parallel reduction(| : failed)
     {
         float *z = floats(channels);
-#pragma omp for schedule(static)
-        for (idx r = 0; r < pixels; r++) {
+        idx start, end;
+        share(pixels, 1, &start, &end);
+        if (!z) failed = 1, start = end;
+        for (idx r = start; r < end; r++) {
             read_row(z, y + r * channels, channels, norm, NULL);
             const float *restrict from = left + r * ldleft;
             float *restrict to = out + 2 * r * channels;
@@ -813,10 +854,11 @@ void leave_join(idx pixels, idx channels, const float *y, const float *s, const 
         }
         free(z);
     }
+    return failed;
 }
 
 /* Back: dleft, and g = dz * act'(s y + t) with its sums. */
-void enter_split(idx pixels, idx channels, const float *dout, const float *y, const float *s, const float *t,
+int enter_split(idx pixels, idx channels, const float *dout, const float *y, const float *s, const float *t,
                  const float *mean, int act, float *g, double *sums, float *dleft, idx lddleft) {
 #pragma omp parallel for schedule(static)
     for (idx r = 0; r < pixels; r++) {
@@ -824,5 +866,5 @@ void enter_split(idx pixels, idx channels, const float *dout, const float *y, co
         float *restrict left = dleft + r * lddleft, *restrict right = g + r * channels;
         for (idx c = 0; c < channels; c++) left[c] = from[2 * c], right[c] = from[2 * c + 1];
     }
-    enter_backward(pixels, channels, g, y, s, t, mean, act, g, sums);
+    return enter_backward(pixels, channels, g, y, s, t, mean, act, g, sums);
 }

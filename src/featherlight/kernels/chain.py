@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from featherlight.errors import FeatherlightError
+
 Kind = Literal["norm", "pointwise", "depthwise"]
 ACTIVATIONS = {"none": 0, "relu": 1, "relu6": 2}
 PARAMETERS = 5  # of a link: weight, gamma, beta, running mean, running variance
@@ -77,6 +79,9 @@ def run_chain(
 
     Returns:
         float32 (N, C', H', W'), channels last in memory.
+
+    Raises:
+        FeatherlightError: memory is short; the running statistics of the link at hand are as they were.
     """
     result: Tensor = _Chain.apply(library, tuple(links), mixes, x, *parameters)
     return result
@@ -160,10 +165,14 @@ class _Runner:
         outs = x.shape[3] if self._mixes else channels
         out = torch.empty(count, outs, height, width, memory_format=torch.channels_last)
         if self._mixes:
-            self._library.leave_join(*head, *middle, _address(x), ctypes.c_long(x.shape[3]), _address(out))
+            self._call("leave_join", *head, *middle, _address(x), ctypes.c_long(x.shape[3]), _address(out))
         else:
-            self._library.leave_forward(*head, *middle, _address(out), ctypes.c_long(channels))
+            self._call("leave_forward", *head, *middle, _address(out), ctypes.c_long(channels))
         return out
+
+    def _call(self, name: str, *arguments: Any) -> None:
+        if getattr(self._library, name)(*arguments):
+            raise FeatherlightError("there is not enough memory for a training step; take a smaller batch_size")
 
     def _forward_link(
         self, link: Link, parameters: tuple[Tensor, ...], x: Tensor, norm: Tensor | None, act: str
@@ -180,22 +189,23 @@ class _Runner:
         if link.kind == "norm":
             y = x
             _check_count(y)
-            self._library.norm_forward(*_integers(x.numel() // ins, ins), _address(x), *tail, _address(found))
+            self._call("norm_forward", *_integers(x.numel() // ins, ins), _address(x), *tail, _address(found))
         elif link.kind == "pointwise":
             y = torch.empty(count, height, width, outs)
             _check_count(y)
             order = _order(ins, link.shuffle)
-            self._library.pointwise_forward(
-                *_integers(count * height * width, ins, outs, link.groups), _address(x), *_integers(x.stride(2)),
-                *head, code, _address(order), _address(weight), _address(y), *tail, _address(found),
+            self._call(
+                "pointwise_forward", *_integers(count * height * width, ins, outs, link.groups), _address(x),
+                *_integers(x.stride(2)), *head, code, _address(order), _address(weight), _address(y), *tail, _address(found),
             )  # fmt: skip
         else:
             shape = _depthwise_shape(link, x, weight)
             y = torch.empty(count, shape.out_height, shape.out_width, outs)
             _check_count(y)
-            self._library.depthwise_forward(
-                ctypes.byref(shape), _address(x), *head, code, _address(weight), _address(y), *tail, _address(found)
-            )
+            self._call(
+                "depthwise_forward", ctypes.byref(shape), _address(x), *head, code, _address(weight), _address(y),
+                *tail, _address(found),
+            )  # fmt: skip
         return _State(y, found)
 
     def _forward_shuffled(
@@ -222,9 +232,9 @@ class _Runner:
         whole: Tensor | None = None
         if self._mixes:
             whole = torch.empty_like(gradient)
-            self._library.enter_split(*arguments, _address(whole), ctypes.c_long(gradient.shape[3]))
+            self._call("enter_split", *arguments, _address(whole), ctypes.c_long(gradient.shape[3]))
         else:
-            self._library.enter_backward(*arguments)
+            self._call("enter_backward", *arguments)
         found: list[Tensor | None] = []
         for number in reversed(range(len(self._links))):
             assert g is not None  # noqa: S101  (only the first link may have none)
@@ -242,13 +252,12 @@ class _Runner:
         pixels = state.raw.numel() // outs
         coefficients = torch.empty(3, outs)
         gamma, beta = torch.empty(2, outs)
-        self._library.norm_backward(
-            *_integers(pixels, outs), _address(sums), _address(state.norm), _address(coefficients), _address(gamma),
+        self._call("norm_backward", *_integers(pixels, outs), _address(sums), _address(state.norm), _address(coefficients), _address(gamma),
             _address(beta),
         )  # fmt: skip
         if link.kind == "norm":
-            self._library.leave_backward(
-                *_integers(pixels, outs), _address(g), _address(state.raw), _address(coefficients)
+            self._call(
+                "leave_backward", *_integers(pixels, outs), _address(g), _address(state.raw), _address(coefficients)
             )
             return g, sums, [None, gamma, beta, None, None]
         before = self._states[number - 1] if number else None
@@ -268,15 +277,13 @@ class _Runner:
         of_sums = _address(next_sums if before else None)
         if link.kind == "pointwise":
             order = _order(ins, link.shuffle)
-            self._library.pointwise_backward(
-                *_integers(pixels, ins, outs, link.groups), _address(g), _address(state.raw), _address(coefficients),
+            self._call("pointwise_backward", *_integers(pixels, ins, outs, link.groups), _address(g), _address(state.raw), _address(coefficients),
                 *of_x, _address(order), _address(weight), _address(gx),
                 *_integers(ins if gx is None else gx.stride(2)), of_sums, _address(dw),
             )  # fmt: skip
         else:
             gx = torch.empty(x.shape)
-            self._library.depthwise_backward(
-                ctypes.byref(_depthwise_shape(link, x, weight)), _address(g), _address(state.raw),
+            self._call("depthwise_backward", ctypes.byref(_depthwise_shape(link, x, weight)), _address(g), _address(state.raw),
                 _address(coefficients), *of_x, _address(weight), _address(gx), of_sums, _address(dw),
             )  # fmt: skip
         if back is not None:
