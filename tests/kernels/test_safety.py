@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import shutil
 import subprocess
@@ -14,8 +13,8 @@ import torch
 from torch import Tensor
 
 from featherlight.errors import FeatherlightError
-from featherlight.kernels.chain import Link, run_chain
-from featherlight.kernels.library import compile_kernels, load_kernels
+from featherlight.kernels.chain import PLAIN, Ending, Link, run_chain
+from featherlight.kernels.library import compile_kernels, load_kernels, open_kernels
 
 pytestmark = pytest.mark.skipif(load_kernels() is None, reason="no C compiler here")
 HERE = Path(__file__).parent
@@ -29,7 +28,8 @@ UNIT = (
 def parameters(links: tuple[Link, ...], channels: int) -> list[Tensor]:
     generator, found = torch.Generator().manual_seed(0), []
     for link in links:
-        shape = (channels, channels, 1, 1) if link.kind == "pointwise" else (channels, 1, 3, 3)
+        size = 1 if link.kind == "pointwise" else 3
+        shape = (channels, 1 if link.kind == "depthwise" else channels, size, size)
         weight = torch.randn(shape, generator=generator)
         for tensor in (weight, torch.ones(channels), torch.zeros(channels)):
             found.append(tensor.requires_grad_())
@@ -38,19 +38,19 @@ def parameters(links: tuple[Link, ...], channels: int) -> list[Tensor]:
 
 
 @pytest.mark.parametrize(
-    ("links", "mixes"),
-    [(UNIT, False), (UNIT, True), ((Link("norm", "relu6"),), False)],
-    ids=["chain", "unit", "norm"],
+    ("links", "ending"),
+    [(UNIT, PLAIN), (UNIT, Ending("split")), ((Link("norm", "relu6"),), PLAIN), ((Link("stem", "relu"),), PLAIN)],
+    ids=["chain", "unit", "norm", "stem"],
 )
-def test_memory_that_cannot_be_had_is_one_clear_error(links, mixes, tmp_path):
-    scarce = ctypes.CDLL(str(compile_kernels(tmp_path, ("-O1", "-include", str(HERE / "scarce_memory.h")))))
+def test_memory_that_cannot_be_had_is_one_clear_error(links, ending, tmp_path):
+    scarce = open_kernels(compile_kernels(tmp_path, ("-O1", "-include", str(HERE / "scarce_memory.h"))))
     x = torch.randn(2, 16, 5, 5).contiguous(memory_format=torch.channels_last).requires_grad_()
     failures = 0
     for allowed in range(200):
-        given = parameters(links, 8 if mixes else 16)
+        given = parameters(links, 8 if ending.kind == "split" else 16)
         scarce.allow(allowed)
         try:
-            run_chain(scarce, links, x, given, mixes=mixes).sum().backward()
+            run_chain(scarce, links, x, given, ending).sum().backward()
             break
         except FeatherlightError as error:
             assert "smaller batch_size" in str(error)  # noqa: PT017
