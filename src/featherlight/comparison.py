@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-RESAMPLES = 2000
-CONFIDENCE = 0.95
+from featherlight.metrics.intervals import LEVEL, RESAMPLES
+
 REAL_BELOW = 0.05  # a p-value, after Holm's correction
 
 
@@ -212,11 +212,16 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def difference_interval(only_first: int, only_second: int, count: int, seed: int = 0) -> tuple[float, float]:
     """The 95 % interval of the paired difference of two accuracies: percentiles over resampled images.
 
-    A resample of the images has multinomial counts, so those are drawn: it takes no time at any number of images.
+    A resample of the images has multinomial counts, so those are drawn: it takes no time at any number of images. Where
+    no image tells the models apart, a resample has none either; there the bound stands below which such images are
+    that rare (Clopper and Pearson 1934).
     """
+    if only_first + only_second == 0:
+        doubt = 1 - ((1 - LEVEL) / 2) ** (1 / count)
+        return -doubt, doubt
     shares = np.array([only_first, only_second, count - only_first - only_second]) / count
     drawn = np.random.default_rng(seed).multinomial(count, shares, RESAMPLES)
-    tail = 50 * (1 - CONFIDENCE)
+    tail = 50 * (1 - LEVEL)
     low, high = np.percentile((drawn[:, 1] - drawn[:, 0]) / count, [tail, 100 - tail])
     return float(low), float(high)
 
@@ -258,7 +263,9 @@ def _two(best: ComparedModel, other: ComparedModel, pair: Pair) -> str:
 
 def _pairs_of(name: str, pairs: Sequence[Pair]) -> list[tuple[str, Pair]]:
     """The pairs in which a model is, each with the other's name."""
-    return [(pair.second if pair.first == name else pair.first, pair) for pair in pairs if name in (pair.first, pair.second)]
+    return [
+        (pair.second if pair.first == name else pair.first, pair) for pair in pairs if name in (pair.first, pair.second)
+    ]
 
 
 def _gap(best: ComparedModel, pair: Pair) -> str:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from featherlight.comparison import Answers, ComparedModel, Comparison, compare_pairs, explain_comparison
 from featherlight.console import counted, note
@@ -25,35 +27,35 @@ from featherlight.cost.latency import (
 )
 from featherlight.engines import Engine
 from featherlight.engines.base import ENGINES_OF_SUFFIX
-from featherlight.errors import DataError, FeatherlightError, UsageError
-from featherlight.metrics import Evaluation, evaluate_logits, most_likely
+from featherlight.errors import FeatherlightError, UnreadableImageError, UsageError
+from featherlight.files import write_text
+from featherlight.metrics import Evaluation
 from featherlight.model_file import EXPORTED_SUFFIXES, ModelCard, find_model_file
 from featherlight.models.registry import create_model
-from featherlight.sources.base import take
+from featherlight.report.compare_page import MAX_PICTURED, write_compare_page, write_training_curves
+from featherlight.sources import KNOWN_NAMES
+from featherlight.sources.base import RGBImage
+from featherlight.training.metrics_log import read_metrics
 from featherlight.training.recipe import RECIPE_FILE_NAME
 from featherlight.workflows.benchmark_subject import Subject, forward_call, open_subject
 from featherlight.workflows.benchmark_subjects import Wish, prepare_subjects
+from featherlight.workflows.compare_answers import Asked, ask_all
 from featherlight.workflows.compare_images import SharedImages, find_shared_images
-from featherlight.workflows.evaluate import align_classes, report_unreadable, run_split
 
 LATENCY_S = 2.0  # for each model
+COMPARISON_FILE_NAME = "compare.json"
+PAGE_FILE_NAME = "compare.html"
+CURVES_FILE_NAME = "curves.png"
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """What one model answered.
+class _Opened:
+    """A model, ready to be asked and timed."""
 
-    Attributes:
-        evaluation: of the images that all models could read.
-        named: class of each image, numbered as the images' classes, then as other models' further classes.
-        probability: how sure it is of it.
-        right: whether it is the true one.
-    """
-
-    evaluation: Evaluation
-    named: NDArray[np.int64]
-    probability: NDArray[np.float64]
-    right: NDArray[np.bool_]
+    model: str  # as the person named it
+    name: str
+    subject: Subject
+    engine: Engine
 
 
 def compare(
@@ -66,7 +68,7 @@ def compare(
     latency_s: float = LATENCY_S,
     out: str | Path | None = None,
 ) -> Comparison:
-    """Compares models on the same images: accuracy, calibration, size, cost and speed, and whether differences are real.
+    """Compares models on the same images: accuracy, calibration, size and speed, and whether differences are real.
 
     Model files and exported files mix. Classes are matched by name. Everything is computed on the processor.
 
@@ -75,10 +77,10 @@ def compare(
         data: images; by default those that all models were trained on.
         split: ``test``, ``val``, ``train`` or ``all``; by default test if there is one, else val. Of data that a model
             was trained on, only held-out images are used unless a split is named.
-        engine: runtime; by default each file's own. With another, model files are exported for it first.
+        engine: runtime; by default each file's own. For another, model files are exported first.
         threads: that each computes with; by default all cores of this process.
         latency_s: seconds to measure each model's latency, about; 0: latency is left out.
-        out: folder for ``compare.json``, ``compare.html`` and ``curves.png``.
+        out: folder for ``compare.json``, ``compare.html`` and, of runs, ``curves.png``.
 
     Raises:
         UsageError: fewer than two models, one of them twice, or no data that suits all of them.
@@ -87,24 +89,49 @@ def compare(
         MissingExtraError: a runtime that is needed is not installed.
     """
     named = [str(model) for model in models]
-    _refuse_few(named)
+    _refuse(named)
     threads = usable_cores() if threads is None else threads
     check_threads(threads)
     with tempfile.TemporaryDirectory(prefix="featherlight-compare-") as folder, torch_threads(threads):
-        subjects = [_prepare(model, engine, Path(folder) / str(number)) for number, model in enumerate(named)]
-        engines = [open_subject(subject, threads) for subject in subjects]
-        shared = find_shared_images(engines, named, data, split)
-        names = short_names(named)
-        asked, shared, labels = _ask_all(engines, names, shared)
-        latencies = _measure(names, subjects, engines, threads, latency_s)
-        rows = [
-            _row(named[k], names[k], subjects[k], engines[k].card, asked[k].evaluation, latencies.get(names[k]))
-            for k in range(len(named))
-        ]
-    return _conclude(rows, asked, shared, labels, threads, _notes(engines, names, shared))
+        opened = _open_all(named, engine, threads, Path(folder))
+        shared = find_shared_images([one.engine for one in opened], named, data, split)
+        asked = ask_all([one.engine for one in opened], [one.name for one in opened], shared)
+        latencies = _measure(opened, threads, latency_s)
+    rows = [
+        _row(one, evaluation, latencies.get(one.name))
+        for one, evaluation in zip(opened, asked.evaluations, strict=True)
+    ]
+    places = asked.disagreements().tolist()
+    pairs = compare_pairs([row.name for row in rows], asked.right, asked.named)
+    result = Comparison(
+        shared.data, shared.split, len(asked.images), shared.classes, threads, machine_name(), tuple(rows), pairs,
+        explain_comparison(rows, pairs), tuple(_notes(opened, shared)), tuple(asked.about(place) for place in places),
+    )  # fmt: skip
+    if out is not None:
+        _write(Path(out), result, asked, places)
+    return result
 
 
-def _refuse_few(models: Sequence[str]) -> None:
+def split_arguments(arguments: Sequence[str], data: str | None) -> tuple[list[str], str | None]:
+    """Models and data out of ``MODEL MODEL ... [DATA]``: behind two models, a last one that is no model is the data."""
+    if data is not None or len(arguments) < 3 or _is_model(arguments[-1]):
+        return list(arguments), data
+    return list(arguments[:-1]), arguments[-1]
+
+
+def _is_model(name: str) -> bool:
+    if name in KNOWN_NAMES and not os.path.exists(name):  # cifar10 is a model, too, but stands where data does
+        return False
+    try:
+        find_model_file(name)
+    except FeatherlightError:
+        is_run = os.path.isfile(os.path.join(name, RECIPE_FILE_NAME))
+        return is_run or name.endswith((".safetensors", *EXPORTED_SUFFIXES))
+    return os.path.isdir(name) or name.endswith((".safetensors", *EXPORTED_SUFFIXES))
+
+
+def _refuse(models: Sequence[str]) -> None:
+    """What is no comparison."""
     if len(models) < 2:
         raise UsageError("name at least two models to compare; one is measured with: featherlight evaluate MODEL")
     files = [os.path.realpath(find_model_file(model)) for model in models]
@@ -113,18 +140,26 @@ def _refuse_few(models: Sequence[str]) -> None:
             raise UsageError(f"{models[place]} and {models[files.index(file)]} are the same model")
 
 
+def _open_all(models: Sequence[str], engine: str, threads: int, folder: Path) -> list[_Opened]:
+    opened = []
+    for number, (model, name) in enumerate(zip(models, short_names(models), strict=True)):
+        place = folder / str(number)
+        place.mkdir()
+        subject = _prepare(model, engine, place)
+        opened.append(_Opened(model, name, subject, open_subject(subject, threads)))
+    return opened
+
+
 def _prepare(model: str, engine: str, folder: Path) -> Subject:
     """The model as a file that the wanted engine can open."""
-    folder.mkdir()
     file = find_model_file(model)
     is_exported = file.suffix in EXPORTED_SUFFIXES
+    engines: tuple[str, ...] = (engine,)
     if engine == "auto":
         engines = () if is_exported else ("torch",)
     elif is_exported and engine not in ENGINES_OF_SUFFIX[file.suffix]:
         able = " or ".join(ENGINES_OF_SUFFIX[file.suffix])
         raise UsageError(f"the {engine} engine cannot run {file}; its engine is: {able}")
-    else:
-        engines = (engine,)
     return prepare_subjects([file], Wish(engines), folder)[0]
 
 
@@ -138,69 +173,29 @@ def short_names(models: Sequence[str]) -> list[str]:
     return list(models)
 
 
-def _ask_all(
-    engines: Sequence[Engine], names: Sequence[str], shared: SharedImages
-) -> tuple[list[_Asked], SharedImages, list[str]]:
-    """What each model answers; the images, without those that cannot be read; and all classes by their numbers."""
-    aligned = [_align(engine, name, shared) for engine, name in zip(engines, names, strict=True)]
-    found = [run_split(engine, shared.images, f"asking {name}") for engine, name in zip(engines, names, strict=True)]
-    report_unreadable(found[0][2], strict=False)
-    kept = found[0][1]
-    for _, positions, _ in found[1:]:  # the same, unless files went away meanwhile
-        kept = np.intersect1d(kept, positions)
-    if not len(kept):
-        raise DataError("not one image could be read by all models; images must not change meanwhile")
-    images = take(shared.images, kept)
-    numbers = {name: number for number, name in enumerate(shared.classes)}
-    asked = []
-    for engine, labels_of, (logits, positions, _) in zip(engines, aligned, found, strict=True):
-        chosen = logits[np.searchsorted(positions, kept)]
-        for name in engine.card.classes:
-            numbers.setdefault(name, len(numbers))
-        known = np.array([numbers[name] for name in engine.card.classes])
-        evaluation = evaluate_logits(
-            chosen, labels_of[images.labels], engine.card.classes, model=engine.card.model, data=shared.data,
-            split=shared.split, engine=engine.name, temperature=engine.card.temperature,
-        )  # fmt: skip
-        answer, probability = most_likely(chosen, engine.card.temperature)
-        asked.append(_Asked(evaluation, known[answer], probability, known[answer] == images.labels))
-    return asked, replace(shared, images=images), list(numbers)
-
-
-def _align(engine: Engine, name: str, shared: SharedImages) -> NDArray[np.int64]:
-    try:
-        return align_classes(shared.classes, engine.card.classes)
-    except DataError as error:
-        raise DataError(f"{name}: {error}") from error
-
-
-def _measure(
-    names: Sequence[str], subjects: Sequence[Subject], engines: Sequence[Engine], threads: int, budget_s: float
-) -> Mapping[str, Latency]:
+def _measure(opened: Sequence[_Opened], threads: int, budget_s: float) -> Mapping[str, Latency]:
+    """Latency of an image of each, in turn."""
     if budget_s <= 0:
         return {}
-    note(f"measuring the latency of {counted(len(names), 'model')} for about {budget_s * len(names):.0f} s")
-    calls = {
-        name: forward_call(engine, 1, subject.input_size, threads)
-        for name, subject, engine in zip(names, subjects, engines, strict=True)
-    }
+    note(f"measuring the latency of {counted(len(opened), 'model')} for about {budget_s * len(opened):.0f} s")
+    calls = {one.name: forward_call(one.engine, 1, one.subject.input_size, threads) for one in opened}
     return measure_latencies(calls, budget_s)
 
 
-def _row(
-    model: str, name: str, subject: Subject, card: ModelCard, evaluation: Evaluation, latency: Latency | None
-) -> ComparedModel:
-    params, macs = _count(card)
+def _row(opened: _Opened, evaluation: Evaluation, latency: Latency | None) -> ComparedModel:
+    subject = opened.subject
+    low, high = evaluation.top1_interval or (0.0, 1.0)
+    params, macs = _count(opened.engine.card)
     return ComparedModel(
-        model=model,
-        name=name,
+        model=opened.model,
+        name=opened.name,
         network=subject.network,
         engine=subject.engine,
         precision=subject.precision,
         input_size=subject.input_size,
         accuracy=evaluation.top1,
-        accuracy_interval=(0.0, 1.0),
-        ece=0.0,
+        accuracy_interval=(low, high),
+        ece=evaluation.ece or 0.0,
         nll=evaluation.loss,
         size_bytes=subject.size_bytes,
         params=params,
@@ -218,72 +213,54 @@ def _count(card: ModelCard) -> tuple[int | None, int | None]:
         with torch.device("meta"):
             network = create_model(card.model, **{**card.arguments, "pretrained": False})
         cost = count_cost(network.eval(), (card.preprocessing.in_channels, size, size), card.model)
-    except FeatherlightError as error:  # a timm network where timm is not installed: the exported file still runs
+    except FeatherlightError as error:  # one of timm's where timm is not installed: its exported file still runs
         note(f"{card.model} cannot be counted: {error}")
         return None, None
     return cost.params, cost.macs
 
 
-def _notes(engines: Sequence[Engine], names: Sequence[str], shared: SharedImages) -> list[str]:
+def _notes(opened: Sequence[_Opened], shared: SharedImages) -> list[str]:
+    """What a reader must know to judge the numbers."""
     notes = [shared.note] if shared.note else []
-    for engine, name in zip(engines, names, strict=True):
-        more = [label for label in engine.card.classes if label not in shared.classes]
+    for one in opened:
+        more = [label for label in one.engine.card.classes if label not in shared.classes]
         if more:
             told = f"{', '.join(more[:5])}{', ...' if len(more) > 5 else ''}"
-            notes.append(f"{name} also knows {counted(len(more), 'class')} that these images lack: {told}")
-    if len({engine.name for engine in engines}) > 1:
+            notes.append(f"{one.name} also knows {counted(len(more), 'class')} that these images lack: {told}")
+    if len({one.engine.name for one in opened}) > 1:
         notes.append("the models run in different engines: latencies compare those, too")
     return notes
 
 
-def _conclude(
-    rows: Sequence[ComparedModel], asked: Sequence[_Asked], shared: SharedImages, labels: Sequence[str], threads: int,
-    notes: Sequence[str],
-) -> Comparison:  # fmt: skip
-    named, right = np.stack([one.named for one in asked]), np.stack([one.right for one in asked])
-    pairs = compare_pairs([row.name for row in rows], right, named)
-    return Comparison(
-        data=shared.data,
-        split=shared.split,
-        num_images=len(shared.images),
-        classes=shared.classes,
-        threads=threads,
-        machine=machine_name(),
-        models=tuple(rows),
-        pairs=pairs,
-        sentence=explain_comparison(rows, pairs),
-        notes=tuple(notes),
-        disagreements=tuple(_disagreements(named, right, asked, shared, labels)),
+def _write(out: Path, result: Comparison, asked: Asked, places: Sequence[int]) -> None:
+    write_text(out / COMPARISON_FILE_NAME, json.dumps(result.to_dict(), indent=2, allow_nan=False) + "\n")
+    histories = {model.name: _history(model.model) for model in result.models}
+    command = shlex.join(
+        [
+            "featherlight",
+            "compare",
+            *(model.model for model in result.models),
+            "--data",
+            result.data,
+            "--split",
+            result.split,
+        ]
     )
+    pictures = [_picture(asked, place) for place in places[:MAX_PICTURED]]
+    write_compare_page(out / PAGE_FILE_NAME, result, histories, pictures, command)
+    if any(histories.values()):
+        write_training_curves(out / CURVES_FILE_NAME, result.models, histories)
 
 
-def _disagreements(
-    named: NDArray[np.int64], right: NDArray[np.bool_], asked: Sequence[_Asked], shared: SharedImages, labels: Sequence[str]
-) -> Iterator[Answers]:
-    """Images not all name alike: first those that some name rightly, each by how sure the models are."""
-    probabilities = np.stack([one.probability for one in asked])
-    different = np.flatnonzero((named != named[0]).any(axis=0))
-    decided = right[:, different].any(axis=0)
-    sure = probabilities[:, different].mean(axis=0)
-    for place in different[np.lexsort((-sure, ~decided))].tolist():
-        yield Answers(
-            shared.images.paths[place],
-            shared.classes[shared.images.labels[place]],
-            tuple(labels[number] for number in named[:, place]),
-            tuple(probabilities[:, place].tolist()),
-        )
+def _history(model: str) -> list[dict[str, Any]]:
+    """How the model was trained, where its run directory is at hand."""
+    with suppress(OSError, ValueError):
+        return [row for row in read_metrics(find_model_file(model).parent) if isinstance(row, dict)]
+    return []
 
 
-def split_arguments(arguments: Sequence[str], data: str | None) -> tuple[list[str], str | None]:
-    """Models and data out of ``MODEL MODEL ... [DATA]``: a last one that is no model is the data."""
-    if data is not None or len(arguments) < 3 or _is_model(arguments[-1]):
-        return list(arguments), data
-    return list(arguments[:-1]), arguments[-1]
-
-
-def _is_model(name: str) -> bool:
+def _picture(asked: Asked, place: int) -> tuple[Answers, RGBImage | None]:
     try:
-        find_model_file(name)
-    except FeatherlightError:
-        return os.path.isfile(os.path.join(name, RECIPE_FILE_NAME)) or name.endswith((".safetensors", *EXPORTED_SUFFIXES))
-    return True
+        return asked.about(place), asked.images.read(place)
+    except UnreadableImageError:  # it could be read a moment ago; the page can do without it
+        return asked.about(place), None
