@@ -169,19 +169,24 @@ def compare_pairs(names: Sequence[str], right: NDArray[np.bool_], named: NDArray
         named: the class that each names, (models, N), numbered alike for all.
     """
     places = list(combinations(range(len(names)), 2))
-    tests = [mcnemar(int((right[a] & ~right[b]).sum()), int((right[b] & ~right[a]).sum())) for a, b in places]
-    corrected = holm(tests)
-    pairs = []
-    for (a, b), p, p_corrected in zip(places, tests, corrected, strict=True):
-        only_a, only_b = int((right[a] & ~right[b]).sum()), int((right[b] & ~right[a]).sum())
-        count = right.shape[1]
-        pairs.append(
-            Pair(
-                names[a], names[b], (only_b - only_a) / count, difference_interval(only_a, only_b, count), only_a, only_b,
-                int((named[a] != named[b]).sum()), p, p_corrected, p_corrected < REAL_BELOW,
-            )
-        )  # fmt: skip
-    return tuple(pairs)
+    only = [(int((right[a] & ~right[b]).sum()), int((right[b] & ~right[a]).sum())) for a, b in places]
+    tests = [mcnemar(*counts) for counts in only]
+    count = right.shape[1]
+    return tuple(
+        Pair(
+            first=names[a],
+            second=names[b],
+            difference=(only_b - only_a) / count,
+            interval=difference_interval(only_a, only_b, count),
+            only_first=only_a,
+            only_second=only_b,
+            disagreements=int((named[a] != named[b]).sum()),
+            p=p,
+            p_corrected=p_corrected,
+            real=p_corrected < REAL_BELOW,
+        )
+        for (a, b), (only_a, only_b), p, p_corrected in zip(places, only, tests, holm(tests), strict=True)
+    )
 
 
 def mcnemar(only_first: int, only_second: int) -> float:

@@ -94,8 +94,9 @@ def _print(result: Comparison) -> None:
     click.echo("")
     for pair in result.pairs:
         low, high = pair.interval
+        points = f"{100 * pair.difference:+.2f} points ({100 * low:+.2f} to {100 * high:+.2f})"
         click.echo(
-            f"{pair.second} - {pair.first}: {100 * pair.difference:+.2f} points ({100 * low:+.2f} to {100 * high:+.2f}), "
+            f"{printable(pair.second)} - {printable(pair.first)}: {points}, "
             f"{p_text(pair.p_corrected)}{'' if pair.real else ', not real'}; "
             f"named differently: {pair.disagreements:,} of {result.num_images:,}, "
             f"{pair.only_second:,} to {pair.only_first:,} right"

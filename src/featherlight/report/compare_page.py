@@ -1,9 +1,9 @@
-"""The page of a comparison: the answer, what each model reaches and costs, and where they differ; it loads nothing else."""
+"""The page of a comparison: the answer, what models reach and cost, and where they differ; it loads nothing else."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -93,26 +93,31 @@ def _number(value: Any) -> float:
 
 
 def _columns(models: Sequence[ComparedModel]) -> list[_Column]:
-    def column(
-        title: str, values: Sequence[float | None], text: Callable[[float], str], *, most: bool = False
-    ) -> _Column:
-        known = [value for value in values if value is not None]
-        best = (max(known) if most else min(known)) if len(set(known)) > 1 else None
-        place = values.index(best) if best is not None and values.count(best) == 1 else -1
-        return _Column(title, values, ["-" if value is None else text(value) for value in values], place)
-
-    accuracy = column("Accuracy", [model.accuracy for model in models], lambda v: f"{100 * v:.2f}%", most=True)
     ranges = [f"{100 * low:.1f} to {100 * high:.1f}" for low, high in (model.accuracy_interval for model in models)]
+    accuracy = _column("Accuracy", [model.accuracy for model in models], lambda v: f"{100 * v:.2f}%", best=max)
     columns = [
-        _Column(accuracy.title, accuracy.values, accuracy.texts, accuracy.best, ranges),
-        column("ECE", [model.ece for model in models], lambda v: f"{100 * v:.2f}%"),
-        column("NLL", [model.nll for model in models], lambda v: f"{v:.3f}"),
-        column("Size", [model.size_bytes for model in models], lambda v: f"{v / 1e6:.2f} MB"),
-        column("Parameters", [model.params for model in models], lambda v: f"{v / 1e6:.2f} M"),
-        column("MACs", [model.macs for model in models], lambda v: f"{v / 1e6:.1f} M"),
-        column("Latency", [model.latency_ms for model in models], lambda v: f"{v:.2f} ms"),
+        replace(accuracy, ranges=ranges),
+        _column("ECE", [model.ece for model in models], lambda v: f"{100 * v:.2f}%"),
+        _column("NLL", [model.nll for model in models], lambda v: f"{v:.3f}"),
+        _column("Size", [model.size_bytes for model in models], lambda v: f"{v / 1e6:.2f} MB"),
+        _column("Parameters", [model.params for model in models], lambda v: f"{v / 1e6:.2f} M"),
+        _column("MACs", [model.macs for model in models], lambda v: f"{v / 1e6:.1f} M"),
+        _column("Latency", [model.latency_ms for model in models], lambda v: f"{v:.2f} ms"),
     ]
     return [one for one in columns if any(value is not None for value in one.values)]
+
+
+def _column(
+    title: str,
+    values: Sequence[float | None],
+    text: Callable[[float], str],
+    best: Callable[[Sequence[float]], float] = min,
+) -> _Column:
+    """A column in which one that is better than all others stands out."""
+    known = [value for value in values if value is not None]
+    winner = best(known) if known else None
+    place = values.index(winner) if winner is not None and values.count(winner) == 1 else -1
+    return _Column(title, values, ["-" if value is None else text(value) for value in values], place)
 
 
 def _place_pairs(pairs: Sequence[Pair]) -> list[tuple[Pair, dict[str, str]]]:

@@ -235,17 +235,8 @@ def _notes(opened: Sequence[_Opened], shared: SharedImages) -> list[str]:
 def _write(out: Path, result: Comparison, asked: Asked, places: Sequence[int]) -> None:
     write_text(out / COMPARISON_FILE_NAME, json.dumps(result.to_dict(), indent=2, allow_nan=False) + "\n")
     histories = {model.name: _history(model.model) for model in result.models}
-    command = shlex.join(
-        [
-            "featherlight",
-            "compare",
-            *(model.model for model in result.models),
-            "--data",
-            result.data,
-            "--split",
-            result.split,
-        ]
-    )
+    models = [model.model for model in result.models]
+    command = shlex.join(["featherlight", "compare", *models, "--data", result.data, "--split", result.split])
     pictures = [_picture(asked, place) for place in places[:MAX_PICTURED]]
     write_compare_page(out / PAGE_FILE_NAME, result, histories, pictures, command)
     if any(histories.values()):
