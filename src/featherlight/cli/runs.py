@@ -47,7 +47,8 @@ def command(folder: str | None, sort: str, as_json: bool, as_csv: bool) -> None:
     if as_json:
         print_json([row.to_row() for row in rows])
     elif as_csv:
-        print_csv([row.to_row() for row in rows] or [])
+        if rows:
+            print_csv([row.to_row() for row in rows])
     else:
         _print(rows, folder or "runs")
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
 
-from featherlight.errors import FeatherlightError, UsageError
+from safetensors import SafetensorError, safe_open
+
+from featherlight.errors import FeatherlightError, ModelFileError, UsageError
 from featherlight.metrics import Evaluation
-from featherlight.model_file import MODEL_FILE_NAME, read_card, read_shapes
+from featherlight.model_file import MODEL_FILE_NAME, read_card
 from featherlight.training.checkpoint import CHECKPOINT_FILE
 from featherlight.training.metrics_log import METRICS_FILE_NAME, read_metrics
 from featherlight.training.recipe import RECIPE_FILE_NAME, Recipe, read_recipe
@@ -104,22 +107,30 @@ def _read(path: Path) -> RunRow:
     try:
         recipe = read_recipe(path)
         row = replace(row, network=recipe.model, data=recipe.data, input_size=recipe.input_size)
-        history = _history(path)
-        if history:
-            last = history[-1]
-            row = replace(
-                row, accuracy=float(last["val_top1"]), split="val", time_s=float(last["seconds"]), epochs=last["epoch"]
-            )
+        with _reading(path / METRICS_FILE_NAME):
+            history = read_metrics(path)
+            row = _with_progress(row, history)
         return _finish(path, row, recipe, history)
-    except (FeatherlightError, OSError, ValueError, TypeError, KeyError) as error:
-        return replace(row, problem=_explain(error))
+    except FeatherlightError as error:
+        return replace(row, problem=str(error))
 
 
-def _history(path: Path) -> list[dict[str, Any]]:
-    rows = read_metrics(path)
-    if not all(isinstance(row, dict) for row in rows):
-        raise ValueError(f"{path / METRICS_FILE_NAME}: damaged")
-    return rows
+@contextmanager
+def _reading(file: Path) -> Iterator[None]:
+    """Whatever is wrong with what stands in a file becomes an error that names it."""
+    try:
+        yield
+    except (OSError, ValueError, TypeError, LookupError) as error:
+        raise ModelFileError(f"{file}: damaged ({type(error).__name__}: {error})") from error
+
+
+def _with_progress(row: RunRow, history: Sequence[dict[str, Any]]) -> RunRow:
+    """The row with what validation last said."""
+    if not history:
+        return row
+    last = history[-1]
+    accuracy, seconds, epochs = float(last["val_top1"]), float(last["seconds"]), int(last["epoch"])
+    return replace(row, accuracy=accuracy, split="val", time_s=seconds, epochs=epochs)
 
 
 def _finish(path: Path, row: RunRow, recipe: Recipe, history: Sequence[dict[str, Any]]) -> RunRow:
@@ -135,7 +146,8 @@ def _finish(path: Path, row: RunRow, recipe: Recipe, history: Sequence[dict[str,
         return replace(row, status="unfinished", problem=f"after epoch {row.epochs}{of}; {again}")
     if not evaluation.is_file():
         return replace(row, status="unfinished", problem=f"its evaluation is missing; {again}")
-    found = Evaluation.from_json(evaluation.read_text(encoding="utf-8"))
+    with _reading(evaluation):
+        found = Evaluation.from_json(evaluation.read_text(encoding="utf-8"))
     return replace(row, status="finished", accuracy=found.top1, split=found.split)
 
 
@@ -145,16 +157,15 @@ def _goes_on(recipe: Recipe, history: Sequence[dict[str, Any]]) -> bool:
 
 
 def _check_whole(model: Path) -> None:
-    read_shapes(model)
+    """Raises a ModelFileError where weights are missing at the end; they are not read."""
+    try:
+        with safe_open(model, "np"):
+            return
+    except SafetensorError as error:
+        raise ModelFileError(f"{model}: damaged or cut off ({str(error)[:100]!a})") from error
 
 
 def _last_written(path: Path) -> str:
     names = (*_MARKS, MODEL_FILE_NAME, EVALUATION_FILE_NAME)
     times = [(path / name).stat().st_mtime for name in names if (path / name).is_file()]
     return datetime.fromtimestamp(max(times), timezone.utc).isoformat(timespec="seconds")
-
-
-def _explain(error: Exception) -> str:
-    if isinstance(error, KeyError):
-        return f"{METRICS_FILE_NAME} lacks {error}"
-    return str(error)
