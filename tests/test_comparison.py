@@ -20,9 +20,10 @@ from featherlight.comparison import (
 
 
 def model(name: str, accuracy: float, latency_ms: float | None = 1.0, size_bytes: int = 1000) -> ComparedModel:
+    interval = (accuracy - 0.01, accuracy + 0.01)
     return ComparedModel(
-        name, name, "shufflenet_v2_x0_5", "torch", "float32", 32, accuracy, (accuracy - 0.01, accuracy + 0.01), 0.0, 0.1,
-        size_bytes, 1, 1, latency_ms, None,
+        name, name, "shufflenet_v2_x0_5", "torch", "float32", 32, accuracy, interval, 0.0, 0.1, size_bytes, 1, 1,
+        latency_ms, None,
     )  # fmt: skip
 
 

@@ -243,7 +243,7 @@ def explain_comparison(models: Sequence[ComparedModel], pairs: Sequence[Pair]) -
     parts = [f"{best.name} is the most accurate, {_percent(best.accuracy)}"]
     if beaten:
         parts.append(f"and really better than {_join(beaten)}")
-    text = " ".join(parts)
+    text = ", ".join(parts)
     if not equals:
         return f"{text}."
     cheapest = min((other for other, _ in equals), key=_cost)

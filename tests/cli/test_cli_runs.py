@@ -36,8 +36,8 @@ def test_json_and_csv_have_the_same_rows(cli: Cli, runs: Path) -> None:
     rows = json.loads(cli("runs", runs, "--json").out)
     assert [row["status"] for row in sorted(rows, key=lambda row: row["path"])] == ["finished", "unfinished"]
     assert list(rows[0]) == [
-        "path", "status", "network", "data", "accuracy", "split", "size_bytes", "time_s", "epochs", "input_size", "date",
-        "problem",
+        "path", "status", "network", "data", "accuracy", "split", "size_bytes", "time_s", "epochs", "input_size",
+        "date", "problem",
     ]  # fmt: skip
     table = list(csv.DictReader(io.StringIO(cli("runs", runs, "--csv").out)))
     assert [row["path"] for row in table] == [row["path"] for row in rows]

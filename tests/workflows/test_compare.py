@@ -103,6 +103,7 @@ def test_figures_are_those_of_an_evaluation(tiny_run: Path, changed: Callable[..
         assert (model.ece, model.nll) == pytest.approx((alone.ece, alone.nll), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_exported_files_and_model_files_mix(tiny_run: Path, tmp_path: Path) -> None:
     pytest.importorskip("onnxscript")
     onnx = featherlight.export(tiny_run, "onnx", out=tmp_path / "tiny.onnx").path
@@ -112,6 +113,10 @@ def test_exported_files_and_model_files_mix(tiny_run: Path, tmp_path: Path) -> N
     assert result.models[1].size_bytes == Path(onnx).stat().st_size
     assert result.disagreements == ()
     assert any("different engines" in note for note in result.notes)
+    as_onnx = featherlight.compare([tiny_run, onnx], engine="onnxruntime", latency_s=0, threads=1)
+    assert [model.engine for model in as_onnx.models] == ["onnxruntime", "onnxruntime"]
+    with pytest.raises(UsageError, match="the torch engine cannot run"):
+        featherlight.compare([tiny_run, onnx], engine="torch", latency_s=0, threads=1)
 
 
 def test_model_with_further_classes_is_compared_on_the_images_classes(
@@ -197,7 +202,7 @@ def test_page_json_and_curves_are_written(tiny_run: Path, changed: Callable[...,
     assert page.count('<figure class="chart lines">') == 3
     assert result.sentence in page
     assert f"featherlight compare {tiny_run} {second}" in page
-    assert "http" not in page
+    assert "://" not in page
     assert (out / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -141,16 +141,19 @@ def test_missing_folder_and_unknown_order_are_refused(tmp_path: Path, monkeypatc
 
 def test_tensorboard_sees_the_scalars_of_all_runs(runs: Path) -> None:
     pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
     from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
+    from tensorboard.context import RequestContext
 
     copy(runs, "b")
     board = EventMultiplexer().AddRunsFromDirectory(str(runs))
     board.Reload()
-    assert sorted(board.Runs()) == ["a", "b"]
-    assert set(board.Runs()["a"]["scalars"]) == {
-        "learning_rate", "train_loss", "val_loss", "val_top1", "images_per_s"
-    }  # fmt: skip
+    shown = MultiplexerDataProvider(board, str(runs)).read_scalars(
+        RequestContext(), experiment_id="", plugin_name="scalars", downsample=1000
+    )
+    assert sorted(shown) == ["a", "b"]
+    assert set(shown["a"]) == {"learning_rate", "train_loss", "val_loss", "val_top1", "images_per_s"}
     rows = [json.loads(line) for line in (runs / "b" / "metrics.jsonl").read_text().splitlines()]
-    seen = [(event.step, event.value) for event in board.Scalars("b", "val_loss")]
-    assert [step for step, _ in seen] == [row["step"] for row in rows]
-    assert [value for _, value in seen] == pytest.approx([row["val_loss"] for row in rows], rel=1e-6)
+    assert [point.step for point in shown["b"]["val_loss"]] == [row["step"] for row in rows]
+    seen = [point.value for point in shown["b"]["val_loss"]]
+    assert seen == pytest.approx([row["val_loss"] for row in rows], rel=1e-6)
