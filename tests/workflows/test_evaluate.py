@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from featherlight.engines import open_engine
 from featherlight.errors import DataError, ModelFileError, UsageError
@@ -219,6 +220,18 @@ def test_mistakes_are_the_wrong_images_most_confident_first(tiny_run: Path, mudd
         assert mistake.true == path.parent.name
         assert mistake.predicted == MUDDLED[mistake.true][int(path.stem)] != mistake.true
         assert mistake.image.shape == (32, 32, 3)
+    rows = [row for row in evaluation.mistakes if row["kind"] == "worst"]
+    assert [row["path"] for row in rows] == [mistake.path for mistake in mistakes]
+    assert len(evaluation.mistakes) == 12  # the others are right, and the least certain
+
+
+def test_images_of_mistakes_are_small_however_large_they_are(tiny_run: Path, tmp_path: Path) -> None:
+    for name in ("blue", "green"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        Image.new("RGB", (2000, 1500), (210, 40, 50)).save(tmp_path / "photos" / name / "0.png")
+    source = open_source(tmp_path / "photos", as_it_is=True)
+    _, mistakes = evaluate_split(open_engine(tiny_run, device="cpu"), source, "test", "m")
+    assert [mistake.image.shape for mistake in mistakes] == [(384, 512, 3)] * 2
 
 
 def test_model_that_does_not_know_its_data_asks_for_it(model_alone: Path) -> None:
@@ -246,7 +259,8 @@ def test_every_field_is_plain_json(tiny_run: Path) -> None:
     assert set(fields) == {
         "model", "data", "split", "engine", "num_images", "classes", "top1", "top5", "loss",
         "macro_precision", "macro_recall", "macro_f1", "per_class",
-        "confusion_matrix", "most_confused", "temperature", "unreadable",
+        "confusion_matrix", "most_confused", "temperature", "unreadable", "top1_interval", "intervals", "ece", "nll",
+        "brier", "reliability", "reject", "mistakes", "corruptions", "tta",
     }  # fmt: skip
 
 
