@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -25,8 +27,6 @@ def trial(small: list[float], large: list[float], held_out: int = 1000, doubted:
 
 
 def ask(*trials: Trial, **setting: object) -> Enough:
-    from dataclasses import replace
-
     return conclude(trials, replace(SETTING, **setting))
 
 
