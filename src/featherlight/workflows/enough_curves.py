@@ -45,12 +45,12 @@ class Trial:
     @property
     def wrong(self) -> NDArray[np.bool_]:
         """(networks, P, M)."""
-        return self.named != self.labels
+        return np.asarray(self.named != self.labels)
 
     @property
     def mislabelled(self) -> NDArray[np.bool_]:
         """Held-out images that the first network, with all images, names as doubts of labels suggest (M,)."""
-        return self.named[0, -1] == self.suggested
+        return np.asarray(self.named[0, -1] == self.suggested)
 
 
 @dataclass(frozen=True)
