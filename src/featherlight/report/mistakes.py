@@ -80,9 +80,8 @@ class Shown:
 
 def show_mistakes(mistakes: Sequence[Mistake], evaluation: Evaluation) -> list[Shown]:
     """The most confident mistakes first, with pictures as long as they fit."""
-    pairs = {
-        (evaluation.classes[t], evaluation.classes[p]): k for k, (t, p, *_) in enumerate(confused_pairs(evaluation))
-    }
+    names = evaluation.classes
+    pairs = {(names[true], names[said]): place for place, (true, said, *_) in enumerate(confused_pairs(evaluation))}
     left, shown = PICTURE_BYTES, list[Shown]()
     for mistake in sorted(mistakes, key=lambda one: -one.probability)[:MAX_MISTAKES]:
         picture = thumbnail(mistake.image)

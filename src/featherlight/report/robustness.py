@@ -31,7 +31,7 @@ def robustness_svg(corruptions: Mapping[str, Any], say: Texts) -> str:
     summary = ", ".join(f"{say.name(kind)} {percent(shares[-1])}" for kind, shares in lines.items())
     label = say("{title}. At the greatest strength: {summary}.", title=title, summary=summary)
     return (
-        f'<figure class="chart wide"><figcaption>{escape(title)}{keys}</figcaption>\n'
+        f'<figure class="chart"><figcaption>{escape(title)}{keys}</figcaption>\n'
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(label)}">\n'
         f"{_axes(ticks, len(next(iter(lines.values()))), say)}{drawn}\n</svg></figure>"
     )

@@ -38,7 +38,7 @@ from featherlight.workflows.rejection import (
     run_unknown,
     store_rule,
 )
-from featherlight.workflows.report_facts import add_heats, check_can_look, cost_of, latency_of
+from featherlight.workflows.report_facts import add_heats, check_can_look, cost_of, latency_of, list_heats
 
 __all__ = [
     "ALL",
@@ -123,10 +123,13 @@ def evaluate(
     if store:
         store_rule(opened, model)
     if out is not None:
-        command = _command(evaluation, options, corruptions=corruptions, tta=tta)
         mistakes = read_mistakes(measured)
+        if cam:
+            mistakes = add_heats(opened, mistakes)
+            evaluation = list_heats(evaluation, mistakes)
+        flags = {"--corruptions": corruptions, "--tta": tta, "--cam": cam, "--lang=zh": lang == "zh"}
         write_evaluation(
-            Path(out), evaluation, add_heats(opened, mistakes) if cam else mistakes, reproduce=command,
+            Path(out), evaluation, mistakes, reproduce=_command(evaluation, options, flags),
             cost=cost_of(opened, model), latency=latency_of(opened, threads), lang=lang,
         )  # fmt: skip
     return evaluation
@@ -148,9 +151,8 @@ def _measure_further(
     return evaluation
 
 
-def _command(evaluation: Evaluation, options: RejectOptions, *, corruptions: bool, tta: bool) -> str:
+def _command(evaluation: Evaluation, options: RejectOptions, flags: Mapping[str, bool]) -> str:
     """What measures the same again."""
-    flags = {"--corruptions": corruptions, "--tta": tta}
     values = {
         "--unknown": options.unknown,
         "--false-accept-rate": options.false_accept_rate,

@@ -13,6 +13,7 @@ import numpy as np
 from featherlight.cost.latency import ROUNDS, machine_name, summarize, timed, usable_cores
 from featherlight.engines import Engine, prepare_image
 from featherlight.errors import UsageError
+from featherlight.metrics import Evaluation
 from featherlight.model_file import ModelCard, find_model_file
 from featherlight.report import CostFacts, LatencyFacts, Mistake
 from featherlight.workflows.benchmark_subject import sample_images
@@ -116,6 +117,13 @@ def add_heats(engine: Engine, mistakes: Sequence[Mistake]) -> list[Mistake]:
         replace(mistake, heats={which: maps[place] for which, maps in heats.items()})
         for place, mistake in enumerate(seen)
     ]
+
+
+def list_heats(evaluation: Evaluation, mistakes: Sequence[Mistake]) -> Evaluation:
+    """The maps as numbers, ``maps`` in each row of the evaluation's ``mistakes``: nothing is only in a picture."""
+    maps = {one.path: {which: np.round(heat, 2).tolist() for which, heat in one.heats.items()} for one in mistakes}
+    rows = [{**row, "maps": maps[row["path"]]} if row["path"] in maps else row for row in evaluation.mistakes]
+    return replace(evaluation, mistakes=rows)
 
 
 def _heats(engine: Engine, mistakes: Sequence[Mistake], which: str, number: dict[str, int]) -> list[np.ndarray]:
