@@ -78,7 +78,7 @@ def find_enough(
     budget_s: float,
     device: str = "auto",
     doubts: Sequence[Finding] | None = None,
-    pairs: Sequence[Pair] = PAIRS,
+    pairs: Sequence[Pair] | None = None,
 ) -> Enough:
     """Finds out whether more photos, a bigger network or cleaner labels would bring most.
 
@@ -90,14 +90,14 @@ def find_enough(
         budget_s: seconds that it may take, about; it takes less where less will do.
         device: where to train.
         doubts: findings of wrong labels; None: they were not looked for.
-        pairs: networks to choose from, the largest images first.
+        pairs: networks to choose from, the largest images first; None: ours.
     """
     started = time.monotonic()
     positions = _usable(checked)
     if not len(positions):
         counted_images = int((checked.splits != NOWHERE).sum())
         return too_few(counted_images, f"at least two classes of {LEAST_IN_CLASS} images are needed", budget_s)
-    plan = _plan(checked, positions, budget_s * (1 - RESERVED), device, pairs)
+    plan = _plan(checked, positions, budget_s * (1 - RESERVED), device, pairs or PAIRS)
     images = read_checked(checked, positions, plan.pair.input_size)
     suggested = _suggested(checked, images, doubts or ())
     trials: list[Trial] = []
