@@ -247,7 +247,7 @@ def explain_comparison(models: Sequence[ComparedModel], pairs: Sequence[Pair]) -
     if not equals:
         return f"{text}."
     cheapest = min((other for other, _ in equals), key=_cost)
-    told = _join([f"{other.name} ({_gap(best, pair)})" for other, pair in equals])
+    told = _join([f"{other.name}, {_behind(best, pair)}" for other, pair in equals])
     choice = f"; of these {_costs(cheapest, best)}" if _cost(cheapest) < _cost(best) else ""
     return f"{text}; it cannot be told apart from {told}{choice}."
 
@@ -275,9 +275,20 @@ def _pairs_of(name: str, pairs: Sequence[Pair]) -> list[tuple[str, Pair]]:
 
 def _gap(best: ComparedModel, pair: Pair) -> str:
     """``1.2 points (0.4 to 2.0), p = 0.003``, as seen from the better one."""
+    points, interval = _seen_from(best, pair)
+    return f"{points} ({interval}), {p_text(pair.p_corrected)}"
+
+
+def _behind(best: ComparedModel, pair: Pair) -> str:
+    """``1.2 points behind (0.4 to 2.0, p = 0.003)``."""
+    points, interval = _seen_from(best, pair)
+    return f"{points} behind ({interval}, {p_text(pair.p_corrected)})"
+
+
+def _seen_from(best: ComparedModel, pair: Pair) -> tuple[str, str]:
     sign = 1 if pair.second == best.name else -1
     low, high = sorted(100 * sign * end for end in pair.interval)
-    return f"{100 * sign * pair.difference:.1f} points ({low:.1f} to {high:.1f}), {p_text(pair.p_corrected)}"
+    return f"{100 * sign * pair.difference:.1f} points", f"{low:.1f} to {high:.1f}"
 
 
 def p_text(p: float) -> str:

@@ -78,9 +78,15 @@ def write_check_page(path: Path, findings: Findings, checked: Checked) -> None:
         **_class_table(findings),
         **enough_facts(findings.enough),
         distributions=distributions_svg(checked.facts),
-        command=f"featherlight check {shlex.quote(findings.data)}",
+        command=_command(findings),
     )
     write_page(path, page)
+
+
+def _command(findings: Findings) -> str:
+    """That checks again."""
+    asked = "" if findings.enough is None else f" --enough --time {findings.enough.budget_s:g}s"
+    return f"featherlight check {shlex.quote(findings.data)}{asked}"
 
 
 def _verdict(findings: Findings) -> list[str]:

@@ -102,13 +102,14 @@ def write_lines(path: Path, charts: Sequence[Chart]) -> None:
 
 
 def _plot(axes: Axes, chart: Chart) -> None:
-    from matplotlib.ticker import PercentFormatter
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
 
     for number, line in enumerate(chart.lines):
-        points = _known(line)
-        x, y = [point[0] for point in points], [point[1] for point in points]
-        axes.plot(x, y, color=COLOURS[number % len(COLOURS)], label=line.name, linewidth=1.6)
+        if points := _known(line):  # a line without points keeps its colour, so that it is the same everywhere
+            x, y = zip(*points, strict=True)
+            axes.plot(x, y, color=COLOURS[number % len(COLOURS)], label=line.name, linewidth=1.6)
     axes.set(title=chart.title, xlabel=chart.axis)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=_is_whole(chart), min_n_ticks=1))
     if chart.percent:
         axes.yaxis.set_major_formatter(PercentFormatter(xmax=1))
     axes.grid(alpha=0.25)
@@ -167,7 +168,13 @@ def _marks(chart: Chart, scale: _Scale) -> list[float]:
     """Where numbers stand under the picture: at round ones, or at the points of a logarithmic axis."""
     if chart.log:
         return sorted({x for line in chart.lines for x in line.x})
-    return [tick for tick in round_ticks(scale.low, scale.high) if scale.low <= tick <= scale.high]
+    ticks = [tick for tick in round_ticks(scale.low, scale.high) if scale.low <= tick <= scale.high]
+    return [tick for tick in ticks if tick == int(tick)] if _is_whole(chart) else ticks
+
+
+def _is_whole(chart: Chart) -> bool:
+    """Whether x counts something, as epochs."""
+    return all(x == int(x) for line in chart.lines for x, _ in _known(line))
 
 
 def _short(number: float) -> str:
@@ -210,4 +217,5 @@ def _legend(chart: Chart) -> str:
     return "".join(
         f'<span class="key c{number % len(COLOURS)}">{escape(line.name)}</span>'
         for number, line in enumerate(chart.lines)
+        if _known(line)
     )
