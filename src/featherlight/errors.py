@@ -58,6 +58,10 @@ class TrainingStoppedError(FeatherlightError):
     exit_code = 1
 
 
+class TrainingInterruptedError(TrainingStoppedError):
+    """Somebody stopped training; what was reached is saved and can be resumed."""
+
+
 class GateFailedError(FeatherlightError):
     """An exported file gives other answers than its model; it did not get its name."""
 
