@@ -13,7 +13,7 @@ from torch import fx, nn
 
 from featherlight.console import Bar, note
 from featherlight.devices import select_device
-from featherlight.errors import FeatherlightError, UsageError
+from featherlight.errors import MemoryExhaustedError, UsageError
 from featherlight.images import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from featherlight.sources.base import Source, Unreadable
 from featherlight.sources.reading import find_unreadable
@@ -64,7 +64,8 @@ def fit_recipe(run: Path, recipe: Recipe, source: Source, shown: Bar) -> Fitted:
 
     Raises:
         DataError: not one image can be read.
-        FeatherlightError: out of memory, or nothing can be written.
+        MemoryExhaustedError: the batch is too large.
+        FeatherlightError: nothing can be written.
         TrainingStoppedError: interrupted or diverged; the last checkpoint is good.
     """
     device = select_device(recipe.device)
@@ -125,8 +126,8 @@ def _advice(recipe: Recipe) -> Iterator[None]:
         raise
 
 
-def _out_of_memory(recipe: Recipe) -> FeatherlightError:
+def _out_of_memory(recipe: Recipe) -> MemoryExhaustedError:
     smaller = max(1, recipe.batch_size // 2)
-    return FeatherlightError(
+    return MemoryExhaustedError(
         f"out of memory with batch_size {recipe.batch_size}; try in a new run: --set batch_size={smaller}"
     )
