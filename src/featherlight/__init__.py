@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from featherlight.comparison import Comparison
     from featherlight.cost.result import Cost
     from featherlight.device_profile import read_device_profile
     from featherlight.errors import FeatherlightError
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from featherlight.verification import Verification
     from featherlight.workflows.benchmark import benchmark
     from featherlight.workflows.check import check
+    from featherlight.workflows.compare import compare
     from featherlight.workflows.evaluate import evaluate
     from featherlight.workflows.export import Export, export
     from featherlight.workflows.find_rate import find_rate
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from featherlight.workflows.verify import verify
 
 __all__ = [
+    "Comparison",
     "Cost",
     "Evaluation",
     "Export",
@@ -45,6 +48,7 @@ __all__ = [
     "__version__",
     "benchmark",
     "check",
+    "compare",
     "create_model",
     "evaluate",
     "export",
@@ -61,6 +65,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "Comparison": "comparison",
     "Cost": "cost.result",
     "Evaluation": "metrics",
     "Export": "workflows.export",
@@ -74,6 +79,7 @@ _HOME = {
     "Verification": "verification",
     "benchmark": "workflows.benchmark",
     "check": "workflows.check",
+    "compare": "workflows.compare",
     "create_model": "models.registry",
     "evaluate": "workflows.evaluate",
     "export": "workflows.export",
