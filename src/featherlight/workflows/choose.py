@@ -5,28 +5,26 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from collections.abc import Iterator
 
 from featherlight.choosing import Choice
 from featherlight.console import bar, counted, duration, note
 from featherlight.device_profile import read_device_profile
-from featherlight.errors import FeatherlightError, TrainingInterruptedError, UsageError
+from featherlight.errors import TrainingInterruptedError, UsageError
 from featherlight.files import write_text
 from featherlight.report.choose_page import write_choose_page
 from featherlight.report.pareto import Point, plot_pareto
 from featherlight.sources import open_source
 from featherlight.sources.base import Source
 from featherlight.sources.held_out import hold_out
-from featherlight.training.recipe import read_duration
 from featherlight.workflows.choose_answer import answer
 from featherlight.workflows.choose_deliver import deliver
 from featherlight.workflows.choose_order import Order, read_limits, read_order
-from featherlight.workflows.choose_race import Racer, standing
+from featherlight.workflows.choose_race import Racer
 from featherlight.workflows.choose_screen import HELD_OUT, list_entries, screen
 from featherlight.workflows.choose_state import STATE_FILE_NAME, State, read_state
 from featherlight.workflows.evaluate import report_unreadable
@@ -97,7 +95,11 @@ def choose(
         target=target, int8=int8, half_weights=half_weights, threads=threads, seed=seed,
         settings={name: value for name, value in settings.items() if value is not None},
     )  # fmt: skip
-    folder = Path(out) if out is not None else PLACE / (re.sub(r"[^A-Za-z0-9._-]+", "-", Path(data).name).strip("-") or "data")
+    folder = (
+        Path(out)
+        if out is not None
+        else PLACE / (re.sub(r"[^A-Za-z0-9._-]+", "-", Path(data).name).strip("-") or "data")
+    )
     _check_folder(folder)
     state = read_state(folder)
     if state is not None and state.order != replace(order, time_s=state.order.time_s):
@@ -118,7 +120,9 @@ def resume_choice(folder: str | Path) -> Choice:
     path = Path(folder)
     state = read_state(path)
     if state is None:
-        raise UsageError(f"{path}: no choice (there is no {STATE_FILE_NAME} in it); begin one: featherlight choose DATA")
+        raise UsageError(
+            f"{path}: no choice (there is no {STATE_FILE_NAME} in it); begin one: featherlight choose DATA"
+        )
     return _choose(path, state.order, state)
 
 

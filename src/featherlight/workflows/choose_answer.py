@@ -11,10 +11,7 @@ from featherlight.choosing import (
     Choice,
     Limits,
     Pick,
-    show_count,
     show_figures,
-    show_latency,
-    show_size,
     tell_pick,
 )
 from featherlight.cost.latency import machine_name
@@ -145,7 +142,9 @@ def _tell_nothing(state: State, candidates: tuple[Candidate, ...]) -> tuple[str,
     known = [one for one in candidates if limits.excess(one.latency_ms, one.size_bytes, one.macs) > 1]
     if not known:
         reasons = "; ".join(f"{one.name}: {one.dropped}" for one in candidates[:3])
-        return f"No network could be delivered: {reasons}.", ["What failed stands beside each candidate in choose.json."]
+        return f"No network could be delivered: {reasons}.", [
+            "What failed stands beside each candidate in choose.json."
+        ]
     nearest = min(known, key=lambda one: limits.excess(one.latency_ms, one.size_bytes, one.macs))
     figures = show_figures(nearest.latency_ms, nearest.size_bytes, nearest.macs)
     sentence = f"No network keeps these limits; {nearest.model} at {nearest.input_size} px comes nearest: {figures}."
@@ -214,7 +213,9 @@ def _tell_next(pick: Pick, state: State) -> Iterator[str]:
 def _is_as_good(entry: Entry, pick: Pick, state: State) -> bool:
     """Cheaper in latency and size, and within what the number of validation images can tell apart."""
     best = state.entries[pick.name]
-    margin = 1.96 * math.sqrt(2 * max(1e-4, pick.validation_accuracy * (1 - pick.validation_accuracy)) / max(1, state.num_val))
+    margin = 1.96 * math.sqrt(
+        2 * max(1e-4, pick.validation_accuracy * (1 - pick.validation_accuracy)) / max(1, state.num_val)
+    )
     cheaper = (entry.latency_ms or 0) < (best.latency_ms or 0) and (entry.size_bytes or 0) < (best.size_bytes or 0)
     return cheaper and (entry.top1 or 0.0) >= pick.validation_accuracy - margin
 
@@ -230,5 +231,3 @@ def _notes(state: State, source: Source, pick: Pick | None, profile: DeviceProfi
         yield "published weights could not be fetched, so some networks started from scratch"
     if len(state.starters) == 1 and not state.order.trials:
         yield "the time allowed one network only, the most promising by published accuracy; more time compares more"
-
-

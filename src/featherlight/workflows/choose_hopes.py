@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from featherlight.models.published import PUBLISHED
 from featherlight.models.catalogue import model_info
+from featherlight.models.published import PUBLISHED
 
 # ImageNet top-1 of the papers, at 224 px: Zhang et al. 2018 tables 2 and 5, Ma et al. 2018 table 8, Howard et al. 2017
 # and 2019, Sandler et al. 2018. Of ShuffleNetV1 at widths 0.75, 1.5 and 2.0 only g=3 (0.75: trained by pytorchcv) is

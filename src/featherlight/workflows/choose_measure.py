@@ -130,7 +130,9 @@ def _float(order: Order, recipe: Recipe, classes: Sequence[str], folder: Path) -
     provenance = {"data": recipe.data, "recipe": recipe.to_dict()}  # what a file says about itself takes room, too
     card = ModelCard(recipe.model, given, tuple(classes), preprocessing_of(recipe), provenance=provenance)
     exported = ExportedCard(card, IMAGE)
-    target.write(Draft(choose_form(network, target, exported, DEFAULT_FORM).network, exported, order.half_weights), folder)
+    target.write(
+        Draft(choose_form(network, target, exported, DEFAULT_FORM).network, exported, order.half_weights), folder
+    )
     return folder / target.file_names[0]
 
 

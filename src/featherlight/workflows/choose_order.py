@@ -146,9 +146,7 @@ def read_limits(
     accuracy = _read(min_accuracy, "min_accuracy", {"": 1.0, "%": 0.01}, "0.9 or 90%", "")
     if accuracy is not None and accuracy > 1:
         raise UsageError(f"min_accuracy is {min_accuracy}; a fraction as 0.9 or a percentage as 90% is expected")
-    return Limits(
-        latency, None if size is None else round(size), None if macs is None else round(macs), accuracy
-    )
+    return Limits(latency, None if size is None else round(size), None if macs is None else round(macs), accuracy)
 
 
 def read_input_size(size: int) -> int:

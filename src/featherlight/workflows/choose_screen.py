@@ -39,8 +39,11 @@ def recipe_for(order: Order, facts: DataFacts, entry: Entry, time_s: float) -> R
 def list_entries(state: State, facts: DataFacts, num_classes: int) -> None:
     """Writes every network at every image size into the state, counted; the most hopeful first."""
     order = state.order
-    usual = recipe_for(order, facts, Entry(order.models[0], order.input_sizes[0]), order.time_s) if order.input_sizes \
+    usual = (
+        recipe_for(order, facts, Entry(order.models[0], order.input_sizes[0]), order.time_s)
+        if order.input_sizes
         else default_recipe(facts, {**order.settings, "model": order.models[0], "time_s": order.time_s})
+    )
     sizes = order.input_sizes or (usual.input_size,)
     entries = {}
     with counting("counting networks", len(order.models) * len(sizes), "networks") as advance:

@@ -17,7 +17,7 @@ from featherlight.console import bar, duration, note
 from featherlight.devices import select_device
 from featherlight.engines import open_engine
 from featherlight.errors import FeatherlightError, TrainingInterruptedError, UsageError
-from featherlight.metrics import Evaluation, fit_temperature
+from featherlight.metrics import Evaluation, fit_rule, fit_temperature
 from featherlight.model_file import MODEL_FILE_NAME
 from featherlight.models.weights import save_model
 from featherlight.report import write_curves
@@ -157,7 +157,8 @@ def _finish(
     history = read_metrics(run)
     with _kept_explained(f"Training is finished and all is saved; make the model with: {_again(run)}"):
         provenance = _provenance(recipe, origin, _row_of_kept_weights(history, recipe))
-        temperature = fit_temperature(*validation.logits(network))
+        logits, labels = validation.logits(network)
+        temperature = fit_temperature(logits, labels)
         if isinstance(network, fx.GraphModule):
             provenance["quantization"] = quantization_facts(network)
             network = float_network(recipe, network)
@@ -168,6 +169,7 @@ def _finish(
             preprocessing_of(recipe),
             temperature=temperature,
             provenance=provenance,
+            reject=fit_rule(logits, recipe.reject_rate, temperature),
         )
     with _kept_explained(f"The model is trained and saved, {path}; only its evaluation is missing: {_again(run)}"):
         split = choose_split(source, None)
