@@ -95,11 +95,7 @@ def choose(
         target=target, int8=int8, half_weights=half_weights, threads=threads, seed=seed,
         settings={name: value for name, value in settings.items() if value is not None},
     )  # fmt: skip
-    folder = (
-        Path(out)
-        if out is not None
-        else PLACE / (re.sub(r"[^A-Za-z0-9._-]+", "-", Path(data).name).strip("-") or "data")
-    )
+    folder = Path(out) if out is not None else _usual_folder(data)
     _check_folder(folder)
     state = read_state(folder)
     if state is not None and state.order != replace(order, time_s=state.order.time_s):
@@ -158,6 +154,11 @@ def _open(order: Order) -> Source:
     source = open_source(order.data, strict=strict, group_by=group_by)
     refuse_leaks(source, allow=bool(settings.get("allow_leaks", False)))
     return hold_out(source, HELD_OUT, strict=strict)
+
+
+def _usual_folder(data: str | Path) -> Path:
+    """The same for the same data, so that the same command goes on where it was stopped."""
+    return PLACE / (re.sub(r"[^A-Za-z0-9._-]+", "-", Path(data).name).strip("-") or "data")
 
 
 def _check_folder(folder: Path) -> None:

@@ -16,6 +16,7 @@ from featherlight.choosing import (
 )
 from featherlight.cost.latency import machine_name
 from featherlight.device_profile import DeviceProfile
+from featherlight.models.catalogue import list_models
 from featherlight.sources.base import Source
 from featherlight.targets.base import find_target
 from featherlight.training.metrics_log import read_metrics
@@ -39,7 +40,7 @@ def answer(state: State, source: Source, winner: str | None, profile: DeviceProf
     else:
         where = f"in {engine} here" if profile is None else f"in {engine} on {profile.machine} (by its profile)"
         sentence = tell_pick(pick, candidates, state.spent_s, where)
-        advice = (*_tell_short(order.limits, pick, state), *_tell_next(pick, state))
+        advice = (*_tell_short(order.limits, pick, state), *_tell_next(pick, state, len(source.splits["val"])))
     return Choice(
         data=source.name,
         classes=source.classes,
@@ -75,6 +76,8 @@ def command_of(order: Order) -> str:
     ]
     words += [str(word) for option, value in given if value for word in (option, value)]
     words += ["--int8"] * order.int8 + ["--half-weights"] * order.half_weights
+    if order.models != tuple(name for name in list_models() if "." not in name):
+        words += [word for name in order.models for word in ("--models", name)]
     words += [word for name, value in order.settings.items() for word in ("--set", f"{name}={_setting(value)}")]
     return shlex.join(words)
 
@@ -115,7 +118,7 @@ def _pick(name: str, state: State, source: Source) -> Pick:
         model=entry.model,
         input_size=entry.input_size,
         accuracy=facts["accuracy"],
-        interval=tuple(facts["interval"]) or wilson(facts["accuracy"], facts["num_images"]),
+        interval=tuple(facts["interval"]),
         split="held-out" if cut_here else "test",
         num_images=facts["num_images"],
         validation_accuracy=entry.top1 or 0.0,
@@ -127,13 +130,6 @@ def _pick(name: str, state: State, source: Source) -> Pick:
         files=tuple(facts["files"]),
         run=str(state.run_of(name).absolute()),
     )
-
-
-def wilson(share: float, count: int, z: float = 1.96) -> tuple[float, float]:
-    """95 % interval of a share of ``count`` (Wilson 1927): right at few images and at 100 %, too."""
-    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
-    half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def _tell_nothing(state: State, candidates: tuple[Candidate, ...]) -> tuple[str, list[str]]:
@@ -197,10 +193,10 @@ def _is_held_back(entry: Entry, limits: Limits, pick: Pick) -> bool:
     return limits.excess(entry.latency_ms, entry.size_bytes, entry.macs) > 1 and entry.params > pick.params
 
 
-def _tell_next(pick: Pick, state: State) -> Iterator[str]:
-    cheaper = [name for name in standing(state) if name != pick.name and _is_as_good(state.entries[name], pick, state)]
-    if cheaper:
-        entry = state.entries[cheaper[0]]
+def _tell_next(pick: Pick, state: State, num_val: int) -> Iterator[str]:
+    others = (state.entries[name] for name in standing(state) if name != pick.name)
+    entry = next((one for one in others if _is_as_good(one, pick, state, num_val)), None)
+    if entry is not None:
         figures = show_figures(entry.latency_ms, entry.size_bytes, entry.macs)
         yield (
             f"{entry.model} at {entry.input_size} px is not clearly worse on validation ({entry.top1:.1%} beside "
@@ -210,23 +206,22 @@ def _tell_next(pick: Pick, state: State) -> Iterator[str]:
     yield f"Train it further: featherlight train --resume {shlex.quote(pick.run)} --time LONGER"
 
 
-def _is_as_good(entry: Entry, pick: Pick, state: State) -> bool:
+def _is_as_good(entry: Entry, pick: Pick, state: State, num_val: int) -> bool:
     """Cheaper in latency and size, and within what the number of validation images can tell apart."""
-    best = state.entries[pick.name]
-    margin = 1.96 * math.sqrt(
-        2 * max(1e-4, pick.validation_accuracy * (1 - pick.validation_accuracy)) / max(1, state.num_val)
-    )
+    best, share = state.entries[pick.name], pick.validation_accuracy
+    margin = 1.96 * math.sqrt(2 * max(1e-4, share * (1 - share)) / num_val)
     cheaper = (entry.latency_ms or 0) < (best.latency_ms or 0) and (entry.size_bytes or 0) < (best.size_bytes or 0)
     return cheaper and (entry.top1 or 0.0) >= pick.validation_accuracy - margin
 
 
 def _notes(state: State, source: Source, pick: Pick | None, profile: DeviceProfile | None) -> Iterator[str]:
     if pick is not None:
-        yield f"chosen by accuracy on {len(source.splits['val']):,} validation images; {pick.split} images decided nothing"
+        count = len(source.splits["val"])
+        yield f"chosen by accuracy on {count:,} validation images; the {pick.split} images decided nothing"
     if pick is not None and pick.split == "held-out":
         yield "the data has no test split, so a tenth of its training images was held out and not trained on"
     if profile is not None:
-        yield f"latency is that of {profile.machine}, out of its profile; measure the file there: featherlight benchmark"
+        yield f"latency is out of the profile of {profile.machine}; measure the file there: featherlight benchmark"
     if state.offline:
         yield "published weights could not be fetched, so some networks started from scratch"
     if len(state.starters) == 1 and not state.order.trials:

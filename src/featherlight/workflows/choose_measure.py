@@ -1,4 +1,4 @@
-"""What a network costs before it is trained: counted, and exported untrained and timed, remembered for the next time."""
+"""What a network costs before it is trained: counted, exported untrained and timed, remembered for the next time."""
 
 from __future__ import annotations
 

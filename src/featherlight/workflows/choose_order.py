@@ -125,7 +125,8 @@ def read_order(
         os.path.abspath(os.path.expanduser(data)) if os.path.exists(os.path.expanduser(data)) else str(data),
         limits, read_duration(time), _match(models), tuple(dict.fromkeys(input_sizes)), trials,
         os.path.abspath(device_profile) if device_profile is not None else "",
-        target, int8, half_weights, threads or usable_cores(), read_field("seed", seed), _check_settings(settings or {}),
+        target, int8, half_weights, threads or usable_cores(), read_field("seed", seed),
+        _check_settings(settings or {}),
     )  # fmt: skip
 
 

@@ -173,7 +173,7 @@ def _check_profile(profile: DeviceProfile, state: State) -> None:
     if not found:
         asked = sorted({entry.input_size for entry in state.entries.values()})
         raise UsageError(
-            f"{state.order.device_profile}: has none of these networks at {', '.join(map(str, asked))} px, one image at a "
-            f"time, for --to {state.order.target}; it has sizes {', '.join(map(str, sizes)) or 'none'}. Choose one with "
-            "--input-size, or measure there: featherlight benchmark NAME --input-size S --batch 1 --save-profile FILE"
+            f"{state.order.device_profile}: has no such network at {', '.join(map(str, asked))} px, one image at "
+            f"a time, for {state.order.target}; it has sizes {', '.join(map(str, sizes)) or 'none'}. Choose one with "
+            "--input-size, or measure there: featherlight benchmark NAME --input-size S --save-profile FILE"
         )
