@@ -188,14 +188,13 @@ def show_figures(latency_ms: float | None, size_bytes: int | None, macs: int) ->
 
 
 def tell_pick(pick: Pick, candidates: Sequence[Candidate], spent_s: float, where: str) -> str:
-    """The answer in one sentence."""
+    """The answer in a sentence or two."""
     trained = sum(candidate.accuracy is not None for candidate in candidates)
     others = len(candidates) - trained
-    certain = f" ({pick.interval[0]:.1%} to {pick.interval[1]:.1%})" if len(pick.interval) == 2 else ""
-    measured = f"the {pick.num_images:,} {pick.split} images, which took no part in choosing"
-    speed = f"{show_latency(pick.latency_ms)} an image {where}, " if pick.latency_ms is not None else ""
-    rest = f"{trained} trained" + (f", {others} left out" if others else "")
+    doubt = f" ({pick.interval[0]:.1%} to {pick.interval[1]:.1%})" if len(pick.interval) == 2 else ""
+    speed = f"takes {show_latency(pick.latency_ms)} an image {where} and " if pick.latency_ms is not None else ""
     return (
-        f"{pick.model} at {pick.input_size} px names {pick.accuracy:.1%}{certain} of {measured} right, takes {speed}"
-        f"and {show_size(pick.size_bytes)}; chosen among {len(candidates)} ({rest}) in {duration(spent_s)}."
+        f"{pick.model} at {pick.input_size} px is right on {pick.accuracy:.1%}{doubt} of {pick.num_images:,} "
+        f"{pick.split} images that took no part in choosing; it {speed}has {show_size(pick.size_bytes)}. "
+        f"Chosen in {duration(spent_s)}: {trained} trained, {others} left out."
     )

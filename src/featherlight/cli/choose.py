@@ -88,7 +88,7 @@ def command(
     elif data is None:
         raise UsageError("name the images: featherlight choose DATA; or go on with a choice: --resume DIR")
     else:
-        choice, out = choose(data, **given, **dict(settings)), options["out"]
+        choice, out = choose(data, settings=dict(settings), **given), options["out"]
     if as_json:
         print_json(choice.to_dict())
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -55,8 +55,9 @@ def choose(
     half_weights: bool = False,
     threads: int | None = None,
     seed: int = 0,
+    device: str | None = None,
     out: str | Path | None = None,
-    **settings: Any,
+    settings: Mapping[str, Any] | None = None,
 ) -> Choice:
     """Finds the network that names images best within limits, trains it, and gives it as verified files.
 
@@ -80,8 +81,9 @@ def choose(
         half_weights: store weights in float16.
         threads: that the exported file computes with; by default all cores.
         seed: of everything random.
+        device: where to train.
         out: folder for all files; by default ``choices/NAME``.
-        settings: fields of the recipe that all candidates share.
+        settings: fields of the recipe that all candidates share; see :class:`featherlight.training.recipe.Recipe`.
 
     Raises:
         UsageError: an unknown name, an unfit value, or ``out`` holds something else.
@@ -93,7 +95,7 @@ def choose(
     order = read_order(
         data, limits, time, models=models, input_sizes=input_sizes, trials=trials, device_profile=device_profile,
         target=target, int8=int8, half_weights=half_weights, threads=threads, seed=seed,
-        settings={name: value for name, value in settings.items() if value is not None},
+        settings={**(settings or {}), **({} if device is None else {"device": device})},
     )  # fmt: skip
     folder = Path(out) if out is not None else _usual_folder(data)
     _check_folder(folder)

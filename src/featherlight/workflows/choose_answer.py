@@ -36,11 +36,11 @@ def answer(state: State, source: Source, winner: str | None, profile: DeviceProf
     engine = find_target(order.target).engine
     reached = pick is not None and (order.limits.accuracy is None or pick.accuracy >= order.limits.accuracy)
     if pick is None:
-        sentence, advice = _tell_nothing(state, candidates)
+        sentence, *advice = _tell_nothing(state, candidates)
     else:
         where = f"in {engine} here" if profile is None else f"in {engine} on {profile.machine} (by its profile)"
         sentence = tell_pick(pick, candidates, state.spent_s, where)
-        advice = (*_tell_short(order.limits, pick, state), *_tell_next(pick, state, len(source.splits["val"])))
+        advice = [*_tell_short(order.limits, pick, state), *_tell_next(pick, state, len(source.splits["val"]))]
     return Choice(
         data=source.name,
         classes=source.classes,
@@ -132,19 +132,17 @@ def _pick(name: str, state: State, source: Source) -> Pick:
     )
 
 
-def _tell_nothing(state: State, candidates: tuple[Candidate, ...]) -> tuple[str, list[str]]:
-    """No network: which came nearest, and by how much each limit is too tight for it."""
+def _tell_nothing(state: State, candidates: tuple[Candidate, ...]) -> list[str]:
+    """No network: which came nearest; and in further lines what would help it."""
     limits = state.order.limits
     known = [one for one in candidates if limits.excess(one.latency_ms, one.size_bytes, one.macs) > 1]
     if not known:
         reasons = "; ".join(f"{one.name}: {one.dropped}" for one in candidates[:3])
-        return f"No network could be delivered: {reasons}.", [
-            "What failed stands beside each candidate in choose.json."
-        ]
+        return [f"No network could be delivered: {reasons}."]
     nearest = min(known, key=lambda one: limits.excess(one.latency_ms, one.size_bytes, one.macs))
     figures = show_figures(nearest.latency_ms, nearest.size_bytes, nearest.macs)
     sentence = f"No network keeps these limits; {nearest.model} at {nearest.input_size} px comes nearest: {figures}."
-    return sentence, [f"Relax: {', '.join(_relaxed(limits, nearest))}.", *_cheaper(state, nearest)]
+    return [sentence, f"Relax: {', '.join(_relaxed(limits, nearest))}.", *_cheaper(state, nearest)]
 
 
 def _relaxed(limits: Limits, nearest: Candidate) -> Iterator[str]:

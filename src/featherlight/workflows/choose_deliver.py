@@ -64,7 +64,7 @@ def _deliver(name: str, state: State, source: Source, profile: DeviceProfile | N
     entry.latency_ms, entry.size_bytes = latency, made.size_bytes
     entry.delivered = {
         "accuracy": evaluation.top1,
-        "interval": list(evaluation.top1_interval),
+        "interval": list(evaluation.top1_interval or ()),
         "num_images": evaluation.num_images,
         "agreement": made.verification.agreement,
         "latency_here_ms": measured,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import nn
@@ -93,7 +93,7 @@ def measure_untrained(order: Order, recipe: Recipe, classes: Sequence[str], *, t
         known["export_s"] = round(time.monotonic() - started, 3)
         table.put(key, known)
     seconds = known.get("export_s")
-    return Figures(known["latency_ms"], known["size_bytes"], seconds if _is_positive(seconds) else 0.0)
+    return Figures(known.get("latency_ms"), known["size_bytes"], float(seconds) if _is_positive(seconds) else 0.0)
 
 
 def latency_of_file(file: Path, order: Order, input_size: int, budget_s: float = BUDGET_S) -> float:
@@ -171,5 +171,5 @@ def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
-def _is_positive(value: Any) -> bool:
+def _is_positive(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and value > 0

@@ -23,6 +23,7 @@ _COUNT = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9}
 OWN_FIELDS = {  # of the recipe, which the choice decides itself
     "data": "DATA", "model": "--models", "input_size": "--input-size", "time_s": "--time", "epochs": "--time",
     "seed": "--seed", "history": "nothing", "quantize_aware": "--int8", "hold_out": "nothing",
+    "target": "--min-accuracy",
 }  # fmt: skip
 
 

@@ -23,13 +23,13 @@ def rung_sizes(count: int) -> list[int]:
     return sizes
 
 
-def rung_work(sizes: Sequence[int]) -> list[float]:
+def rung_work(sizes: Sequence[int]) -> list[int]:
     """What each round costs, in units of the first round's length for one network.
 
     >>> rung_work([9, 3, 1])
     [9, 6, 6]
     """
-    return [size * (KEEP**number - (KEEP ** (number - 1) if number else 0)) for number, size in enumerate(sizes)]
+    return [size * _added(number) for number, size in enumerate(sizes)]
 
 
 def rung_end(sizes: Sequence[int], number: int, before_s: float, left_s: float) -> float:
@@ -41,7 +41,10 @@ def rung_end(sizes: Sequence[int], number: int, before_s: float, left_s: float) 
         before_s: seconds of training that its networks have had.
         left_s: seconds of training that are left for all of them.
     """
-    work = sizes[number] + sum(
-        size * (KEEP**ahead - KEEP ** (ahead - 1)) for ahead, size in enumerate(sizes[number + 1 :], 1)
-    )
+    work = sum(size * _added(ahead) for ahead, size in enumerate(sizes[number:]))
     return (left_s + sizes[number] * before_s) / work
+
+
+def _added(ahead: int) -> int:
+    """How many lengths of the first of some rounds a network trains in the one that comes so much later."""
+    return 1 if ahead == 0 else (KEEP - 1) * int(KEEP ** (ahead - 1))

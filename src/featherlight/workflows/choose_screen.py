@@ -21,7 +21,7 @@ from featherlight.workflows.choose_state import Entry, State
 
 HELD_OUT = 0.1  # of the training images, where the data has no test split
 FEW_IMAGES = 6_000  # that each network should see before it is judged for the first time
-MIN_RUNG_S = 4.0
+MIN_RUNG_S = 1.0
 MOST_STARTERS = 12
 TRAINING_SHARE = 0.75  # of the time, about; the rest is for measuring and exporting
 MEASURING_SHARE = 0.25  # of the time at most, once there is a network to train
