@@ -233,9 +233,7 @@ def test_damaged_state_is_told(tmp_path: Path) -> None:
 
 
 def measured(network: str, p50_ms: float, input_size: int = 16) -> MeasuredNetwork:
-    return MeasuredNetwork(
-        network, 1000, input_size, "onnxruntime", "float32", 1, 4, p50_ms, p50_ms * 1.2, 10**6, None
-    )
+    return MeasuredNetwork(network, 1000, input_size, "onnxruntime", "float32", 1, 4, p50_ms, p50_ms * 1.2, 10**6, None)
 
 
 def test_device_profile_takes_the_place_of_measuring(color_folder: Path, tmp_path: Path, impossible: object) -> None:
@@ -243,7 +241,9 @@ def test_device_profile_takes_the_place_of_measuring(color_folder: Path, tmp_pat
     rows = (measured(NETWORKS[0], 40.0), measured(NETWORKS[1], 30.0))
     write_device_profile(profile, DeviceProfile("Raspberry Pi 4", {}, rows))
     choice = choose(color_folder, max_latency="20ms", time="1h", device_profile=profile, out=tmp_path / "out", **TINY)
-    assert {one.model: one.latency_ms for one in choice.candidates} == dict(zip(NETWORKS, (40.0, 30.0, None), strict=True))
+    assert {one.model: one.latency_ms for one in choice.candidates} == dict(
+        zip(NETWORKS, (40.0, 30.0, None), strict=True)
+    )
     assert {one.dropped for one in choice.candidates} == {
         "40 ms where 20 ms are allowed", "30 ms where 20 ms are allowed", "not in the device profile",
     }  # fmt: skip
@@ -267,7 +267,19 @@ def start(*arguments: object) -> subprocess.Popen[bytes]:
 @pytest.mark.slow
 def test_killed_again_and_again_it_ends_where_it_would_have_ended(color_folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    arguments = (color_folder, "--time", "25s", "--input-size", 16, "--threads", 1, "--set", "batch_size=6", "--out", out)
+    arguments = (
+        color_folder,
+        "--time",
+        "25s",
+        "--input-size",
+        16,
+        "--threads",
+        1,
+        "--set",
+        "batch_size=6",
+        "--out",
+        out,
+    )
     names = [word for name in NETWORKS for word in ("--models", name)]
     rows: dict[str, list[dict[str, Any]]] = {}
     for number in range(8):

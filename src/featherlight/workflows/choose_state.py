@@ -17,6 +17,10 @@ STATE_FILE_NAME = "state.json"
 FORMAT = 1
 
 
+def _now() -> float:
+    return time.monotonic()
+
+
 @dataclass
 class Entry:
     """A candidate and what is known of it.
@@ -104,12 +108,12 @@ class State:
     rungs: list[Rung] = field(default_factory=list)
     unit_overhead_s: float = 3.0
     offline: bool = False
-    _since: float = field(default_factory=time.monotonic, repr=False)
+    _since: float = field(default_factory=_now, repr=False)
 
     @property
     def spent_s(self) -> float:
         """Seconds of work so far, across kills."""
-        return self.elapsed_s + time.monotonic() - self._since
+        return self.elapsed_s + _now() - self._since
 
     @property
     def left_s(self) -> float:
