@@ -21,7 +21,7 @@ PICK = Pick(
 )  # fmt: skip
 CHOICE = Choice(
     "/data/<photos>", ("cat", "dog"), {"time_s": 60.0},
-    (candidate("fast", 1.5, 0.92), candidate("slow", 4.0, 0.95), candidate("huge", 9.0, None, "9 ms where 5 ms are <b>")),
+    (candidate("fast", 1.5, 0.92), candidate("slow", 4.0, 0.95), candidate("huge", 9, None, "9 ms where 5 ms are <b>")),
     PICK, "Take fast & be happy.", ("advice",), True, "a machine", 61.0, ("a note",), "featherlight choose",
     Limits(latency_ms=5.0, accuracy=0.8),
 )  # fmt: skip

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import doctest
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -15,8 +16,8 @@ def test_each_round_has_about_a_third_and_the_last_one_network(count: int) -> No
     sizes = rung_sizes(count)
     assert sizes[0] == count
     assert sizes[-1] == 1
-    assert all(later < earlier for earlier, later in zip(sizes, sizes[1:], strict=False))
-    assert all(abs(later - earlier / KEEP) <= 1 for earlier, later in zip(sizes, sizes[1:], strict=False))
+    assert all(later < earlier for earlier, later in pairwise(sizes))
+    assert all(abs(later - earlier / KEEP) <= 1 for earlier, later in pairwise(sizes))
 
 
 @given(st.integers(1, 60), st.floats(1, 1e5))
@@ -29,7 +30,7 @@ def test_a_race_that_goes_as_planned_uses_its_time_up(count: int, time_s: float)
         before = end
         ends.append(end)
     assert left == pytest.approx(0, abs=1e-6 * time_s)
-    assert all(later == pytest.approx(KEEP * earlier) for earlier, later in zip(ends, ends[1:], strict=False))
+    assert all(later == pytest.approx(KEEP * earlier) for earlier, later in pairwise(ends))
 
 
 @given(st.integers(2, 60))
