@@ -32,18 +32,8 @@ from featherlight.workflows.choose_order import Order, read_limits, read_order
 from featherlight.workflows.evaluate import evaluate
 
 LOG = "log.txt"
-COLUMNS = (
-    "data",
-    "budget",
-    "",
-    "network",
-    "test accuracy",
-    "95 %",
-    "ms an image",
-    "MB",
-    "keeps the limits",
-    "wall time",
-)
+COLUMNS = ("data", "budget", "", "network", "test accuracy", "95 %", "ms an image", "MB", "within", "wall time")
+BUDGETS = ("10m 1ms 1MB", "30m 3ms 3MB")
 
 
 @dataclass(frozen=True)

@@ -3,22 +3,21 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from conftest import Answer
 
-
-def test_data_or_a_choice_must_be_named(cli: Callable[..., Answer]) -> None:
+def test_data_or_a_choice_must_be_named(cli: Callable[..., Any]) -> None:
     answer = cli("choose", "--time", "1m")
     assert answer.code == 2
     assert "featherlight choose DATA" in answer.err
 
 
-def test_resume_takes_nothing_else(cli: Callable[..., Answer], tmp_path: Path) -> None:
+def test_resume_takes_nothing_else(cli: Callable[..., Any], tmp_path: Path) -> None:
     assert cli("choose", "--resume", tmp_path, "--time", "1m").code == 2
     assert cli("choose", "digits", "--resume", tmp_path).code == 2
 
 
-def test_wrong_limit_is_one_line_and_nothing_is_made(cli: Callable[..., Answer], tmp_path: Path) -> None:
+def test_wrong_limit_is_one_line_and_nothing_is_made(cli: Callable[..., Any], tmp_path: Path) -> None:
     answer = cli("choose", "digits", "--max-latency", "fast", "--out", tmp_path / "out")
     assert answer.code == 2
     assert answer.err.count("\n") == 1
@@ -27,7 +26,7 @@ def test_wrong_limit_is_one_line_and_nothing_is_made(cli: Callable[..., Answer],
 
 
 def test_limits_that_nothing_keeps_exit_with_1_and_say_what_to_relax(
-    cli: Callable[..., Answer], color_folder: Path, tmp_path: Path
+    cli: Callable[..., Any], color_folder: Path, tmp_path: Path
 ) -> None:
     asked = ("choose", color_folder, "--max-macs", "1k", "--time", "1m", "--out", tmp_path / "out")
     answer = cli(*asked, "--models", "mobilenet_v1_x0_25", "--input-size", "16")

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 import featherlight
-from conftest import Answer
 from featherlight.choosing import Choice
 from featherlight.device_profile import DeviceProfile, MeasuredNetwork, write_device_profile
 from featherlight.engines import open_engine
@@ -168,7 +167,7 @@ def test_winner_whose_gate_fails_gives_way_to_the_next(copied: Path, monkeypatch
     assert len(dropped) == len(state.entries)
 
 
-def test_accuracy_that_is_not_reached_says_what_is_missing(copied: Path, cli: Callable[..., Answer]) -> None:
+def test_accuracy_that_is_not_reached_says_what_is_missing(copied: Path, cli: Callable[..., Any]) -> None:
     content = json.loads((copied / "state.json").read_text())
     content["order"]["limits"]["accuracy"] = 0.99
     for entry in content["entries"].values():
