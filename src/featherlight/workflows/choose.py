@@ -7,7 +7,6 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from featherlight.workflows.choose_answer import answer
 from featherlight.workflows.choose_deliver import deliver
 from featherlight.workflows.choose_order import Order, read_limits, read_order
 from featherlight.workflows.choose_race import Racer
-from featherlight.workflows.choose_screen import HELD_OUT, list_entries, screen
+from featherlight.workflows.choose_screen import list_entries, screen
 from featherlight.workflows.choose_state import STATE_FILE_NAME, State, read_state
 from featherlight.workflows.evaluate import report_unreadable
 from featherlight.workflows.leaks import refuse_leaks
@@ -36,6 +35,7 @@ CHOICE_FILE_NAME = "choose.json"
 PAGE_FILE_NAME = "choose.html"
 PLOT_FILE_NAME = "pareto.png"
 PLACE = Path("choices")
+HELD_OUT = 0.1  # of the training images, where the data has no test split
 
 
 def choose(
@@ -100,7 +100,7 @@ def choose(
     folder = Path(out) if out is not None else _usual_folder(data)
     _check_folder(folder)
     state = read_state(folder)
-    if state is not None and state.order != replace(order, time_s=state.order.time_s):
+    if state is not None and state.order != order:
         raise UsageError(
             f"{folder} holds a choice with other limits or options; choose another --out, or finish that one: "
             f"featherlight choose --resume {folder}"
@@ -128,6 +128,8 @@ def _choose(folder: Path, order: Order, state: State | None) -> Choice:
     state = state or State(folder, order, "")
     with _interrupt_explained(folder):
         source = _open(order)
+        state.hold_out = 0.0 if "test" in source.splits else HELD_OUT
+        source = hold_out(source, state.hold_out, strict=bool(order.settings.get("strict", False)))
         check_place(folder, source)
         _check_images(state, source)
         report_unreadable(source.unreadable, strict=False)
@@ -155,7 +157,7 @@ def _open(order: Order) -> Source:
     strict, group_by = bool(settings.get("strict", False)), settings.get("group_by")
     source = open_source(order.data, strict=strict, group_by=group_by)
     refuse_leaks(source, allow=bool(settings.get("allow_leaks", False)))
-    return hold_out(source, HELD_OUT, strict=strict)
+    return source
 
 
 def _usual_folder(data: str | Path) -> Path:

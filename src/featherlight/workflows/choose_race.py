@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from featherlight.console import Bar, duration, note, silence
+from featherlight.console import Bar, duration, silence
 from featherlight.device_profile import DeviceProfile
 from featherlight.errors import MemoryExhaustedError, TrainingInterruptedError, TrainingStoppedError
 from featherlight.models.published import published_weights
@@ -115,15 +115,16 @@ class Racer:
         try:
             self._fit(name, entry, rung.until_s, f"{named}: {name}")
         except TrainingInterruptedError:
+            entry.counted_s = read_progress(state.run_of(name)).seconds
             state.save()
             raise
         except (TrainingStoppedError, MemoryExhaustedError) as error:  # other errors would meet the next network, too
             entry.dropped = f"failed in training: {str(error).partition('. ')[0]}"
-            note(f"{named}: {name} is out: {entry.dropped}")
+            self.shown.line(f"{named}: {name} is out: {entry.dropped}")
         else:
             entry.rungs = number + 1
             entry.first_top1 = entry.top1 if entry.first_top1 is None else entry.first_top1
-            note(f"{named}: {name} {entry.top1:.1%} on validation after {duration(entry.trained_s)}")
+            self.shown.line(f"{named}: {name} {entry.top1:.1%} on validation after {duration(entry.trained_s)}")
         state.unit_overhead_s = round(max(0.2, state.spent_s - started_s - (entry.trained_s - before_s)), 3)
         state.save()
 
@@ -138,13 +139,13 @@ class Racer:
             fitted = fit_recipe(run, recipe, self.source, _Part(self.shown, self.state, title))
         row = read_metrics(run)[-1]
         entry.top1, entry.loss, entry.images_per_s = row["val_top1"], row["val_loss"], row["images_per_s"]
-        entry.trained_s = round(max(fitted.seconds, read_progress(run).seconds), 3)
+        entry.trained_s = entry.counted_s = round(fitted.seconds, 3)
         entry.validation_s = round(read_progress(run).validation_s, 3)
 
     def _new_recipe(self, entry: Entry, until_s: float) -> Recipe:
-        recipe = recipe_for(self.state.order, self.facts, entry, until_s)
+        recipe = recipe_for(self.state, self.facts, entry, until_s)
         if recipe.pretrained == "auto" and self.state.offline:
-            recipe = recipe_for(self.state.order, self.facts, _without_weights(entry), until_s)
+            recipe = replace(recipe, pretrained="none")
         settled = settle_pretrained(recipe)
         if recipe.pretrained == "auto" and settled.pretrained == "none" and published_weights(recipe.model):
             self.state.offline = True  # asking again for each network would cost a time-out each
@@ -197,7 +198,3 @@ def forms_cost_s(export_s: float) -> float:
 
 def _prolonged(run: Path, until_s: float) -> Recipe:
     return extend(run, read_recipe(run), None, f"{until_s:.3f}s", None)
-
-
-def _without_weights(entry: Entry) -> Entry:
-    return Entry(entry.model, entry.input_size, {**entry.settings}, pretrained="none")

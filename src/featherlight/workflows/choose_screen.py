@@ -15,11 +15,9 @@ from featherlight.training.defaults import DataFacts, default_recipe
 from featherlight.training.recipe import Recipe
 from featherlight.workflows.choose_hopes import expected_top1, hope, training_s
 from featherlight.workflows.choose_measure import count_network, latency_in_profile, measure_untrained
-from featherlight.workflows.choose_order import Order
 from featherlight.workflows.choose_rungs import rung_sizes, rung_work
 from featherlight.workflows.choose_state import Entry, State
 
-HELD_OUT = 0.1  # of the training images, where the data has no test split
 FEW_IMAGES = 6_000  # that each network should see before it is judged for the first time
 MIN_RUNG_S = 1.0
 MOST_STARTERS = 12
@@ -29,28 +27,25 @@ FAR_TOO_SLOW = 1.3  # times the limit: larger networks of the family are not mea
 SIZE_POWER = 0.15  # accuracy falls so with the image's side: MobileNetV1 at 128 px has 0.92 of what it has at 224
 
 
-def recipe_for(order: Order, facts: DataFacts, entry: Entry, time_s: float) -> Recipe:
+def recipe_for(state: State, facts: DataFacts, entry: Entry, time_s: float) -> Recipe:
     """The default recipe of a candidate, as long as it is to train."""
-    own = {"model": entry.model, "input_size": entry.input_size, "time_s": time_s, "seed": order.seed}
-    recipe = default_recipe(facts, {**order.settings, **entry.settings, **own, "hold_out": HELD_OUT})
+    own = {"model": entry.model, "input_size": entry.input_size, "time_s": time_s}
+    shared = {**state.order.settings, "seed": state.order.seed, "hold_out": state.hold_out}
+    recipe = default_recipe(facts, {**shared, **entry.settings, **own})
     return replace(recipe, pretrained=entry.pretrained or recipe.pretrained)
 
 
 def list_entries(state: State, facts: DataFacts, num_classes: int) -> None:
     """Writes every network at every image size into the state, counted; the most hopeful first."""
     order = state.order
-    usual = (
-        recipe_for(order, facts, Entry(order.models[0], order.input_sizes[0]), order.time_s)
-        if order.input_sizes
-        else default_recipe(facts, {**order.settings, "model": order.models[0], "time_s": order.time_s})
-    )
+    usual = default_recipe(facts, {**order.settings, "model": order.models[0], "time_s": order.time_s})
     sizes = order.input_sizes or (usual.input_size,)
     entries = {}
     with counting("counting networks", len(order.models) * len(sizes), "networks") as advance:
         for model in order.models:
             for size in sizes:
                 entry = Entry(model, size)
-                entry.macs, entry.params = count_network(recipe_for(order, facts, entry, 60.0), num_classes)
+                entry.macs, entry.params = count_network(recipe_for(state, facts, entry, 60.0), num_classes)
                 entry.expected = round(expected_top1(model) * (size / max(sizes)) ** SIZE_POWER, 4)
                 entries[name_of(model, size)] = entry
                 advance(1)
@@ -104,7 +99,7 @@ def measure_entry(
             return "not in the device profile"
     if entry.size_bytes is None or entry.latency_ms is None:
         try:
-            found = measure_untrained(order, recipe_for(order, facts, entry, 60.0), classes, timed=profile is None)
+            found = measure_untrained(order, recipe_for(state, facts, entry, 60.0), classes, timed=profile is None)
         except UsageError as error:
             return f"cannot be exported: {error}"
         entry.size_bytes, entry.export_s = found.size_bytes, found.export_s

@@ -41,6 +41,7 @@ class Entry:
         images_per_s: of training.
         validation_s: a pass over validation.
         trained_s: seconds of training.
+        counted_s: of them, those that the choice's time has in it already.
         rungs: how many it has finished.
         pretrained: what its weights start from, once that is settled.
         dropped: why it is out.
@@ -63,6 +64,7 @@ class Entry:
     images_per_s: float = 0.0
     validation_s: float = 0.0
     trained_s: float = 0.0
+    counted_s: float = 0.0
     rungs: int = 0
     pretrained: str = ""
     dropped: str = ""
@@ -91,6 +93,7 @@ class State:
         folder: where it lies.
         order: what was asked for.
         fingerprint: of the images.
+        hold_out: part of the training images that is held out for the end; 0: there is a test split.
         elapsed_s: seconds of work up to the last save.
         entries: candidates by name.
         starters: names that enter the race; empty: not chosen yet.
@@ -102,6 +105,7 @@ class State:
     folder: Path
     order: Order
     fingerprint: str
+    hold_out: float = 0.0
     elapsed_s: float = 0.0
     entries: dict[str, Entry] = field(default_factory=dict)
     starters: list[str] = field(default_factory=list)
@@ -134,6 +138,7 @@ class State:
             "format": FORMAT,
             "order": self.order.to_dict(),
             "fingerprint": self.fingerprint,
+            "hold_out": self.hold_out,
             "elapsed_s": round(self.spent_s, 3),
             "entries": {name: asdict(entry) for name, entry in self.entries.items()},
             "starters": self.starters,
@@ -170,6 +175,7 @@ def _from_content(folder: Path, content: dict[str, Any]) -> State:
         folder,
         Order.from_dict(content["order"]),
         str(content["fingerprint"]),
+        float(content["hold_out"]),
         float(content["elapsed_s"]),
         {name: Entry(**_known(values)) for name, values in content["entries"].items()},
         list(content["starters"]),
@@ -177,7 +183,7 @@ def _from_content(folder: Path, content: dict[str, Any]) -> State:
         float(content["unit_overhead_s"]),
         bool(content["offline"]),
     )
-    state.elapsed_s += _unsaved_s(state)
+    _count_unsaved(state)
     return state
 
 
@@ -186,7 +192,9 @@ def _known(values: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name in names}
 
 
-def _unsaved_s(state: State) -> float:
-    """Training that checkpoints hold and the file does not know of: it was under way when the process was killed."""
-    runs = ((state.run_of(name), entry) for name, entry in state.entries.items())
-    return sum(max(0.0, read_progress(run).seconds - entry.trained_s) for run, entry in runs if run.exists())
+def _count_unsaved(state: State) -> None:
+    """Adds the training that checkpoints hold and the file does not know of: it was under way when all was killed."""
+    for name, entry in state.entries.items():
+        seconds = read_progress(state.run_of(name)).seconds
+        state.elapsed_s += max(0.0, seconds - entry.counted_s)
+        entry.counted_s = max(seconds, entry.counted_s)

@@ -44,7 +44,7 @@ def draw_trial(state: State, facts: DataFacts, number: int) -> tuple[str, Entry]
     trial = _study(state, space, number).ask(dict(space))
     drawn = dict(trial.params)
     entry = Entry(drawn["model"], int(drawn["input_size"]), trial=drawn)
-    usual = recipe_for(state.order, facts, entry, 60.0)
+    usual = recipe_for(state, facts, entry, 60.0)
     entry.settings = {
         "learning_rate": round(usual.learning_rate * drawn["rate"], 5),
         "label_smoothing": drawn["label_smoothing"],
