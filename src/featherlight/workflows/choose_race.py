@@ -28,8 +28,9 @@ LEAST_ADDED_S = 1.0  # a round that adds less to a network is left out
 DRAWS_A_TRIAL = 3  # drawn networks may break a limit
 FORM_TIMING_S = 2.0  # what timing one exact form of a graph takes, beside writing it
 FORMS_SHARE = 0.05  # of the time that finding the fastest form may take
-CLOSING_S = 6.0  # evaluation's pages, curves and pictures
+CLOSING_S = 3.0  # evaluation's pages, curves and pictures
 USUAL_EXPORT_S = 8.0
+MOST_RESERVED = 0.4  # of the time
 EVALUATIONS = 3  # passes over images at the end: temperature, model, exported file
 
 
@@ -182,7 +183,8 @@ def reserve_s(state: State, source: Source) -> float:
     validation_s = max((entry.validation_s for entry in alive), default=0.0)
     images = sum(len(source.splits[name]) for name in ("val", "test")) / max(1, len(source.splits["val"]))
     forms_s = forms_cost_s(export_s) if may_time_forms(state) else 0.0
-    return export_s + forms_s + EVALUATIONS * images * validation_s + CLOSING_S
+    needed_s = export_s + forms_s + EVALUATIONS * images * validation_s + CLOSING_S
+    return min(needed_s, MOST_RESERVED * state.order.time_s)
 
 
 def may_time_forms(state: State) -> bool:

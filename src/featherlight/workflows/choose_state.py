@@ -110,7 +110,7 @@ class State:
     entries: dict[str, Entry] = field(default_factory=dict)
     starters: list[str] = field(default_factory=list)
     rungs: list[Rung] = field(default_factory=list)
-    unit_overhead_s: float = 3.0
+    unit_overhead_s: float = 1.0
     offline: bool = False
     _since: float = field(default_factory=_now, repr=False)
 
