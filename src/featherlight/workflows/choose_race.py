@@ -72,7 +72,8 @@ class Racer:
         before_s = max((state.entries[name].trained_s for name in entrants), default=0.0)
         units = sum(sizes[number:])
         left_s = state.left_s - reserve_s(state, self.source) - units * state.unit_overhead_s
-        until_s = round(rung_end(sizes, number, before_s, left_s), 3)
+        present = [*sizes[:number], max(1, len(entrants)), *sizes[number + 1 :]] if number else sizes
+        until_s = round(rung_end(present, number, before_s, left_s), 3)
         if not entrants or (number and until_s < before_s + LEAST_ADDED_S):
             return False
         state.rungs.append(Rung(entrants, max(until_s, LEAST_ADDED_S)))
