@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from featherlight.choosing import Choice
     from featherlight.comparison import Comparison
     from featherlight.cost.result import Cost
     from featherlight.device_profile import read_device_profile
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from featherlight.verification import Verification
     from featherlight.workflows.benchmark import benchmark
     from featherlight.workflows.check import check
+    from featherlight.workflows.choose import choose
     from featherlight.workflows.compare import compare
     from featherlight.workflows.evaluate import evaluate
     from featherlight.workflows.export import Export, export
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from featherlight.workflows.verify import verify
 
 __all__ = [
+    "Choice",
     "Comparison",
     "Cost",
     "Evaluation",
@@ -48,6 +51,7 @@ __all__ = [
     "__version__",
     "benchmark",
     "check",
+    "choose",
     "compare",
     "create_model",
     "evaluate",
@@ -66,6 +70,7 @@ __all__ = [
 
 _HOME = {
     "Comparison": "comparison",
+    "Choice": "choosing",
     "Cost": "cost.result",
     "Evaluation": "metrics",
     "Export": "workflows.export",
@@ -81,6 +86,7 @@ _HOME = {
     "check": "workflows.check",
     "compare": "workflows.compare",
     "create_model": "models.registry",
+    "choose": "workflows.choose",
     "evaluate": "workflows.evaluate",
     "export": "workflows.export",
     "find_rate": "workflows.find_rate",

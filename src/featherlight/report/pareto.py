@@ -35,7 +35,9 @@ def pareto_front(points: Sequence[Point]) -> list[Point]:
     return front
 
 
-def plot_pareto(path: Path, points: Sequence[Point], title: str, axes: tuple[str, str]) -> None:
+def plot_pareto(
+    path: Path, points: Sequence[Point], title: str, axes: tuple[str, str], limit: float | None = None
+) -> None:
     """Draws points and their front.
 
     Args:
@@ -43,6 +45,7 @@ def plot_pareto(path: Path, points: Sequence[Point], title: str, axes: tuple[str
         points: at least one.
         title: what was measured where.
         axes: what cost and value are.
+        limit: of cost; None: there is none to draw.
 
     Raises:
         UsageError: a format that is not drawn.
@@ -58,6 +61,12 @@ def plot_pareto(path: Path, points: Sequence[Point], title: str, axes: tuple[str
         plot.annotate(
             point.label, (point.cost, point.value), xytext=(6, 5), textcoords="offset points", fontsize=8, color=INK
         )
+    if limit is not None:
+        plot.axvline(limit, color=_GREY, linestyle="--", linewidth=1)
+        plot.annotate(
+            "limit", (limit, 1), xycoords=("data", "axes fraction"), xytext=(-4, -4), textcoords="offset points",
+            fontsize=8, color=_INK, rotation=90, ha="right", va="top",
+        )  # fmt: skip
     plot.set(xlabel=axes[0], ylabel=axes[1])
     plot.set_xscale("log")
     plot.margins(x=0.15, y=0.1)

@@ -135,6 +135,7 @@ class Recipe:
         strict: an unreadable image is an error.
         group_by: images of one group stay on one side of our splits: a regular expression searched in paths, or the
             name of a manifest's column; absent: no groups.
+        hold_out: part of the training images that is set aside as a test split, where whoever made the data gave none.
         allow_leaks: train although images to measure with are also in train.
         lang: language of the report.
         history: what the length and target were, up to which step, before the run was extended.
@@ -225,6 +226,7 @@ class Recipe:
     checkpoint_every_s: float = 60.0
     strict: bool = False
     group_by: str | None = None
+    hold_out: float = 0.0
     allow_leaks: bool = False
     lang: Literal["en", "zh"] = "en"
     history: tuple[str, ...] = ()
@@ -291,7 +293,7 @@ def _find_problem(recipe: Recipe) -> str | None:
         "crop_area": (0.01, 1), "color_jitter": (0, 1), "random_erasing": (0, 1), "repeats": (1, 64),
         "layer_decay": (0, 1), "freeze_epochs": (0, 1_000_000), "target": (0, 1),
         "patience": (0, 1_000_000), "accumulate": (1, 65536), "clip_value": (0, math.inf), "distill_weight": (0, 1),
-        "distill_temperature": (0.01, 1000), "reject_rate": (0, 0.9999),
+        "distill_temperature": (0.01, 1000), "hold_out": (0, 0.9), "reject_rate": (0, 0.9999),
     }  # fmt: skip
     for name, (low, high) in ranges.items():
         value = getattr(recipe, name)
