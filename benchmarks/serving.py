@@ -134,7 +134,7 @@ def write_model(folder: Path, given: str) -> Path:
 def form_body(images: Sequence[bytes]) -> bytes:
     """A whole request with the images as a form."""
     parts = [
-        b'--%s\r\nContent-Disposition: form-data; name="files"; filename="%d.jpg"\r\nContent-Type: image/jpeg\r\n\r\n%s\r\n'
+        b'--%s\r\nContent-Disposition: form-data; name="files"; filename="%d.jpg"\r\n\r\n%s\r\n'
         % (BOUNDARY.encode(), number, image)
         for number, image in enumerate(images)
     ]
@@ -342,7 +342,10 @@ def measure_ours(options: argparse.Namespace, model: Path, eights: list[bytes], 
         seconds = 60 * options.overload_minutes
         over = measured(pid, lambda: watched_overload(pid, port, ones, OVERLOAD * single.rate, seconds, memory))
         rows.append(show(f"serve: {OVERLOAD:.0%} load", over, 1))
-    print(f"memory, MB: at first {memory[0]:.0f}, after a tenth {memory[len(memory) // 10]:.0f}, at the end {memory[-1]:.0f}")
+    print(
+        f"memory, MB: at first {memory[0]:.0f}, after a tenth {memory[len(memory) // 10]:.0f}, "
+        f"at the end {memory[-1]:.0f}"
+    )
     tail = steady.percentile(99) / steady.percentile(50)
     print(f"p99 / p50 at {LOAD:.0%} load: {tail:.1f}, at most {TAIL_AIM:g} wanted: {verdict(tail <= TAIL_AIM)}")
     strange = {status for status in over.statuses if status not in (200, 503)}
@@ -350,7 +353,9 @@ def measure_ours(options: argparse.Namespace, model: Path, eights: list[bytes], 
     return {"rows": rows, "memory_mb": memory, "tail": tail}
 
 
-def measure_litserve(options: argparse.Namespace, model: Path, eights: list[bytes], folder: Path) -> dict[str, Any] | None:
+def measure_litserve(
+    options: argparse.Namespace, model: Path, eights: list[bytes], folder: Path
+) -> dict[str, Any] | None:
     if find_spec("litserve") is None:
         print("LitServe is not installed")
         return None

@@ -1,4 +1,4 @@
-"""Around every request: its line in the log, its numbers, headers that keep browsers safe, and no way out by surprise."""
+"""Around every request: its line in the log, its numbers, headers that keep browsers safe, and no surprises."""
 
 from __future__ import annotations
 
@@ -61,7 +61,9 @@ class Guard:
         except Exception:  # the person asking is told little, the log everything
             log.exception("failed to answer")
             if not status:
-                await Problem(500, "this is a fault of the server; its log says more").to_response()(scope, receive, send_on)
+                await Problem(500, "this is a fault of the server; its log says more").to_response()(
+                    scope, receive, send_on
+                )
         finally:
             self._note(scope, status or CLIENT_GONE, time.perf_counter() - began)
 

@@ -73,7 +73,7 @@ def listen(host: str, port: int) -> socket.socket:
 def _announce(settings: Settings, loaded: Loaded, listener: socket.socket) -> None:
     port = listener.getsockname()[1]
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    engine = loaded.predictor.engine
+    engine = loaded.engine
     how = f"{engine.name}, {counted(settings.workers, 'process')} with {counted(settings.cores, 'thread')}"
     note(f"serving {printable(engine.card.model)} ({how}) at http://{host}:{port}; its description: /docs")
 

@@ -43,7 +43,7 @@ class Service:
         self.settings = settings
         self.keeper = keeper
         self.metrics = metrics
-        self.batcher = Batcher(settings, metrics, keeper.current.seconds)
+        self.batcher = Batcher(settings, metrics)
         self._pool = ThreadPoolExecutor(settings.cores, thread_name_prefix="decode")
         self._queued = 0
         self._held = 0
@@ -67,7 +67,7 @@ class Service:
     @property
     def expected_wait(self) -> float:
         """Seconds until what is accepted now would be answered."""
-        return self._queued * self.batcher.seconds
+        return self.batcher.wait_for(self._queued, self.keeper.current.cost)
 
     def check_room(self, images: int, size: int = 0) -> None:
         """Refuses a request that would have to wait too long, or for which there is no memory.
@@ -164,7 +164,7 @@ class Service:
         claimed = self.batcher.claim(width * height)
         try:
             with self.metrics.decode_seconds.time():
-                job.image = prepare_image(job.model.predictor.engine, load_image(data, job.name))
+                job.image = prepare_image(job.model.engine, load_image(data, job.name))
             job.pixels = min(claimed, job.image.shape[0] * job.image.shape[1])
         finally:
             self.batcher.hand_back(claimed - job.pixels)

@@ -6,6 +6,7 @@ import io
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -18,7 +19,6 @@ from typing import Any
 
 import httpx
 import numpy as np
-import onnx
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
@@ -82,6 +82,18 @@ class Running:
     def client(self, **options: Any) -> httpx.Client:
         return httpx.Client(base_url=self.url, timeout=60, trust_env=False, **options)
 
+    def socket(self) -> socket.socket:
+        host, _, port = self.url.removeprefix("http://").partition(":")
+        return socket.create_connection((host, int(port)), timeout=60)
+
+    @staticmethod
+    def read_all(connection: socket.socket) -> bytes:
+        """What the server sends until it closes the connection."""
+        received = b""
+        while piece := connection.recv(2**16):
+            received += piece
+        return received
+
     def wait_for_line(self, text: str, seconds: float = 30) -> str:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -108,6 +120,7 @@ def run_server(model: Path, *options: object) -> Iterator[Running]:
     """``featherlight serve`` at a free port, ready; stopped at the end if it still runs."""
     command = [sys.executable, "-m", "featherlight", "serve", str(model), "--port", "0", *map(str, options)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"})
+    assert process.stderr is not None
     running = Running(process)
     reader = threading.Thread(target=_read, args=(running,), daemon=True)
     reader.start()
@@ -127,6 +140,7 @@ def run_server(model: Path, *options: object) -> Iterator[Running]:
                 process.kill()
                 process.wait()
         reader.join(10)
+        process.stderr.close()
 
 
 def _read(running: Running) -> None:
