@@ -69,7 +69,7 @@ from featherlight import Predictor
 
 class Api(litserve.LitAPI):
     def setup(self, device):
-        self.predictor = Predictor(sys.argv[1], threads=int(sys.argv[3]))
+        self.predictor = Predictor(sys.argv[1], threads=1)
     def decode_request(self, request):
         return [file.file.read() for file in request.getlist("files")]
     def batch(self, inputs):
@@ -78,16 +78,14 @@ class Api(litserve.LitAPI):
     def predict(self, images):
         return self.predictor.predict(images)
     def unbatch(self, answers):
-        at = 0
-        for size in self.sizes:
-            yield answers[at : at + size]
-            at += size
+        answers = iter(answers)
+        return [[next(answers) for _ in range(size)] for size in self.sizes]
     def encode_response(self, answers):
         return {"predictions": [answer.to_row() for answer in answers]}
 
 if __name__ == "__main__":
     api = Api(max_batch_size=4, batch_timeout=0.005)
-    litserve.LitServer(api, accelerator="cpu", workers_per_device=1, timeout=30).run(
+    litserve.LitServer(api, accelerator="cpu", workers_per_device=int(sys.argv[3]), timeout=30).run(
         host="127.0.0.1", port=int(sys.argv[2]), generate_client_file=False, log_level="error"
     )
 """
@@ -373,6 +371,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--images", type=Path, required=True, help="a folder of JPEGs")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--model", type=Path, help="an exported file, in place of the one that is made")
     parser.add_argument("--input", choices=("image", "tensor"), default="image", help="of the exported file")
     parser.add_argument("--serve", default="", help="more options for featherlight serve")
     parser.add_argument("--seconds", type=float, default=20.0, help="for each load")
@@ -389,7 +388,7 @@ def main() -> None:
     ]
     print(f"{machine_name()}; {len(files)} JPEGs, {sum(map(len, files)) / len(files) / 1000:.0f} kB on average")
     with tempfile.TemporaryDirectory() as folder:
-        model = write_model(Path(folder), options.input)
+        model = options.model or write_model(Path(folder), options.input)
         before = offline(model, options.images, options.threads, options.seconds)
         print(f"offline: {before:.1f} images/s")
         ours = measure_ours(options, model, eights, ones)
