@@ -82,9 +82,13 @@ class Running:
     def client(self, **options: Any) -> httpx.Client:
         return httpx.Client(base_url=self.url, timeout=60, trust_env=False, **options)
 
-    def socket(self) -> socket.socket:
+    @property
+    def address(self) -> tuple[str, int]:
         host, _, port = self.url.removeprefix("http://").partition(":")
-        return socket.create_connection((host, int(port)), timeout=60)
+        return host, int(port)
+
+    def socket(self) -> socket.socket:
+        return socket.create_connection(self.address, timeout=60)
 
     @staticmethod
     def read_all(connection: socket.socket) -> bytes:

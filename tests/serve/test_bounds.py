@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import concurrent.futures
+import signal
+import socket
 import subprocess
 import sys
 import time
@@ -122,7 +124,34 @@ def test_workers_share_an_address_and_their_numbers(colour_model: Path) -> None:
             with running.client() as client:
                 assert client.post("/v1/predict", files=form("blue", "red")).status_code == 200
         assert running.metric("featherlight_images_total", '{outcome="answered"}') == 40
+        running.process.kill()  # workers do not outlive it, however it ended
+        for _ in range(600):
+            with socket.socket() as probe:
+                if probe.connect_ex(running.address) != 0:
+                    break
+            time.sleep(0.05)
+        else:
+            raise AssertionError("somebody still listens")
+
+
+def test_workers_finish_what_was_accepted(colour_model: Path, slow_picture: bytes) -> None:
+    with (
+        run_server(colour_model, "--workers", 2, "--threads", 1) as running,
+        concurrent.futures.ThreadPoolExecutor(1) as pool,
+        running.client(headers={"content-type": "image/png"}) as client,
+    ):
+        asked = pool.submit(client.post, "/v1/predict", content=slow_picture)
+        while running.metric("featherlight_queue_images") < 1 and not asked.done():
+            time.sleep(0.01)
         assert running.stop() == 0
+        assert asked.result().status_code == 200
+
+
+def test_interrupt_stops_as_gracefully(colour_model: Path) -> None:
+    with run_server(colour_model) as running:
+        running.process.send_signal(signal.SIGINT)
+        assert running.process.wait(60) == 0
+        assert len(running.lines) == 1  # what it serves, and no traceback
 
 
 def test_public_address_without_a_key_warns(colour_model: Path) -> None:

@@ -7,7 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import takewhile
 
 import numpy as np
@@ -42,7 +42,7 @@ class Job:
     top: int
     is_wanted: Callable[[], bool]
     give: Callable[[Prediction | Exception | None], None]
-    image: RGBImage | None = None
+    image: RGBImage = field(default_factory=lambda: np.zeros((0, 0, 3), np.uint8))
     pixels: int = 0
     since: float = 0.0
 
@@ -166,7 +166,7 @@ class Batcher:
         model = self._ready[0].model
         count = sum(1 for _ in takewhile(lambda job: job.model is model, self._ready))
         share = min(-(-count // len(self._threads)), self._largest(model.cost))
-        return sorted((self._ready.popleft() for _ in range(share)), key=lambda job: np.shape(job.image))
+        return sorted((self._ready.popleft() for _ in range(share)), key=lambda job: job.image.shape)
 
     def _compute(self, batch: list[Job], number: int) -> None:
         wanted = [job for job in batch if job.is_wanted()]
@@ -189,11 +189,11 @@ class Batcher:
 def _answer(batch: list[Job], number: int) -> list[Prediction | Exception]:
     """An answer or an error for each; one that fails does not take the others with it."""
     try:
-        prepared: list[tuple[str, RGBImage | str]] = [(job.name, job.image) for job in batch if job.image is not None]
+        prepared: list[tuple[str, RGBImage | str]] = [(job.name, job.image) for job in batch]
         answers = batch[0].model.predictors[number].answer(prepared, max(job.top for job in batch))
         return [replace(answer, top=answer.top[: job.top]) for job, answer in zip(batch, answers, strict=True)]
     except Exception as error:  # an engine's errors share no class, and this thread must go on
         if len(batch) > 1:
             return [outcome for job in batch for outcome in _answer([job], number)]
-        log.exception("the model could not compute an image of shape %s", np.shape(batch[0].image))
+        log.exception("the model could not compute an image of shape %s", batch[0].image.shape)
         return [error]

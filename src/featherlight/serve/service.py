@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from featherlight.engines import prepare_image
+from featherlight.engines import prepare_image, working_pixels
 from featherlight.errors import UnreadableImageError
 from featherlight.images import load_image, measure_image
 from featherlight.predictor import Prediction
@@ -161,11 +161,12 @@ class Service:
         if width * height > self.settings.max_pixels:
             limit = f"at most {self.settings.max_pixels / 1e6:g} million are read"
             raise UnreadableImageError(job.name, f"{TOO_LARGE}: {width} x {height} pixels, {limit}")
-        claimed = self.batcher.claim(width * height)
+        engine = job.model.engine
+        claimed = self.batcher.claim(working_pixels(engine, max(height, width), min(height, width)))
         try:
             with self.metrics.decode_seconds.time():
-                job.image = prepare_image(job.model.engine, load_image(data, job.name))
-            job.pixels = min(claimed, job.image.shape[0] * job.image.shape[1])
+                job.image = prepare_image(engine, load_image(data, job.name))
+            job.pixels = min(claimed, working_pixels(engine, *job.image.shape[:2]))
         finally:
             self.batcher.hand_back(claimed - job.pixels)
         self.batcher.put(job)
