@@ -5,7 +5,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from live_server import Running, run_server, write_colour_model
+
+from serving import Running, run_server, write_colour_model
 
 
 @pytest.fixture(scope="session")

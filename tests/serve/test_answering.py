@@ -7,9 +7,9 @@ from typing import Any
 
 import httpx
 import pytest
-from live_server import Running, form, picture
 
 from featherlight.predictor import Predictor
+from serving import Running, form, picture
 
 PROBLEM = "application/problem+json"
 FORM = "multipart/form-data; boundary=b"

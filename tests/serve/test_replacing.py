@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from live_server import Running, form, run_server, write_colour_model
+
+from serving import Running, form, run_server, write_colour_model
 
 GERMAN = ("blau", "grün", "rot")
 
