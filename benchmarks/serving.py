@@ -154,6 +154,8 @@ class Connection:
     async def ask(self, request: bytes) -> int:
         """Sends a request; gives the status, 0 when there was no answer."""
         try:
+            if self._streams is not None and self._streams[0].at_eof():
+                self.close()  # it was silent for too long
             if self._streams is None:
                 self._streams = await asyncio.open_connection("127.0.0.1", self._port, limit=2**20)
             reader, writer = self._streams

@@ -14,9 +14,9 @@ Examples:
   featherlight serve runs/a/onnx
   featherlight serve cifar10 --port 9000
   featherlight serve runs/a/onnx --host 0.0.0.0 --api-key-file keys.txt --workers 2
-  curl -F files=@cat.jpg "http://127.0.0.1:8000/v1/predict?top=3"
 
 \b
+Then: curl -F files=@cat.jpg "http://127.0.0.1:8000/v1/predict?top=3"
 A page to try it is at /, the description of the interface at /docs, numbers for
 Prometheus at /metrics. What is beyond a limit is refused before it is decoded:
 413 (too large), 408 (too slow), 503 with Retry-After (no room). A request has no

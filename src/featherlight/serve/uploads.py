@@ -21,7 +21,6 @@ from featherlight.serve.service import Service, Upload
 
 FIELD = "files"  # of a form
 MAX_NAME = 255  # characters of a file's name that are kept
-DRAIN_S = 2.0  # for the rest of a body that is refused
 FORMS, JSON, RAW = "multipart/form-data", "application/json", ("image/", "application/octet-stream")
 
 
@@ -59,7 +58,7 @@ class Body:
         if "expect" in self._request.headers and not self.size:
             return  # it waits to be asked for the body
         left = self.limit
-        with suppress(ClientDisconnect), anyio.move_on_after(DRAIN_S):
+        with suppress(ClientDisconnect), anyio.move_on_after(self._service.settings.request_timeout_s):
             async for chunk in self._pieces():
                 left -= len(chunk)
                 if left < 0:
