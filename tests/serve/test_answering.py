@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from featherlight.predictor import Predictor
-from serving import Running, form, picture
+from serving import BLACK, GREY, Running, form, picture, run_server, write_colour_model
 
 PROBLEM = "application/problem+json"
 FORM = "multipart/form-data; boundary=b"
@@ -90,6 +90,24 @@ def test_nothing_but_unreadable_images_is_400_with_their_rows(client: httpx.Clie
     assert_problem(post(client, b""), 400, "empty file")
     problem = assert_problem(client.post("/v1/predict", json=as_json(b"a", b"")), 400, "any of the 2 images")
     assert [set(row) for row in problem["predictions"]] == [{"path", "error"}] * 2
+
+
+def test_image_for_which_the_model_gives_no_numbers_does_not_take_others_with_it(client: httpx.Client) -> None:
+    black = ("files", ("black.png", picture(BLACK)))
+    rows = client.post("/v1/predict", files=[*form("red"), black, *form("blue")]).json()["predictions"]
+    assert [row.get("label") for row in rows] == ["red", None, "blue"]
+    assert rows[1] == {"path": "black.png", "error": "the model could not compute it"}
+    assert_problem(client.post("/v1/predict", files=[black]), 500, "fault of the server")
+
+
+def test_image_of_no_class_is_rejected(tmp_path: Path) -> None:
+    path = write_colour_model(tmp_path / "model.onnx", reject={"score": "probability", "threshold": 0.9})
+    with run_server(path) as server, server.client() as client:
+        files = [*form("red"), ("files", ("grey.png", picture(GREY)))]
+        rows = client.post("/v1/predict", files=files).json()["predictions"]
+        assert [row["rejected"] for row in rows] == [False, True]
+        assert client.get("/v1/model").json()["rejects"] is True
+        assert server.metric("featherlight_images_total", '{outcome="rejected"}') == 1
 
 
 def test_too_many_pixels_are_413_before_they_are_decoded(client: httpx.Client) -> None:

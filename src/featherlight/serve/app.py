@@ -106,7 +106,7 @@ def _describe(service: Service) -> Description:
         classes=list(card.classes),
         preprocessing=card.preprocessing.to_dict(),
         temperature=card.temperature,
-        rejects=getattr(card, "reject", None) is not None,
+        rejects=card.reject is not None,
         engine=loaded.engine.name,
         threads=settings.cores,
         latency_ms=round(1000 * loaded.cost.seconds(1), 3),
@@ -180,6 +180,10 @@ def _add_problems(app: FastAPI) -> None:
     async def invalid(_: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
         return Problem(422, f"{' '.join(map(str, first['loc']))}: {first['msg']}").to_response()
+
+    @app.exception_handler(Exception)
+    async def fault(_: Request, error: Exception) -> Response:  # noqa: ARG001 - the guard logs it
+        return Problem(500, "this is a fault of the server; its log says more").to_response()
 
     def describe() -> dict[str, Any]:
         if app.openapi_schema is None:

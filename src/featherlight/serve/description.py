@@ -59,9 +59,9 @@ class Description(BaseModel):
 
 
 class State(BaseModel):
-    """Whether the server lives, or takes requests."""
+    """The server lives."""
 
-    status: Literal["ok", "stopping"]
+    status: Literal["ok"]
 
 
 class ProblemDetails(BaseModel):

@@ -17,6 +17,7 @@ from featherlight.serve.metrics import Metrics
 from featherlight.serve.problems import Problem, busy
 from featherlight.serve.settings import Settings
 
+FAILED = "the model could not compute it"
 TOO_LARGE = "too large"  # how reasons begin that are about size
 
 
@@ -111,11 +112,7 @@ class Service:
         self._count(len(uploads))
         self.batcher.expect(len(uploads))
         waiting = [self._submit(model, upload, top, loop) for upload in uploads]
-        outcomes = await asyncio.gather(*waiting, return_exceptions=True)
-        for outcome in outcomes:
-            if isinstance(outcome, BaseException):
-                raise outcome
-        return [outcome for outcome in outcomes if isinstance(outcome, Prediction)]
+        return _rows(uploads, await asyncio.gather(*waiting, return_exceptions=True))
 
     def _submit(
         self, model: Loaded, upload: Upload, top: int, loop: asyncio.AbstractEventLoop
@@ -174,6 +171,16 @@ class Service:
     def _settle(self, job: Job, outcome: Prediction | Exception | None) -> None:
         self.batcher.expect(-1)
         job.give(outcome)
+
+
+def _rows(uploads: Sequence[Upload], outcomes: Sequence[Prediction | BaseException]) -> list[Prediction]:
+    """What the model could not compute is a row with an error among the others; raised, where there are no others."""
+    if all(isinstance(outcome, BaseException) for outcome in outcomes):
+        raise next(outcome for outcome in outcomes if isinstance(outcome, BaseException))
+    return [
+        outcome if isinstance(outcome, Prediction) else Prediction(upload.name, error=FAILED)
+        for upload, outcome in zip(uploads, outcomes, strict=True)
+    ]
 
 
 def _outcome_name(outcome: Prediction | Exception | None) -> str:
