@@ -43,6 +43,8 @@ CONNECTIONS = 6  # requests of eight images at a time
 LOAD, OVERLOAD = 0.7, 2.0  # of capacity
 MAX_OUTSTANDING = 400  # connections of the open loop; more would say more about the client
 BOUNDARY = "featherlight-benchmark"
+MET = {True: "met", False: "NOT MET"}
+ANSWERED = {200, 503}
 TICKS = os.sysconf("SC_CLK_TCK")
 
 OFFLINE = """
@@ -307,10 +309,6 @@ def show(name: str, results: Results, images: int) -> dict[str, Any]:
     return row
 
 
-def verdict(met: bool) -> str:
-    return "met" if met else "NOT MET"
-
-
 async def watched_overload(
     pid: int, port: int, requests: Sequence[bytes], rate: float, seconds: float, memory: list[float]
 ) -> Results:
@@ -345,8 +343,8 @@ def measure_ours(options: argparse.Namespace, model: Path, eights: list[bytes], 
     tenth = memory[len(memory) // 10]
     print(f"memory, MB: at first {memory[0]:.0f}, after a tenth {tenth:.0f}, at the end {memory[-1]:.0f}")
     tail = steady.percentile(99) / steady.percentile(50)
-    print(f"p99 / p50 at {LOAD:.0%} load: {tail:.1f}, at most {TAIL_AIM:g} wanted: {verdict(tail <= TAIL_AIM)}")
-    print(f"every request answered or refused: {verdict(set(over.statuses) <= {200, 503})}")
+    print(f"p99 / p50 at {LOAD:.0%} load: {tail:.1f}, at most {TAIL_AIM:g} wanted: {MET[tail <= TAIL_AIM]}")
+    print(f"every request answered or refused: {MET[set(over.statuses) <= ANSWERED]}")
     return {"rows": rows, "memory_mb": memory, "tail": tail}
 
 
@@ -382,7 +380,7 @@ def main() -> None:
         parser.error(f"no .jpg in {options.images}")
     ones = [form_body([file]) for file in files]
     eights = [form_body([files[(start + k) % len(files)] for k in range(8)]) for start in range(0, len(files), 8)]
-    print(f"{machine_name()}; {len(files)} JPEGs, {sum(map(len, files)) / len(files) / 1000:.0f} kB on average")
+    print(f"{machine_name()}; {len(files)} JPEGs of {np.mean([len(file) for file in files]) / 1000:.0f} kB")
     with tempfile.TemporaryDirectory() as folder:
         model = options.model or write_model(Path(folder), options.input)
         before = offline(model, options.images, options.threads, options.seconds)
@@ -392,7 +390,7 @@ def main() -> None:
         after = offline(model, options.images, options.threads, options.seconds)
         share = ours["rows"][0]["images_per_s"] / ((before + after) / 2)
         print(f"offline afterwards: {after:.1f} images/s")
-        print(f"serve reaches {share:.0%} of offline, {OFFLINE_AIM:.0%} wanted: {verdict(share >= OFFLINE_AIM)}")
+        print(f"serve reaches {share:.0%} of offline, {OFFLINE_AIM:.0%} wanted: {MET[share >= OFFLINE_AIM]}")
     if options.json is not None:
         found = {"machine": machine_name(), "offline": [before, after], "ours": ours, "litserve": lit, "share": share}
         options.json.write_text(json.dumps(found, indent=2) + "\n")
