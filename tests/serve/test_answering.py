@@ -234,6 +234,13 @@ def test_wrong_addresses_are_problems(client: httpx.Client, method: str, path: s
     assert_problem(client.request(method, path), status)
 
 
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="there is no /proc")
+def test_exported_file_is_served_without_torch(server: Running) -> None:
+    loaded = Path(f"/proc/{server.process.pid}/maps").read_text()
+    assert "onnxruntime" in loaded
+    assert "torch" not in loaded
+
+
 def test_health(client: httpx.Client) -> None:
     assert [client.get(path).json() for path in ("/healthz", "/readyz")] == [{"status": "ok"}] * 2
 
