@@ -82,6 +82,7 @@ class MissingExtraError(FeatherlightError):
 EXTRA_OF_MODULE = {
     "cleanlab": "labels",
     "datasets": "huggingface",
+    "fastapi": "serve",
     "h5py": "convert",
     "matplotlib": "train",
     "nncf": "int8",
@@ -91,12 +92,15 @@ EXTRA_OF_MODULE = {
     "onnxscript": "onnx",
     "openvino": "openvino",
     "optuna": "choose",
+    "prometheus_client": "serve",
     "pyarrow": "data",
+    "python_multipart": "serve",
     "sklearn": "train",
     "tensorboard": "train",
     "timm": "timm",
     "torch": "train",
     "torchvision": "train",
+    "uvicorn": "serve",
 }
 
 
