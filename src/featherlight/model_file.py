@@ -34,6 +34,7 @@ SHIPPED = {  # models that come with the package, by the name that takes the pla
 MAX_HEADER_BYTES = 8 * 2**20  # the zoo's largest header, with 10,000 class names, is below 1 MiB
 MAX_TENSORS = 10_000
 MAX_CLASSES = 100_000
+REJECT_SCORES = ("energy", "probability")
 MAX_NAME = 200  # characters of a network's name
 
 Tensors = dict[str, NDArray[Any]]
@@ -50,6 +51,8 @@ class ModelCard:
         preprocessing: how an image becomes the network's input.
         temperature: logits are divided by it before the softmax (Guo et al. 2017).
         provenance: data, fingerprint, recipe, metrics and versions; information only.
+        reject: when an image is none of the classes: ``score``, ``energy`` or ``probability``, ``threshold``, below
+            which it is rejected, and how that was fitted (see :mod:`featherlight.metrics.rejection`); None: never.
     """
 
     model: str
@@ -58,6 +61,7 @@ class ModelCard:
     preprocessing: Preprocessing
     temperature: float = 1.0
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    reject: Mapping[str, Any] | None = None
 
 
 def find_model_file(model: str | Path) -> Path:
@@ -99,6 +103,7 @@ def write_model_file(path: Path, tensors: Mapping[str, NDArray[Any]], card: Mode
 
 def card_to_metadata(card: ModelCard) -> dict[str, str]:
     """The card as the texts that a file's metadata holds."""
+    reject = {} if card.reject is None else {"reject": json.dumps(dict(card.reject))}
     return {  # JSON in ASCII: names of folders that are no UTF-8 hold surrogates, which the format refuses
         "featherlight": version("featherlight"),
         "model": card.model,
@@ -107,6 +112,7 @@ def card_to_metadata(card: ModelCard) -> dict[str, str]:
         "preprocessing": json.dumps(card.preprocessing.to_dict()),
         "temperature": repr(float(card.temperature)),
         "provenance": json.dumps(dict(card.provenance)),
+        **reject,
     }
 
 
@@ -137,6 +143,7 @@ def card_from_metadata(path: Path, metadata: Mapping[str, Any]) -> ModelCard:
         preprocessing=_read_preprocessing(path, json_field(path, metadata, "preprocessing", dict)),
         temperature=_checked_temperature(path, metadata.get("temperature", "1.0")),
         provenance=json_field(path, metadata, "provenance", dict),
+        reject=_checked_reject(path, json_field(path, metadata, "reject", dict)) if "reject" in metadata else None,
     )
     _check_fit(path, card)
     return card
@@ -249,3 +256,12 @@ def _checked_temperature(path: Path, text: object) -> float:
     if not (math.isfinite(temperature) and temperature > 0):
         raise ModelFileError(f"{path}: its temperature is {str(text)[:40]!r}, not a positive number")
     return temperature
+
+
+def _checked_reject(path: Path, reject: dict[str, Any]) -> dict[str, Any]:
+    score, threshold = reject.get("score"), reject.get("threshold")
+    if score not in REJECT_SCORES:
+        raise ModelFileError(f"{path}: it rejects images by {score!r:.40}, not by {' or '.join(REJECT_SCORES)}")
+    if isinstance(threshold, bool) or not isinstance(threshold, (int, float)) or not math.isfinite(threshold):
+        raise ModelFileError(f"{path}: it rejects images below {threshold!r:.40}, which is no number")
+    return reject

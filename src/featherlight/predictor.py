@@ -14,7 +14,7 @@ import numpy as np
 from featherlight.engines import Engine, batch_size_for, compute_logits, open_engine, prepare_image
 from featherlight.errors import ModelFileError, UnreadableImageError, UsageError
 from featherlight.images import load_image
-from featherlight.metrics import softmax
+from featherlight.metrics import accepts, softmax
 from featherlight.sources.base import RGBImage
 
 MAX_BATCH = 32  # images that wait for each other
@@ -29,7 +29,7 @@ class Prediction:
         label: most probable class; None when the image could not be read.
         probability: of ``label``, in [0, 1].
         top: the most probable classes as (label, probability), best first.
-        rejected: the model says that it does not know.
+        rejected: the image looks like nothing that the model learnt; ``label`` is still its best guess.
         error: why there is no answer, else None.
     """
 
@@ -115,14 +115,17 @@ class Predictor:
         logits = compute_logits(self.engine, readable)
         if not np.isfinite(logits).all():
             raise ModelFileError("the model gives NaN or infinite outputs: its weights are broken; train it again")
-        answers = iter(softmax(logits, self.engine.card.temperature))
+        card = self.engine.card
+        accepted = [True] * len(logits) if card.reject is None else accepts(logits, card.reject, card.temperature)
+        answers = zip(softmax(logits, card.temperature), accepted, strict=True)
         for name, image in prepared:
             if isinstance(image, str):
                 yield Prediction(name, error=image)
             else:
-                yield self._prediction(name, next(answers), top)
+                probabilities, is_known = next(answers)
+                yield self._prediction(name, probabilities, top, rejected=not is_known)
 
-    def _prediction(self, name: str, probabilities: np.ndarray[Any, Any], top: int) -> Prediction:
+    def _prediction(self, name: str, probabilities: np.ndarray[Any, Any], top: int, *, rejected: bool) -> Prediction:
         order = np.argsort(-probabilities, kind="stable")[:top]
         best = tuple((self.classes[k], float(probabilities[k])) for k in order)
-        return Prediction(name, best[0][0], best[0][1], best)
+        return Prediction(name, best[0][0], best[0][1], best, rejected)

@@ -24,6 +24,7 @@ def save_model(
     *,
     temperature: float = 1.0,
     provenance: Mapping[str, Any] | None = None,
+    reject: Mapping[str, Any] | None = None,
 ) -> Path:
     """Writes a model made by ``create_model`` as one model file, atomically.
 
@@ -34,6 +35,7 @@ def save_model(
         preprocessing: how an image becomes the network's input.
         temperature: divides the logits before the softmax.
         provenance: where the model came from; anything JSON can hold.
+        reject: when an image is none of the classes; see :class:`featherlight.model_file.ModelCard`.
 
     Raises:
         UsageError: the network was not made by ``create_model``, or classes do not fit its outputs.
@@ -53,7 +55,7 @@ def save_model(
     if not (math.isfinite(temperature) and temperature > 0):
         raise UsageError(f"temperature is {temperature}; a positive number is needed")
     name = arguments.pop("name")
-    card = ModelCard(name, arguments, tuple(classes), preprocessing, temperature, provenance or {})
+    card = ModelCard(name, arguments, tuple(classes), preprocessing, temperature, provenance or {}, reject)
     tensors = {key: tensor.detach().cpu().contiguous().numpy() for key, tensor in model.state_dict().items()}
     write_model_file(Path(path), tensors, card)
     return Path(path)

@@ -143,7 +143,7 @@ def evaluate_split(
     labels = labels_of[images.labels[positions]]
     evaluation = evaluate_logits(
         logits, labels, card.classes, model=model, data=source.name, split=split, engine=engine.name,
-        temperature=card.temperature, unreadable=[*source.unreadable, *unreadable],
+        temperature=card.temperature, reject=card.reject, unreadable=[*source.unreadable, *unreadable],
     )  # fmt: skip
     predicted, confidence = most_likely(logits, card.temperature)
     return evaluation, _worst_mistakes(predicted, confidence, labels, positions, images, card.classes)
