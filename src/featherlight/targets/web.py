@@ -93,7 +93,7 @@ class WebTarget(OnnxTarget):
             "classes": list(card.classes),
             "preprocessing": card.preprocessing.to_dict(),
             "engine": f"onnxruntime-web {self._runtime.version}",
-            "temperature": card.temperature,
+            "reject": None if card.reject is None else dict(card.reject),
             "verification": dict(exported.verification),
         }
 

@@ -3,7 +3,7 @@
 import { number, percent, text } from "./texts.js";
 
 const MAX_CLASSES_SHOWN = 40;
-const WITHOUT_RETRY = ["noPicture", "noCamera", "tooMany", "key"];
+const WITHOUT_RETRY = ["noPicture", "noCamera", "key"];
 
 const card = document.getElementById("answer");
 
@@ -37,7 +37,7 @@ export function showAnswer({ label, probability, top, rejected, ms }) {
 export function showProblem(problem, again = null, takeKey = null) {
   const box = element("div", "", "problem");
   box.setAttribute("role", "alert");
-  box.append(element("p", text(problem.kind, { n: problem.waitSeconds }), "label"));
+  box.append(element("p", text(problem.kind), "label"));
   if (problem.kind === "key" && takeKey) box.append(...keyForm(takeKey));
   else box.append(element("p", text(`${problem.kind}Do`), "soft"));
   if (problem.detail) box.append(element("p", problem.detail, "soft detail"));

@@ -3,12 +3,11 @@
 import { showAnswer, showNote, showProblem, showStart } from "./answer.js";
 import { classify, describe, live, privacy, useKey } from "./backend.js";
 import { Camera } from "./camera.js";
-import { Gallery } from "./gallery.js";
+import { Gallery, MAX_TRIES } from "./gallery.js";
 import { makePicture } from "./picture.js";
 import { Problem } from "./problem.js";
 import { number, text, translate } from "./texts.js";
 
-const MAX_AT_ONCE = 50;
 const MAX_WAITS = 4; // times that a busy server is asked again by itself
 
 const part = (id) => document.getElementById(id);
@@ -18,10 +17,12 @@ const queue = [];
 let model = null;
 let current = null;
 let working = false;
+let drawing = Promise.resolve(); // small copies are made one after the other: each needs the whole picture in memory
 
 async function begin() {
   translate();
   part("privacy").textContent = text(privacy);
+  part("limit").textContent = text("limit", { n: MAX_TRIES });
   listen();
   await introduce();
 }
@@ -86,16 +87,21 @@ function addOrExplain(files) {
 
 function add(files) {
   if (!files.length) return;
-  closeCamera();
-  const tries = files.slice(0, MAX_AT_ONCE).map((file) => gallery.add(file, nameOf(file)));
+  const tries = files.slice(0, MAX_TRIES).map((file) => gallery.add(file, nameOf(file)));
   for (const attempt of tries) {
     queue.push(attempt);
-    makePicture(attempt.file).then((picture) => gallery.give(attempt, { picture })).then(() => attempt === current && show(attempt));
+    drawing = drawing.then(() => draw(attempt));
   }
   part("tries").hidden = false;
+  part("limit").hidden = files.length <= MAX_TRIES;
   show(tries[0]);
-  if (files.length > MAX_AT_ONCE) showProblem(new Problem("tooMany", "", MAX_AT_ONCE));
   work();
+}
+
+async function draw(attempt) {
+  if (attempt.gone) return;
+  gallery.give(attempt, { picture: await makePicture(attempt.file) });
+  if (attempt === current) showPicture(attempt);
 }
 
 function nameOf(file) {
@@ -136,6 +142,7 @@ async function classifyPatiently(attempt) {
 
 /** Makes this try the one that is seen. */
 function show(attempt) {
+  if (camera.open) filming(false);
   current = attempt;
   gallery.select(attempt);
   showPicture(attempt);
@@ -147,7 +154,7 @@ function show(attempt) {
 function showPicture(attempt) {
   part("empty").hidden = true;
   part("shown").hidden = !attempt.picture;
-  part("unseen").hidden = attempt.picture !== null;
+  part("unseen").hidden = attempt.picture !== null; // undefined: it is being made
   part("unseen").textContent = text("unseen", { name: attempt.name });
   if (!attempt.picture) return;
   part("shown").src = attempt.picture.url;
@@ -174,10 +181,8 @@ function clear() {
   gallery.clear();
   current = null;
   part("tries").hidden = true;
-  for (const id of ["shown", "unseen"]) part(id).hidden = true;
-  part("empty").hidden = false;
   part("choose").focus();
-  if (model) showStart(model.classes);
+  showEmpty();
 }
 
 async function openCamera() {
@@ -194,6 +199,7 @@ async function openCamera() {
 }
 
 function filming(on) {
+  if (!on) camera.stop();
   part("usual").hidden = on;
   part("filming").hidden = !on;
   part("video").hidden = !on;
@@ -220,11 +226,15 @@ async function shoot() {
 }
 
 function closeCamera() {
-  if (!camera.open) return;
-  camera.stop();
   filming(false);
   part("photograph").focus();
-  if (current) return show(current);
+  if (current) show(current);
+  else showEmpty();
+}
+
+/** As it is before the first picture. */
+function showEmpty() {
+  for (const id of ["shown", "unseen"]) part(id).hidden = true;
   part("empty").hidden = false;
   if (model) showStart(model.classes);
 }

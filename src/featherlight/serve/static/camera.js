@@ -1,7 +1,6 @@
 import { encode } from "./picture.js";
 
 const WANTED = { video: { facingMode: "environment", width: { ideal: 1280 }, height: { ideal: 960 } }, audio: false };
-const QUALITY = 0.95; // of photographs, as JPEG
 
 /** The camera, seen in a <video>. */
 export class Camera {
@@ -41,6 +40,6 @@ export class Camera {
   /** The picture that is seen now, as a JPEG; null while there is none. */
   async photograph() {
     const { videoWidth, videoHeight } = this.video;
-    return videoWidth ? encode(this.video, videoWidth, videoHeight, "image/jpeg", QUALITY) : null;
+    return videoWidth ? encode(this.video, videoWidth, videoHeight) : null;
   }
 }

@@ -2,7 +2,7 @@
 
 import { percent, text } from "./texts.js";
 
-const MAX_TRIES = 100;
+export const MAX_TRIES = 100;
 
 export class Gallery {
   /** `show` is called with the try that a person picks. */
@@ -75,7 +75,7 @@ function verdict({ state, answer }) {
 
 function sureness({ state, answer, problem }) {
   if (state === "answered" && !answer.rejected) return percent(answer.probability);
-  return problem && state === "failed" ? text(problem.kind, { n: "" }) : "";
+  return problem && state === "failed" ? text(problem.kind) : "";
 }
 
 function line(className, content) {

@@ -56,8 +56,7 @@ const TEXTS = {
     noModelDo: "Reload the page. The browser must be of 2023 or later.",
     other: "Something went wrong",
     otherDo: "Try again.",
-    tooMany: "Only the first {n} pictures are taken at once",
-    tooManyDo: "Choose the others after these.",
+    limit: "Only the first {n} pictures were taken. Choose the others after these.",
   },
   zh: {
     title: "这张图片里是什么？",
@@ -114,8 +113,7 @@ const TEXTS = {
     noModelDo: "请重新加载页面。浏览器须为 2023 年或更新的版本。",
     other: "出错了",
     otherDo: "请重试。",
-    tooMany: "一次只接受前 {n} 张图片",
-    tooManyDo: "其余的请稍后再选。",
+    limit: "只接受了前 {n} 张图片，其余的请稍后再选。",
   },
 };
 

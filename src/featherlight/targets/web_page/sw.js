@@ -40,6 +40,6 @@ async function takeOver() {
 
 async function answer(request) {
   const cache = await caches.open(CACHE);
-  const kept = request.mode === "navigate" ? await cache.match("./") : await cache.match(request, { ignoreSearch: true });
+  const kept = await cache.match(request.url.replace(/index\.html(?=$|[?#])/, ""), { ignoreSearch: true });
   return kept ?? fetch(request);
 }

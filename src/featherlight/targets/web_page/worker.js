@@ -79,7 +79,15 @@ function withoutAlpha(rgba) {
 function answerOf({ classes, reject }, logits, probabilities) {
   const order = Array.from(probabilities.keys()).sort((one, other) => probabilities[other] - probabilities[one]);
   const top = order.slice(0, TOP).map((k) => [classes[k], probabilities[k]]);
-  return { label: top[0][0], probability: top[0][1], top, rejected: false };
+  const [label, probability] = top[0];
+  return { label, probability, top, rejected: reject !== null && !accepts(reject, logits, probability) };
+}
+
+/** As featherlight.metrics.rejection. */
+function accepts({ score, threshold }, logits, probability) {
+  if (score === "probability") return probability >= threshold;
+  const highest = Math.max(...logits);
+  return highest + Math.log(logits.reduce((sum, logit) => sum + Math.exp(logit - highest), 0)) >= threshold;
 }
 
 function problem(kind, detail = "") {
