@@ -74,6 +74,7 @@ class MissingExtraError(FeatherlightError):
 EXTRA_OF_MODULE = {
     "cleanlab": "labels",
     "datasets": "huggingface",
+    "fastapi": "serve",
     "h5py": "convert",
     "matplotlib": "train",
     "nncf": "int8",
@@ -82,12 +83,15 @@ EXTRA_OF_MODULE = {
     "onnxruntime": "onnxruntime",
     "onnxscript": "onnx",
     "openvino": "openvino",
+    "prometheus_client": "serve",
     "pyarrow": "data",
+    "python_multipart": "serve",
     "sklearn": "train",
     "tensorboard": "train",
     "timm": "timm",
     "torch": "train",
     "torchvision": "train",
+    "uvicorn": "serve",
 }
 
 

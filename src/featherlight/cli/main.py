@@ -20,6 +20,7 @@ COMMANDS = {
     "predict": "Name what is in images.",
     "export": "Make a file that runs without PyTorch, and prove its answers.",
     "verify": "Compare an exported file with the model it was made of.",
+    "serve": "Answer images over HTTP, with a page to try it.",
     "convert": "Make a model of weights from elsewhere.",
     "models": "List the networks.",
     "profile": "Count what a network costs, and measure how fast it is here.",

@@ -4,6 +4,7 @@ from featherlight.images.decode import (
     ImageInput,
     describe_image,
     load_image,
+    measure_image,
     quiet_pillow,
     reason_unreadable,
 )
@@ -21,6 +22,7 @@ __all__ = [
     "describe_image",
     "is_image_file",
     "load_image",
+    "measure_image",
     "normalize",
     "open_file",
     "quiet_pillow",

@@ -140,6 +140,23 @@ def describe_image(encoded: bytes) -> tuple[str, str, bool]:
         return image.mode, image.format or "", is_animated
 
 
+def measure_image(encoded: bytes, name: str = "image") -> tuple[int, int]:
+    """Width and height that an image's header claims; nothing is decoded.
+
+    Raises:
+        UnreadableImageError: empty, no image, or one that :func:`load_image` refuses by its header.
+    """
+    try:
+        if not encoded:
+            raise RefusedError("empty file")
+        file = as_file(encoded)
+        with _QUIET_PILLOW, _open(file, encoded) as image:
+            check_picture(image, file)
+            return image.size
+    except Exception as error:
+        raise UnreadableImageError(name, reason_unreadable(error)) from error
+
+
 def _decode(image: ImageInput, at_least: int) -> NDArray[np.uint8]:
     if isinstance(image, np.ndarray):
         return _from_array(image)
