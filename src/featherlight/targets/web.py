@@ -35,7 +35,8 @@ _POLICY = (
 _HEAD = f"""<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
 <link rel="manifest" href="{MANIFEST}">
 <link rel="apple-touch-icon" href="icon-192.png">"""
-_MARK, _TITLE = "<!-- head -->", "<title>Featherlight</title>"  # in the page, for what is said here
+BRAND = "Featherlight"
+_MARK, _TITLE = "<!-- head -->", f"<title>{BRAND}</title>"  # in the page, for what is said here
 _PRIVATE = ("data", "recipe", "teacher")  # of the provenance: they hold paths
 
 
@@ -60,7 +61,7 @@ class WebTarget(OnnxTarget):
 
     def __init__(self, runtime: str | Path | None = None, title: str | None = None) -> None:
         self._runtime = find_runtime(runtime)
-        self._title = title or "Featherlight"
+        self._title = title
 
     def describe(self, folder: Path, exported: ExportedCard) -> None:
         """Puts metadata into the model, and everything else beside it. The folder is to be published: no paths."""
@@ -68,7 +69,7 @@ class WebTarget(OnnxTarget):
         super().describe(folder, exported)
         self._write_page(folder)
         _write_json(folder / MODEL, self._facts(exported))
-        _write_json(folder / MANIFEST, _manifest(self._title))
+        _write_json(folder / MANIFEST, _manifest(self._title or BRAND))
         for name, size in _ICONS.items():
             draw_icon(size).save(folder / name)
         draw_icon(512, maskable=True).save(folder / _MASKABLE)
@@ -82,13 +83,14 @@ class WebTarget(OnnxTarget):
         for name, source in self._runtime.files.items():
             (folder / name).write_bytes(source.read_bytes())
         page = (folder / INDEX).read_text(encoding="utf-8")
-        title = f"<title>{html.escape(self._title)}</title>"
+        title = f"<title>{html.escape(self._title or BRAND)}</title>"
         (folder / INDEX).write_text(page.replace(_MARK, _HEAD).replace(_TITLE, title), encoding="utf-8")
 
     def _facts(self, exported: ExportedCard) -> Mapping[str, Any]:
         """What the page knows of the model."""
         card = exported.card
         return {
+            "title": self._title,
             "model": card.model,
             "classes": list(card.classes),
             "preprocessing": card.preprocessing.to_dict(),

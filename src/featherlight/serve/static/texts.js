@@ -130,10 +130,10 @@ export function translate() {
   for (const element of document.querySelectorAll("[data-text]")) element.textContent = text(element.dataset.text);
 }
 
-/** 97.3 %, as the language writes it; never 100 % for less. */
+/** 97.3%; never 100% for less. */
 export function percent(fraction) {
-  const rounded = fraction < 1 ? Math.min(fraction, 0.999) : 1;
-  return new Intl.NumberFormat(lang, { style: "percent", maximumFractionDigits: 1 }).format(rounded);
+  const shown = fraction < 1 ? Math.min(fraction, 0.999) : 1;
+  return new Intl.NumberFormat(lang, { style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 1 }).format(shown);
 }
 
 /** 12,345, as the language writes it. */

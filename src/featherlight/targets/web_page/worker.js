@@ -4,7 +4,7 @@ import * as ort from "./ort.wasm.bundle.min.mjs";
 
 const TOP = 5;
 const MAX_PIXELS = 100_000_000; // as everywhere in Featherlight
-const SCALED_PIXELS = 4_000_000; // larger pictures are made smaller first: the model's own resize would need gigabytes
+const SCALED_PIXELS = 4_000_000; // larger pictures are made smaller first: phones give a page little memory
 
 let loaded = null;
 
@@ -25,6 +25,7 @@ function load() {
 }
 
 async function start() {
+  ort.env.wasm.numThreads = 1; // a light network gains little from more, which take longer to start
   ort.env.wasm.wasmPaths = { wasm: new URL("ort-wasm-simd-threaded.wasm", import.meta.url).href };
   const [model, session] = await Promise.all([
     fetch("model.json").then((answer) => answer.json()),
