@@ -170,7 +170,7 @@ def test_a_server_with_keys_asks_for_one(tmp_path: Path, visit: Callable[..., Vi
         page.wait_for("[role=alert]", "This server asks for a key")
         page.page.fill("[type=password]", "a-wrong-one-of-enough-letters")
         page.page.press("[type=password]", "Enter")
-        page.wait_for("[role=alert]", "This server asks for a key")
+        page.wait_for("[role=alert]", "The server does not accept that key")
         page.page.fill("[type=password]", "sixteen-letters-or-more")
         page.page.press("[type=password]", "Enter")
         page.wait_for(".classes")

@@ -3,7 +3,8 @@
 import { number, percent, text } from "./texts.js";
 
 const MAX_CLASSES_SHOWN = 40;
-const WITHOUT_RETRY = ["noPicture", "noCamera", "key"];
+const WITHOUT_RETRY = ["noPicture", "noCamera"];
+const ABOUT_KEYS = ["key", "wrongKey"];
 
 const card = document.getElementById("answer");
 
@@ -38,11 +39,15 @@ export function showProblem(problem, again = null, takeKey = null) {
   const box = element("div", "", "problem");
   box.setAttribute("role", "alert");
   box.append(element("p", text(problem.kind), "label"));
-  if (problem.kind === "key" && takeKey) box.append(...keyForm(takeKey));
-  else box.append(element("p", text(`${problem.kind}Do`), "soft"));
-  if (problem.detail) box.append(element("p", problem.detail, "soft detail"));
-  if (again && !WITHOUT_RETRY.includes(problem.kind)) box.append(button(text("again"), again));
+  box.append(...(ABOUT_KEYS.includes(problem.kind) ? keyForm(takeKey) : advice(problem, again)));
   card.replaceChildren(box);
+}
+
+function advice({ kind, detail }, again) {
+  const lines = [element("p", text(`${kind}Do`), "soft")];
+  if (detail) lines.push(element("p", detail, "soft detail"));
+  if (again && !WITHOUT_RETRY.includes(kind)) lines.push(button(text("again"), again));
+  return lines;
 }
 
 function keyForm(takeKey) {

@@ -196,7 +196,7 @@ async function openCamera() {
   filming(true);
   part("shoot").focus();
   if (live) watch();
-  else showNote("", false);
+  else showNote(text("aim"), false);
 }
 
 function filming(on) {
@@ -204,6 +204,7 @@ function filming(on) {
   part("usual").hidden = on;
   part("filming").hidden = !on;
   part("video").hidden = !on;
+  part("answer").ariaLive = on ? "off" : "polite"; // what changes all the time is not read out
   if (on) for (const id of ["empty", "shown", "unseen"]) part(id).hidden = true;
 }
 

@@ -5,7 +5,7 @@ import { Problem } from "./problem.js";
 const TOP = 5;
 const TIMEOUT_MS = 60_000;
 const KEY = "featherlight-key";
-const KINDS = { 400: "notImage", 401: "key", 408: "slow", 413: "tooLarge", 415: "notImage", 422: "notImage", 503: "busy", 504: "slow" };
+const KINDS = { 400: "notImage", 408: "slow", 413: "tooLarge", 415: "notImage", 422: "notImage", 503: "busy", 504: "slow" };
 
 /** Answers are quick enough to name what the camera sees while it sees it. */
 export const live = false;
@@ -43,6 +43,7 @@ async function ask(path, options = {}) {
   try {
     const answer = await fetch(path, { ...options, headers, signal: AbortSignal.timeout(TIMEOUT_MS) });
     if (answer.ok) return await answer.json();
+    if (answer.status === 401) throw new Problem(key ? "wrongKey" : "key");
     throw await problemOf(answer);
   } catch (error) {
     if (error instanceof Problem) throw error;
