@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -33,6 +34,13 @@ class Visit:
     def choose(self, *files: Path | dict[str, Any]) -> None:
         """As if a person picked these in the file dialog."""
         self.page.set_input_files("#files", list(files))
+
+    def until(self, expression: str) -> None:
+        """Waits until this is true in the page; Playwright's own waiting is stopped by the page's policy."""
+        end = time.monotonic() + TIMEOUT_MS / 1000
+        while not self.page.evaluate(expression):
+            assert time.monotonic() < end, f"never true: {expression}"
+            time.sleep(0.02)
 
     def wait_for(self, selector: str, text: str = "") -> str:
         """Waits until an element of this selector is seen and holds the text; gives all that it holds."""
