@@ -14,8 +14,10 @@ import pytest
 from PIL import Image
 
 import featherlight
+from featherlight.engines.exported import ExportedCard
 from featherlight.model_file import SHIPPED, read_card
 from featherlight.models.weights import load_model, save_model
+from featherlight.targets.web import WebTarget
 from visiting import Visit, serving_folder
 
 SETTLED = "[...document.querySelectorAll('#gallery button')].every((one) => ['answered', 'failed'].includes(one.className))"
@@ -171,14 +173,16 @@ def test_it_is_installable_and_works_without_a_network(site: Path, pictures: lis
     assert answers(page, pictures[:2]) == expected
 
 
-def test_a_newer_folder_is_offered_and_taken(site: Path, tmp_path: Path, visit: Callable[..., Visit]) -> None:
+def test_a_newer_folder_is_offered_and_taken(
+    site: Path, runtime_folder: Path, tmp_path: Path, visit: Callable[..., Visit]
+) -> None:
     folder = tmp_path / "site"
     shutil.copytree(site, folder)
     with serving_folder(folder) as url:
         page = visit(url)
         page.wait_for(".classes")
         page.until("navigator.serviceWorker.controller !== null")
-        rewrite_title(folder, "Eleven things")
+        WebTarget(runtime_folder, "Eleven things").describe(folder, ExportedCard(read_card(SHIPPED["cifar10"])))
         page.page.reload()
         assert page.wait_for("h1") == "Ten things"  # one version at a time
         page.page.click(".update button")
@@ -203,11 +207,3 @@ def test_a_folder_without_its_model_says_so(site: Path, tmp_path: Path, visit: C
     (folder / "model.onnx").write_bytes(b"not a model")
     with serving_folder(folder) as url:
         visit(url).wait_for("[role=alert]", "The model cannot be loaded")
-
-
-def rewrite_title(folder: Path, title: str) -> None:
-    """What an export with another title would have written."""
-    from featherlight.engines.exported import ExportedCard
-    from featherlight.targets.web import WebTarget
-
-    WebTarget(folder, title).describe(folder, ExportedCard(read_card(SHIPPED["cifar10"])))

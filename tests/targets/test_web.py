@@ -33,7 +33,7 @@ def runtime(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("npm")
     place = folder / "node_modules" / "onnxruntime-web" / "dist"
     place.mkdir(parents=True)
-    for name in RUNTIME_FILES:
+    for name in RUNTIME_FILES.values():
         (place / name).write_bytes(b"/*!\n * ONNX Runtime Web v1.29.3\n */")
     return folder
 
@@ -183,7 +183,7 @@ def test_the_runtime_is_found_where_npm_puts_it(runtime: Path, inside: str) -> N
 
 @pytest.mark.parametrize(("line", "words"), [("ONNX Runtime Web v1.19.2", "too old"), ("something else", "not ONNX Runtime Web")])
 def test_another_runtime_is_refused(tmp_path: Path, line: str, words: str) -> None:
-    for name in RUNTIME_FILES:
+    for name in RUNTIME_FILES.values():
         (tmp_path / name).write_text(f"/*! {line} */")
     with pytest.raises(UsageError, match=words):
         find_runtime(tmp_path)
@@ -192,19 +192,19 @@ def test_another_runtime_is_refused(tmp_path: Path, line: str, words: str) -> No
 @pytest.fixture
 def published(file_server: FileServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FileServer:
     """A server that has the runtime's files; only their checksums are others."""
-    contents = {name: f"/*! ONNX Runtime Web v{VERSION} {name} */".encode() for name in RUNTIME_FILES}
+    contents = {name: f"what {source} holds".encode() for name, source in RUNTIME_FILES.items()}
     sums = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
-    monkeypatch.setattr(web_runtime, "RUNTIME_FILES", sums)
+    monkeypatch.setattr(web_runtime, "SUMS", sums)
     monkeypatch.setenv("FEATHERLIGHT_MIRROR", file_server.url)
     monkeypatch.setenv("FEATHERLIGHT_CACHE", str(tmp_path / "cache"))
-    file_server.files.update({f"/{name}": content for name, content in contents.items()})
+    file_server.files.update({f"/{RUNTIME_FILES[name]}": content for name, content in contents.items()})
     return file_server
 
 
 def test_the_runtime_is_fetched_once(published: FileServer) -> None:
     first = find_runtime(None)
     assert first.version == VERSION
-    assert b"ort-wasm" in first.files["ort-wasm-simd-threaded.wasm"].read_bytes()
+    assert first.files["onnxruntime.wasm"].read_bytes() == b"what ort-wasm-simd-threaded.wasm holds"
     asked = len(published.ranges)
     assert asked == len(RUNTIME_FILES)
     find_runtime(None)

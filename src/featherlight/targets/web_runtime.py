@@ -14,9 +14,11 @@ from featherlight.files import cache_folder
 
 VERSION = "1.30.0"
 MIN_VERSION = (1, 20)  # the first with these files
-RUNTIME_FILES: Mapping[str, str] = {  # and their SHA-256 in VERSION
-    "ort.wasm.bundle.min.mjs": "11e64bd8ffe11bd1a2a2f0d6275fdfbbba7262f0b76b99b53d228a8a22ef3d90",
-    "ort-wasm-simd-threaded.wasm": "3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2",
+SCRIPT, BINARY = "onnxruntime.js", "onnxruntime.wasm"  # in the exported folder: many web servers do not know .mjs
+RUNTIME_FILES: Mapping[str, str] = {SCRIPT: "ort.wasm.bundle.min.mjs", BINARY: "ort-wasm-simd-threaded.wasm"}
+SUMS: Mapping[str, str] = {  # SHA-256 in VERSION
+    SCRIPT: "11e64bd8ffe11bd1a2a2f0d6275fdfbbba7262f0b76b99b53d228a8a22ef3d90",
+    BINARY: "3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2",
 }
 SERVER = f"https://cdn.jsdelivr.net/npm/onnxruntime-web@{VERSION}/dist"
 MIRROR = "FEATHERLIGHT_MIRROR"  # an environment variable: a server that has the files under their names
@@ -50,8 +52,10 @@ def _fetched() -> Runtime:
     server = (os.environ.get(MIRROR) or SERVER).rstrip("/")
     try:
         files = {
-            name: fetch(f"{server}/{name}", place / name, sha256=sum_, max_bytes=MAX_BYTES, timeout_s=TIMEOUT_S)
-            for name, sum_ in RUNTIME_FILES.items()
+            name: fetch(
+                f"{server}/{source}", place / source, sha256=SUMS[name], max_bytes=MAX_BYTES, timeout_s=TIMEOUT_S
+            )
+            for name, source in RUNTIME_FILES.items()
         }
     except DownloadError as error:
         raise DownloadError(
@@ -64,11 +68,11 @@ def _given(folder: Path) -> Runtime:
     package = Path("onnxruntime-web")
     for inside in (Path(), "dist", package / "dist", "node_modules" / package / "dist"):
         place = folder / inside
-        files = {name: place / name for name in RUNTIME_FILES}
+        files = {name: place / source for name, source in RUNTIME_FILES.items()}
         if all(file.is_file() for file in files.values()):
-            return Runtime(files, _checked_version(files["ort.wasm.bundle.min.mjs"]))
+            return Runtime(files, _checked_version(files[SCRIPT]))
     raise UsageError(
-        f"{folder}: no {' and '.join(RUNTIME_FILES)} there; name a folder where npm installed onnxruntime-web"
+        f"{folder}: no {' and '.join(RUNTIME_FILES.values())} there; name a folder where npm installed onnxruntime-web"
     )
 
 

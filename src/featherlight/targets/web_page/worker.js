@@ -1,6 +1,6 @@
 // The model, beside the page, so that the page stays quick while it computes.
 
-import * as ort from "./ort.wasm.bundle.min.mjs";
+import * as ort from "./onnxruntime.js";
 
 const TOP = 5;
 const MAX_PIXELS = 100_000_000; // as everywhere in Featherlight
@@ -26,7 +26,7 @@ function load() {
 
 async function start() {
   ort.env.wasm.numThreads = 1; // a light network gains little from more, which take longer to start
-  ort.env.wasm.wasmPaths = { wasm: new URL("ort-wasm-simd-threaded.wasm", import.meta.url).href };
+  ort.env.wasm.wasmPaths = { wasm: new URL("onnxruntime.wasm", import.meta.url).href };
   const [model, session] = await Promise.all([
     fetch("model.json").then((answer) => answer.json()),
     ort.InferenceSession.create(new URL("model.onnx", import.meta.url).href, { executionProviders: ["wasm"] }),
