@@ -122,6 +122,35 @@ def test_transposed_and_strided_arrays_are_stored_by_value(tmp_path: Path) -> No
     np.testing.assert_array_equal(tensors["s"], array[::2, ::3])
 
 
+REJECT = {"score": "probability", "threshold": 0.1 + 0.2, "target_false_reject_rate": 0.05, "fitted_on": "val"}
+
+
+def test_threshold_of_rejection_comes_back_and_is_absent_in_older_files(tmp_path: Path, whole: Path) -> None:
+    write_model_file(tmp_path / "m.safetensors", TENSORS, replace(CARD, reject=REJECT))
+    assert read_card(tmp_path / "m.safetensors") == replace(CARD, reject=REJECT)
+    assert read_card(whole).reject is None
+
+
+@pytest.mark.parametrize(
+    ("reject", "message"),
+    [
+        ("[]", "its 'reject' is a list, not a dict"),
+        ("{", "its 'reject' is missing or unreadable"),
+        ('{"threshold": 1}', "it rejects images by None, not by energy or probability"),
+        ('{"score": "mood", "threshold": 1}', "it rejects images by 'mood', not by energy or probability"),
+        ('{"score": ["energy"], "threshold": 1}', "it rejects images by ['energy'], not by energy or probability"),
+        ('{"score": "energy"}', "it rejects images below None, which is no number"),
+        ('{"score": "energy", "threshold": NaN}', "it rejects images below nan, which is no number"),
+        ('{"score": "energy", "threshold": -Infinity}', "it rejects images below -inf, which is no number"),
+        ('{"score": "energy", "threshold": true}', "it rejects images below True, which is no number"),
+        ('{"score": "energy", "threshold": "1"}', "it rejects images below '1', which is no number"),
+    ],
+)
+def test_impossible_threshold_is_refused(tmp_path: Path, reject: str, message: str) -> None:
+    path = forge(tmp_path / "m.safetensors", {"__metadata__": metadata(reject=reject)})
+    assert complaint(path, read_card) == message
+
+
 def test_metadata_is_what_the_format_says_and_holds_no_pickle(whole: Path) -> None:
     from safetensors import safe_open
 

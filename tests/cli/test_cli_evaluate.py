@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ KEYS = [
     "model", "data", "split", "engine", "num_images", "classes", "top1", "top5", "loss",
     "macro_precision", "macro_recall", "macro_f1", "per_class",
     "confusion_matrix", "most_confused", "temperature", "unreadable",
+    "top1_interval", "intervals", "ece", "nll", "brier", "reliability", "reject", "mistakes", "corruptions", "tta",
 ]  # fmt: skip
 
 
@@ -39,12 +41,17 @@ def test_people_get_numbers_and_a_table(cli: Cli, tiny_run: Path, color_folder: 
     assert (answer.code, answer.err) == (0, "")
     lines = answer.out.splitlines()
     assert lines[0] == f"{color_folder}, val: 12 images"
-    assert lines[1].startswith("accuracy 100.00%   top-5 100.00%   loss 0.")
+    assert lines[1].startswith("accuracy 100.00% (73.5% to 100.0%)   top-5 100.00%   loss 0.")
     assert lines[2] == "mean over classes: recall 100.00%   precision 100.00%   F1 1.0000"
-    assert lines[4].split() == ["class", "precision", "recall", "f1", "support"]
-    assert [line.split() for line in lines[5:]] == [
+    assert re.fullmatch(
+        r"calibration error [\d.]+%, without temperature [\d.]+%   temperature [\d.]+   Brier score 0\.\d{4}", lines[3]
+    )
+    assert lines[5].split() == ["class", "precision", "recall", "f1", "support"]
+    assert [line.split() for line in lines[6:9]] == [
         [c, "1.000", "1.000", "1.000", "4"] for c in ("blue", "green", "red")
     ]
+    assert re.fullmatch(r"rejection by probability below [\d.]+: 100\.00% kept, 100\.00% of them right", lines[10])
+    assert len(lines) == 11
 
 
 def test_of_very_many_classes_the_worst_are_shown(
@@ -52,8 +59,8 @@ def test_of_very_many_classes_the_worst_are_shown(
 ) -> None:
     monkeypatch.setattr("featherlight.cli.evaluate.CLASSES_SHOWN", 2)
     lines = cli("evaluate", tiny_run, color_folder, "--split", "val").out.splitlines()
-    assert lines[4] == "the 2 of 3 classes with the lowest F1; --json has all"
-    assert [line.split()[0] for line in lines[5:]] == ["class", "blue", "green"]
+    assert lines[5] == "the 2 of 3 classes with the lowest F1; --json has all"
+    assert [line.split()[0] for line in lines[6:9]] == ["class", "blue", "green"]
 
 
 def test_most_frequent_confusion_is_told(cli: Cli, tiny_run: Path, colors: Path) -> None:
@@ -62,7 +69,7 @@ def test_most_frequent_confusion_is_told(cli: Cli, tiny_run: Path, colors: Path)
     (colors / "test" / "other").rename(colors / "test" / "blue")
     answer = cli("evaluate", tiny_run, colors)
     assert answer.code == 0
-    assert answer.out.endswith("\nmost confused: blue taken for red, 4 times\n")
+    assert "\nmost confused: blue taken for red, 4 times\n" in answer.out
 
 
 def test_out_gets_the_same_numbers_and_a_page(cli: Cli, tiny_run: Path, tmp_path: Path) -> None:
@@ -117,4 +124,47 @@ def test_mistake_is_one_line_and_exit_code_2(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").touch()
     answer = cli("evaluate", *(tiny_run if argument == "RUN" else argument for argument in arguments))
+    assert (answer.code, answer.out, answer.err) == (2, "", f"error: {message}\n")
+
+
+def test_people_are_told_what_the_further_measurements_found(
+    cli: Cli, tiny_run: Path, tmp_path: Path, paint: Callable[[Path, str, int], Path]
+) -> None:
+    for number in range(6):
+        paint(tmp_path / "other" / f"{number}.png", "green", number)
+    options = ("--corruptions", "--tta", "--unknown", tmp_path / "other", "--out", tmp_path / "out")
+    answer = cli("evaluate", tiny_run, *options)
+    assert answer.code == 0
+    assert re.search(r"unknown images \(6 of .*other\): [\d.]+% accepted, AUROC [01]\.\d{4}\n", answer.out)
+    assert "\n12 images made worse: " in answer.out
+    assert [line.split()[0] for line in answer.out.splitlines() if line.startswith("  ")] == [
+        "noise", "blur", "jpeg", "brightness", "contrast", "shift",
+    ]  # fmt: skip
+    assert re.search(r"averaged over (5|10) variants: accuracy [\d.]+% instead of 100\.00%", answer.out)
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == ["corruptions.png", "evaluation.json", "report.html"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--store"], "there is no new threshold without --reject-rate, or --unknown with --false-accept-rate"),
+        (["--false-accept-rate", "0.1"], "a false-accept rate needs images that should be rejected: --unknown FOLDER"),
+        (["--reject-rate", "1.5"], "the reject rate is 1.5; a part from 0 to below 1 is expected, 0.05 for 5 %"),
+        (["--reject-rate", "nan"], "the reject rate is nan; a part from 0 to below 1 is expected, 0.05 for 5 %"),
+        (
+            ["--unknown", "x", "--reject-rate", "0.1", "--false-accept-rate", "0.1"],
+            "a threshold is fitted to a false-accept rate or to a reject rate, not to both",
+        ),
+        (
+            ["--unknown", "none"],
+            "no data at 'none': the path does not exist, and the known names are digits, cifar10, cifar100",
+        ),
+    ],
+)
+def test_rejection_that_cannot_be_is_one_line_and_exit_code_2(
+    cli: Cli, tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    answer = cli("evaluate", tiny_run, *options)
     assert (answer.code, answer.out, answer.err) == (2, "", f"error: {message}\n")

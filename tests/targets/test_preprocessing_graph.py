@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from featherlight.images import Preprocessing, load_image, normalize, resize_image
+from featherlight.images import Preprocessing, load_image, normalize, resize_image, trim_image
 from featherlight.targets.graph_writer import GraphWriter
 from featherlight.targets.onnx import OPSET
 from featherlight.targets.preprocessing_graph import write_preprocessing
@@ -133,3 +133,14 @@ def test_every_photo_is_within_one_value_and_nearly_everywhere_equal(
         assert found.max() < 1.001, photo
         different, total = different + int((found > 0.5).sum()), total + found.size
     assert different / total <= share
+
+
+@pytest.mark.parametrize("preprocessing", [policy for policy in POLICIES if policy.resize == "crop"], ids=str)
+def test_trimmed_image_comes_out_exactly_as_the_whole(preprocessing: Preprocessing) -> None:
+    session = open_session(preprocessing)
+    for size in [*SIZES, (500, 375), (375, 501), (480, 640), (5000, 3)]:
+        image = noise(*size)
+        whole, trimmed = (
+            session.run(None, {"image": given[None]})[0] for given in (image, trim_image(image, preprocessing))
+        )
+        np.testing.assert_array_equal(whole, trimmed, err_msg=str(size))

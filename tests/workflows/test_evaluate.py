@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from featherlight.engines import open_engine
 from featherlight.errors import DataError, ModelFileError, UsageError
@@ -211,7 +212,9 @@ def test_command_in_the_page_can_be_pasted_into_a_shell(tiny_run: Path, colors: 
 
 
 def test_mistakes_are_the_wrong_images_most_confident_first(tiny_run: Path, muddled: Path) -> None:
-    evaluation, mistakes = evaluate_split(open_engine(tiny_run, device="cpu"), open_source(muddled), "test", "m")
+    evaluation, pictured = evaluate_split(open_engine(tiny_run, device="cpu"), open_source(muddled), "test", "m")
+    assert [one.path for one in pictured] == [row["path"] for row in evaluation.mistakes]
+    mistakes = [one for one in pictured if one.kind == "worst"]
     assert len(mistakes) == round(12 * (1 - evaluation.top1)) == 5
     assert [m.probability for m in mistakes] == sorted((m.probability for m in mistakes), reverse=True)
     for mistake in mistakes:
@@ -219,6 +222,18 @@ def test_mistakes_are_the_wrong_images_most_confident_first(tiny_run: Path, mudd
         assert mistake.true == path.parent.name
         assert mistake.predicted == MUDDLED[mistake.true][int(path.stem)] != mistake.true
         assert mistake.image.shape == (32, 32, 3)
+    rows = [row for row in evaluation.mistakes if row["kind"] == "worst"]
+    assert [row["path"] for row in rows] == [mistake.path for mistake in mistakes]
+    assert len(evaluation.mistakes) == 12  # the others are right, and the least certain
+
+
+def test_images_of_mistakes_are_small_however_large_they_are(tiny_run: Path, tmp_path: Path) -> None:
+    for name in ("blue", "green"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        Image.new("RGB", (2000, 1500), (210, 40, 50)).save(tmp_path / "photos" / name / "0.png")
+    source = open_source(tmp_path / "photos", as_it_is=True)
+    _, mistakes = evaluate_split(open_engine(tiny_run, device="cpu"), source, "test", "m")
+    assert [mistake.image.shape for mistake in mistakes] == [(384, 512, 3)] * 2
 
 
 def test_model_that_does_not_know_its_data_asks_for_it(model_alone: Path) -> None:
@@ -246,7 +261,8 @@ def test_every_field_is_plain_json(tiny_run: Path) -> None:
     assert set(fields) == {
         "model", "data", "split", "engine", "num_images", "classes", "top1", "top5", "loss",
         "macro_precision", "macro_recall", "macro_f1", "per_class",
-        "confusion_matrix", "most_confused", "temperature", "unreadable",
+        "confusion_matrix", "most_confused", "temperature", "unreadable", "top1_interval", "intervals", "ece", "nll",
+        "brier", "reliability", "reject", "mistakes", "corruptions", "tta",
     }  # fmt: skip
 
 

@@ -37,6 +37,8 @@ class Amount(click.ParamType[float]):
         return amount
 
 
-SIZE = Amount("size", {"B": 1, "kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}, "20MB")
+SIZE = Amount(
+    "size", {"B": 1, "kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}, "20MB"
+)
 PIXELS = Amount("number of pixels", {"": 1, "MP": 1e6}, "50MP")
 TIME = Amount("time", {"ms": 1e-3, "s": 1, "m": 60}, "50ms")

@@ -42,6 +42,13 @@ def threads_option(command: Command) -> Command:
     )(command)
 
 
+def lang_option(command: Command) -> Command:
+    """``--lang en|zh``."""
+    return click.option("--lang", type=click.Choice(["en", "zh"]), help="Language of the report.  [default: en]")(
+        command
+    )
+
+
 def json_option(command: Command) -> Command:
     """``--json``."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")(command)

@@ -23,6 +23,7 @@ Examples:
   find . -name "*.jpg" | featherlight predict runs/a - --json
 
 \b
+An image that looks like nothing the model learnt is marked as rejected; its best guess is given all the same.
 A file that cannot be read is one error row; the others are still answered, and
 the exit code is 1 at the end.
 """
@@ -71,7 +72,8 @@ def _text_row(prediction: Prediction) -> None:
         click.echo(f"{printable(prediction.path)}: {prediction.error}", err=True)
         return
     answers = ", ".join(f"{printable(label)} {probability:.1%}" for label, probability in prediction.top)
-    click.echo(f"{printable(prediction.path)}: {answers}")
+    doubt = "rejected, at best " if prediction.rejected else ""
+    click.echo(f"{printable(prediction.path)}: {doubt}{answers}")
 
 
 def _csv_rows() -> Callable[[Prediction], None]:

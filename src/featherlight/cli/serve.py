@@ -14,9 +14,9 @@ Examples:
   featherlight serve runs/a/onnx
   featherlight serve cifar10 --port 9000
   featherlight serve runs/a/onnx --host 0.0.0.0 --api-key-file keys.txt --workers 2
-  curl -F files=@cat.jpg "http://127.0.0.1:8000/v1/predict?top=3"
 
 \b
+Then: curl -F files=@cat.jpg "http://127.0.0.1:8000/v1/predict?top=3"
 A page to try it is at /, the description of the interface at /docs, numbers for
 Prometheus at /metrics. What is beyond a limit is refused before it is decoded:
 413 (too large), 408 (too slow), 503 with Retry-After (no room). A request has no
@@ -32,7 +32,9 @@ tried, then takes over; a broken one is refused, and the old one stays.
 @click.command("serve", epilog=EXAMPLES)
 @click.argument("model")
 @click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="0.0.0.0: also from elsewhere.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, metavar="N", help="0: a free one.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, metavar="N", help="0: a free one."
+)
 @engine_option
 @click.option(
     "--workers", type=click.IntRange(1, 256), default=1, show_default=True, metavar="N",
@@ -64,7 +66,7 @@ tried, then takes over; a broken one is refused, and the old one stays.
     help="For a request, from its headers to its answer.",
 )  # fmt: skip
 @click.option(
-    "--queue", type=click.IntRange(1), default=256, show_default=True, metavar="N",
+    "--queue", type=click.IntRange(1), default=128, show_default=True, metavar="N",
     help="Images accepted and not yet answered; more are refused.",
 )  # fmt: skip
 def command(

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from featherlight.cli.options import Duration, Setting, device_option
+from featherlight.cli.options import Duration, Setting, device_option, lang_option
 from featherlight.cli.recipes import show_recipes
 from featherlight.errors import UsageError
 
@@ -124,6 +124,7 @@ EXTENDING = {"epochs", "time", "target"}  # options that a run can be taken up w
     help="Keep images of one group (person, video, object) on one side of the split: what REGEX finds in their "
     "paths, or a manifest's COLUMN.",
 )
+@lang_option
 @click.option("--allow-leaks", is_flag=True, default=None, help="Go on though val or test images are also in train.")
 @click.option("--strict", is_flag=True, default=None, help="An unreadable image is an error, not skipped.")
 @click.option(

@@ -10,7 +10,14 @@ from featherlight.images.decode import (
 )
 from featherlight.images.limits import MAX_PIXELS
 from featherlight.images.opening import MAX_FILE_BYTES, is_image_file, open_file, read_file
-from featherlight.images.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, normalize, resize_image
+from featherlight.images.preprocess import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Preprocessing,
+    normalize,
+    resize_image,
+    trim_image,
+)
 
 __all__ = [
     "IMAGENET_MEAN",
@@ -29,4 +36,5 @@ __all__ = [
     "read_file",
     "reason_unreadable",
     "resize_image",
+    "trim_image",
 ]

@@ -147,11 +147,7 @@ def measure_image(encoded: bytes, name: str = "image") -> tuple[int, int]:
         UnreadableImageError: empty, no image, or one that :func:`load_image` refuses by its header.
     """
     try:
-        if not encoded:
-            raise RefusedError("empty file")
-        file = as_file(encoded)
-        with _QUIET_PILLOW, _open(file, encoded) as image:
-            check_picture(image, file)
+        with _QUIET_PILLOW, _open_checked(encoded) as image:
             return image.size
     except Exception as error:
         raise UnreadableImageError(name, reason_unreadable(error)) from error
@@ -183,12 +179,17 @@ def _from_array(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _from_bytes(data: bytes, at_least: int) -> NDArray[np.uint8]:
+    with _open_checked(data) as opened:
+        return in_turn(partial(_to_rgb, opened, at_least), *opened.size)
+
+
+def _open_checked(data: bytes) -> Image.Image:
     if not data:
         raise RefusedError("empty file")
     file = as_file(data)
-    with _open(file, data) as opened:
-        check_picture(opened, file)  # the whole of it: whether an image is read does not depend on who asks
-        return in_turn(partial(_to_rgb, opened, at_least), *opened.size)
+    opened = _open(file, data)
+    check_picture(opened, file)  # the whole of it: whether an image is read does not depend on who asks
+    return opened
 
 
 def _open(file: io.BytesIO, data: bytes) -> Image.Image:

@@ -4,7 +4,7 @@ from featherlight.metrics.calibration import fit_temperature
 from featherlight.metrics.classes import macro_scores
 from featherlight.metrics.evaluation import TOP_K, Evaluation, evaluate_logits
 from featherlight.metrics.logits import cross_entropy, most_likely, softmax
-from featherlight.metrics.rejection import accepts, area_under_roc, fit_to_known, fit_to_unknown, known_scores
+from featherlight.metrics.rejection import accepts, area_under_roc, fit_rule, fit_to_known, fit_to_unknown, known_scores
 
 __all__ = [
     "TOP_K",
@@ -13,6 +13,7 @@ __all__ = [
     "area_under_roc",
     "cross_entropy",
     "evaluate_logits",
+    "fit_rule",
     "fit_temperature",
     "fit_to_known",
     "fit_to_unknown",

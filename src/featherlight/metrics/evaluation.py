@@ -62,8 +62,8 @@ class Evaluation:
         reject: ``score``, ``threshold`` and how it was fitted, ``kept``: part of the images that are accepted,
             ``accuracy_of_kept`` (None if none is); None when the model has no threshold.
         mistakes: ``path``, ``true``, ``predicted``, ``probability``, ``top`` (``[[label, probability], ...]``) and
-            ``kind`` of some images: ``worst``, wrong with the highest probability, or ``unsure``, right or wrong with
-            the lowest.
+            ``kind`` of some: ``worst``, wrong with the highest probability, ``pair``, others of the most confused
+            pairs of classes, or ``unsure``, right or wrong with the lowest probability.
         corruptions: accuracy on images made worse, when it was asked for.
         tta: what averaging over variants of each image changes, when it was asked for.
     """

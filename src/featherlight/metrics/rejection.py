@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from featherlight.metrics.logits import Floats, log_sum_exp, most_likely
 
+DEFAULT_SCORE = "probability"
 _SLACK = 1e-4  # relative: by so little do runtimes differ
 
 
@@ -30,6 +31,25 @@ def known_scores(logits: ArrayLike, score: str, temperature: float = 1.0) -> Flo
 def accepts(logits: ArrayLike, reject: Mapping[str, Any], temperature: float = 1.0) -> NDArray[np.bool_]:
     """Which images, (N,), are familiar enough, by the field ``reject`` of a model's card."""
     return np.asarray(known_scores(logits, reject["score"], temperature) >= reject["threshold"])
+
+
+def fit_rule(
+    logits: ArrayLike, reject_rate: float, temperature: float, score: str = DEFAULT_SCORE
+) -> dict[str, Any] | None:
+    """The field ``reject`` of a model's card for validation images, logits (N, K): so many of them are rejected.
+
+    Returns None where the rate is 0.
+    """
+    if not reject_rate:
+        return None
+    scores = known_scores(logits, score, temperature)
+    return {
+        "score": score,
+        "threshold": fit_to_known(scores, reject_rate),
+        "target_false_reject_rate": reject_rate,
+        "fitted_on": "val",
+        "num_images": len(scores),
+    }
 
 
 def fit_to_known(scores: ArrayLike, reject_rate: float) -> float:

@@ -13,6 +13,7 @@ from torch import nn
 from featherlight.devices import select_device
 from featherlight.images import Preprocessing
 from featherlight.model_file import ModelCard
+from featherlight.models.activation_maps import class_activation_maps
 from featherlight.models.weights import load_model
 
 _PART = 2**15 - 1  # values; PyTorch would hand more to several threads, which then wait for each other
@@ -29,13 +30,23 @@ class TorchEngine:
             torch.set_num_threads(threads)  # PyTorch knows only one number for the whole process
         model = load_model(path)
         self.card: ModelCard = model.card  # type: ignore[assignment]
-        self._device = select_device(device)
-        self._model = model.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.device = select_device(device)
+        self._model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See :class:`featherlight.engines.base.Engine`."""
-        tensor = normalized(torch.from_numpy(images).to(self._device), self.card.preprocessing)
+        tensor = normalized(torch.from_numpy(images).to(self.device), self.card.preprocessing)
         return infer(self._model, tensor).cpu().numpy()
+
+    def activation_maps(self, images: NDArray[np.uint8], classes: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Where in each image, uint8 (N, S, S, 3), it finds a class (N,); (N, h, w) from 0 to 1.
+
+        Raises:
+            UsageError: the network makes no map that is large enough.
+        """
+        tensor = normalized(torch.from_numpy(images).to(self.device), self.card.preprocessing)
+        maps = class_activation_maps(self._model, tensor, torch.from_numpy(classes).to(self.device))
+        return maps.float().cpu().numpy()
 
 
 def normalized(images: torch.Tensor, preprocessing: Preprocessing, out: torch.Tensor | None = None) -> torch.Tensor:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from featherlight.errors import MissingExtraError
 from featherlight.files import atomic_path
+from featherlight.report.texts import Texts, texts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -77,24 +78,29 @@ def _plot(axes: Axes, chart: _Chart, history: History) -> None:
     axes.legend(frameon=False)
 
 
-def curves_svg(history: History) -> str:
+def curves_svg(history: History, say: Texts | None = None) -> str:
     """Loss, accuracy and learning rate over epochs as HTML figures with inline SVG; "" without rows.
 
     Colours come from the page's CSS, so the curves follow its dark mode.
+
+    Args:
+        history: rows of ``metrics.jsonl``.
+        say: the texts; by default English.
     """
-    return "\n".join(_figure(chart, history) for chart in (_LOSS, _ACCURACY, _LEARNING_RATE)) if history else ""
+    charts = (_LOSS, _ACCURACY, _LEARNING_RATE) if history else ()
+    return "\n".join(_figure(chart, history, say or texts()) for chart in charts)
 
 
-def _figure(chart: _Chart, history: History) -> str:
+def _figure(chart: _Chart, history: History, say: Texts) -> str:
     ticks = _chart_ticks(chart, history)
     if not ticks:
         return ""
     x = [_place(row["epoch"], *_epoch_range(history), _LEFT + 6, _RIGHT - 6) for row in history]
     paths = [_path(x, _values(history, key), ticks, name) for name, key in chart.series]
-    parts = [_grid(chart, ticks), _epochs(history), *paths, _hover(chart, x, history)]
+    parts = [_grid(chart, ticks), _epochs(history, say), *paths, _hover(chart, x, history, say)]
     return (
-        f'<figure class="chart"><figcaption>{chart.title}{_legend(chart)}</figcaption>\n'
-        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{_summary(chart, history)}">\n'
+        f'<figure class="chart"><figcaption>{say(chart.title)}{_legend(chart, say)}</figcaption>\n'
+        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{_summary(chart, history, say)}">\n'
         + "\n".join(parts)
         + "\n</svg></figure>"
     )
@@ -147,7 +153,7 @@ def _grid(chart: _Chart, ticks: Sequence[float]) -> str:
     return "".join(rows)
 
 
-def _epochs(history: History) -> str:
+def _epochs(history: History, say: Texts) -> str:
     low, high = _epoch_range(history)
     shown = [tick for tick in round_ticks(low, high) if tick == int(tick) and history[0]["epoch"] <= tick <= high]
     labels = [
@@ -156,7 +162,7 @@ def _epochs(history: History) -> str:
         for tick in (shown if len(history) > 1 else [history[0]["epoch"]])
     ]
     middle = (_LEFT + _RIGHT) / 2
-    return "".join(labels) + f'<text x="{middle}" y="{_BOTTOM + 32}" text-anchor="middle">epoch</text>'
+    return "".join(labels) + f'<text x="{middle}" y="{_BOTTOM + 32}" text-anchor="middle">{say("epoch")}</text>'
 
 
 def _path(x: Sequence[float], line: Sequence[float], ticks: Sequence[float], name: str) -> str:
@@ -174,29 +180,30 @@ def _path(x: Sequence[float], line: Sequence[float], ticks: Sequence[float], nam
     return f'<path class="line {_css(name)}" d="{"".join(steps)}"/>' + "".join(dots[-1:])
 
 
-def _hover(chart: _Chart, x: Sequence[float], history: History) -> str:
+def _hover(chart: _Chart, x: Sequence[float], history: History, say: Texts) -> str:
     """A strip an epoch, unseen until pointed at, with the numbers as its tooltip."""
     width = (_RIGHT - _LEFT) / len(history)
     return '<g class="hover">' + "".join(
         f'<rect x="{position - width / 2:.1f}" y="{_TOP}" width="{width:.1f}" height="{_BOTTOM - _TOP}">'
-        f"<title>{_row_text(chart, row)}</title></rect>"
+        f"<title>{_row_text(chart, row, say)}</title></rect>"
         for position, row in zip(x, history, strict=True)
     ) + "</g>"  # fmt: skip
 
 
-def _row_text(chart: _Chart, row: Mapping[str, Any]) -> str:
-    numbers = ((name, _values([row], key)[0]) for name, key in chart.series)
-    return f"epoch {row['epoch']}: " + ", ".join(f"{name} {chart.text(number)}" for name, number in numbers)
+def _row_text(chart: _Chart, row: Mapping[str, Any], say: Texts) -> str:
+    numbers = ((say(name), _values([row], key)[0]) for name, key in chart.series)
+    return f"{say('epoch')} {row['epoch']}: " + ", ".join(f"{name} {chart.text(number)}" for name, number in numbers)
 
 
-def _summary(chart: _Chart, history: History) -> str:
-    return f"{chart.title}. First {_row_text(chart, history[0])}. Last {_row_text(chart, history[-1])}."
+def _summary(chart: _Chart, history: History, say: Texts) -> str:
+    first, last = (_row_text(chart, row, say) for row in (history[0], history[-1]))
+    return say("{title}. First {first}. Last {last}.", title=say(chart.title), first=first, last=last)
 
 
-def _legend(chart: _Chart) -> str:
+def _legend(chart: _Chart, say: Texts) -> str:
     if chart is _LEARNING_RATE:
         return ""
-    return "".join(f'<span class="key {_css(name)}">{name}</span>' for name, _ in chart.series)
+    return "".join(f'<span class="key {_css(name)}">{say(name)}</span>' for name, _ in chart.series)
 
 
 def _css(name: str) -> str:

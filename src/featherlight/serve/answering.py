@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from http import HTTPStatus
 
 import anyio
 from fastapi import Request, Response
@@ -39,7 +40,8 @@ async def answer(request: Request, service: Service, top: int, note: Note) -> Re
         uploads = await _receive(request, service, body, note)
         predictions = await _predict_while_there(request, service, uploads, top, deadline)
     except Problem as problem:
-        await body.drain()
+        if problem.status != HTTPStatus.REQUEST_TIMEOUT:
+            await body.drain()
         if not body.is_read:
             problem.headers["Connection"] = "close"
         raise

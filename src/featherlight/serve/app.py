@@ -100,16 +100,16 @@ def _add_api(app: FastAPI, service: Service) -> None:
 
 def _describe(service: Service) -> Description:
     loaded, settings = service.keeper.current, service.settings
-    card = loaded.predictor.engine.card
+    card = loaded.engine.card
     return Description(
         model=card.model,
         classes=list(card.classes),
         preprocessing=card.preprocessing.to_dict(),
         temperature=card.temperature,
-        rejects=getattr(card, "reject", None) is not None,
-        engine=loaded.predictor.engine.name,
+        rejects=card.reject is not None,
+        engine=loaded.engine.name,
         threads=settings.cores,
-        latency_ms=round(1000 * loaded.seconds, 3),
+        latency_ms=round(1000 * loaded.cost.seconds(1), 3),
         loaded=loaded.since,
         size_bytes=sum(size for _, _, size, _ in loaded.signature),
         version=version("featherlight"),
@@ -158,7 +158,11 @@ def _add_pages(app: FastAPI) -> None:
         return page
 
     index = pages.get(INDEX, RedirectResponse("/docs"))
-    endpoints = {"": give(index), "docs": give(render_description(app.openapi())), **{name: give(page) for name, page in pages.items()}}
+    endpoints = {
+        "": give(index),
+        "docs": give(render_description(app.openapi())),
+        **{name: give(page) for name, page in pages.items()},
+    }
     for path, endpoint in endpoints.items():
         app.add_api_route(f"/{path}", endpoint, methods=["GET", "HEAD"], include_in_schema=False)
 
@@ -176,6 +180,10 @@ def _add_problems(app: FastAPI) -> None:
     async def invalid(_: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
         return Problem(422, f"{' '.join(map(str, first['loc']))}: {first['msg']}").to_response()
+
+    @app.exception_handler(Exception)
+    async def fault(_: Request, error: Exception) -> Response:  # noqa: ARG001 - the guard logs it
+        return Problem(500, "this is a fault of the server; its log says more").to_response()
 
     def describe() -> dict[str, Any]:
         if app.openapi_schema is None:

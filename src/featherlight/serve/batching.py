@@ -7,18 +7,18 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import takewhile
 
 import numpy as np
 
 from featherlight.predictor import Prediction
-from featherlight.serve.loaded import Loaded
+from featherlight.serve.loaded import Cost, Loaded
 from featherlight.serve.metrics import Metrics
 from featherlight.serve.settings import Settings
 from featherlight.sources.base import RGBImage
 
-NEWEST = 0.2  # weight of the newest batch in what an image is taken to cost
+NEWEST = 0.1  # weight of the newest batch in how slow computing is taken to be
 log = logging.getLogger("featherlight.serve")
 
 
@@ -42,27 +42,29 @@ class Job:
     top: int
     is_wanted: Callable[[], bool]
     give: Callable[[Prediction | Exception | None], None]
-    image: RGBImage | None = None
+    image: RGBImage = field(default_factory=lambda: np.zeros((0, 0, 3), np.uint8))
     pixels: int = 0
     since: float = 0.0
 
 
 class Batcher:
-    """One thread that computes; others bring images.
+    """Threads that compute, one a core; others bring images.
 
-    A batch begins as soon as nothing is worth waiting for: it is as large as the latency target allows, or no image is
-    being decoded, or the oldest image would come too late. How long a batch takes is what the last ones took.
+    Engines with a thread each share cores better than one engine with many, which wait for each other within every
+    layer. Images that are ready are divided among the threads, no more to each than the latency target allows. A thread
+    waits for images that are still being decoded only as long as a batch of its own would cost them, and never so long
+    that the oldest comes too late. What a batch costs was measured when the model was loaded; how much slower it is
+    amid the traffic is learnt from every batch.
 
     Args:
-        settings: largest batch, latency target, pixels in memory.
+        settings: threads, largest batch, latency target, pixels in memory.
         metrics: where batches are counted.
-        seconds: that an image is taken to cost at first.
     """
 
-    def __init__(self, settings: Settings, metrics: Metrics, seconds: float) -> None:
-        self.seconds = seconds
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self._settings = settings
         self._metrics = metrics
+        self._slowness = 1.0  # times what was measured when the model was loaded
         self._changed = threading.Condition()
         self._ready: deque[Job] = deque()
         self._expected = 0  # images that are on their way
@@ -70,23 +72,34 @@ class Batcher:
         self._is_blocked = False  # somebody waits for free pixels
         self._gate = threading.Lock()  # one after the other, so that none is passed by
         self._stopped = False
-        self._thread = threading.Thread(target=self._run, name="compute", daemon=True)
+        names = [f"compute-{number}" for number in range(settings.cores)]
+        self._threads = [
+            threading.Thread(target=self._run, args=(number,), name=name, daemon=True)
+            for number, name in enumerate(names)
+        ]
 
     def start(self) -> None:
         """Begins to compute."""
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
         """Computes what is ready, then ends."""
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
+
+    def wait_for(self, count: int, cost: Cost) -> float:
+        """Seconds that so many images will take."""
+        largest = self._largest(cost)
+        return count * self._slowness * cost.seconds(largest) / largest / len(self._threads)
 
     @property
     def is_alive(self) -> bool:
         """Whether it computes."""
-        return self._thread.is_alive()
+        return all(thread.is_alive() for thread in self._threads)
 
     def expect(self, count: int) -> None:
         """Says how many images are coming, or with a negative number, how many will not come."""
@@ -120,9 +133,9 @@ class Batcher:
             self._ready.append(job)
             self._changed.notify_all()
 
-    def _run(self) -> None:
+    def _run(self, number: int) -> None:
         while batch := self._next():
-            self._compute(batch)
+            self._compute(batch, number)
             self.hand_back(sum(job.pixels for job in batch))
 
     def _next(self) -> list[Job]:
@@ -136,46 +149,51 @@ class Batcher:
         return []
 
     def _seconds_to_wait(self) -> float:
-        if len(self._ready) >= self._largest() or not self._expected or self._is_blocked or self._stopped:
+        first, count = self._ready[0], len(self._ready)
+        cost = first.model.cost
+        if count >= self._largest(cost) or not self._expected or self._is_blocked or self._stopped:
             return 0.0
-        latest = self._ready[0].since + self._settings.latency_target_s - len(self._ready) * self.seconds
-        return latest - time.monotonic()
+        slack = self._settings.latency_target_s - self._slowness * cost.seconds(count)
+        return first.since + min(slack, self._slowness * cost.fixed) - time.monotonic()
 
-    def _largest(self) -> int:
-        return max(1, min(self._settings.max_batch, int(self._settings.latency_target_s / self.seconds)))
+    def _largest(self, cost: Cost) -> int:
+        """As many images as a thread can compute within the latency target."""
+        count = (self._settings.latency_target_s / self._slowness - cost.fixed) / cost.each
+        return max(1, min(self._settings.max_batch, int(count)))
 
     def _cut(self) -> list[Job]:
-        """Takes images of one model off the queue, those of one shape beside each other."""
+        """Takes a thread's share off the queue: images of one model, those of one shape beside each other."""
         model = self._ready[0].model
         count = sum(1 for _ in takewhile(lambda job: job.model is model, self._ready))
-        batch = [self._ready.popleft() for _ in range(min(count, self._largest()))]
-        return sorted(batch, key=lambda job: np.shape(job.image))
+        share = min(-(-count // len(self._threads)), self._largest(model.cost))
+        return sorted((self._ready.popleft() for _ in range(share)), key=lambda job: job.image.shape)
 
-    def _compute(self, batch: list[Job]) -> None:
+    def _compute(self, batch: list[Job], number: int) -> None:
         wanted = [job for job in batch if job.is_wanted()]
-        began = time.perf_counter()
-        outcomes = dict(zip(wanted, _answer(wanted), strict=True)) if wanted else {}
+        outcomes: dict[Job, Prediction | Exception] = {}
         if wanted:
-            self._learn(time.perf_counter() - began, len(wanted))
+            began = time.perf_counter()
+            outcomes = dict(zip(wanted, _answer(wanted, number), strict=True))
+            self._learn(time.perf_counter() - began, wanted[0].model.cost, len(wanted))
         for job in batch:
             job.give(outcomes.get(job))
 
-    def _learn(self, seconds: float, count: int) -> None:
-        self.seconds += NEWEST * (seconds / count - self.seconds)
+    def _learn(self, seconds: float, cost: Cost, count: int) -> None:
+        with self._changed:  # bounded: one image may be a hundred times as large as those that were tried
+            found = min(seconds / cost.seconds(count), 2 * self._slowness)
+            self._slowness += NEWEST * (found - self._slowness)
         self._metrics.batch_seconds.observe(seconds)
         self._metrics.batch_images.observe(count)
 
 
-def _answer(batch: list[Job]) -> list[Prediction | Exception]:
+def _answer(batch: list[Job], number: int) -> list[Prediction | Exception]:
     """An answer or an error for each; one that fails does not take the others with it."""
     try:
-        prepared: list[tuple[str, RGBImage | str]] = [
-            (job.name, job.image) for job in batch if job.image is not None
-        ]
-        answers = batch[0].model.predictor.answer(prepared, max(job.top for job in batch))
+        prepared: list[tuple[str, RGBImage | str]] = [(job.name, job.image) for job in batch]
+        answers = batch[0].model.predictors[number].answer(prepared, max(job.top for job in batch))
         return [replace(answer, top=answer.top[: job.top]) for job, answer in zip(batch, answers, strict=True)]
     except Exception as error:  # an engine's errors share no class, and this thread must go on
         if len(batch) > 1:
-            return [outcome for job in batch for outcome in _answer([job])]
-        log.exception("the model could not compute an image of shape %s", np.shape(batch[0].image))
+            return [outcome for job in batch for outcome in _answer([job], number)]
+        log.exception("the model could not compute an image of shape %s", batch[0].image.shape)
         return [error]

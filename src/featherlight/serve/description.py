@@ -59,9 +59,9 @@ class Description(BaseModel):
 
 
 class State(BaseModel):
-    """Whether the server lives, or takes requests."""
+    """The server lives."""
 
-    status: Literal["ok", "stopping"]
+    status: Literal["ok"]
 
 
 class ProblemDetails(BaseModel):
@@ -93,7 +93,9 @@ IMAGES_BODY: dict[str, Any] = {
                 "schema": {
                     "type": "object",
                     "required": ["files"],
-                    "properties": {"files": {"type": "array", "minItems": 1, "items": {"type": "string", "format": "binary"}}},
+                    "properties": {
+                        "files": {"type": "array", "minItems": 1, "items": {"type": "string", "format": "binary"}}
+                    },
                 }
             },
             "application/json": {

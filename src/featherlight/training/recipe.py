@@ -118,6 +118,8 @@ class Recipe:
         mixup: strength of mixing two images; 0 is off.
         cutmix: strength of pasting one image into another; 0 is off.
         keep: the model kept is the last epoch's or the best on validation.
+        reject_rate: part of the validation images that the model may reject as none of its classes, which sets the
+            threshold in its file; 0: it has none.
         seed: of everything random.
         device: where to compute.
         speed: ``auto`` measures which layout, precision, compiler and number of threads train fastest here, unless
@@ -134,6 +136,7 @@ class Recipe:
         group_by: images of one group stay on one side of our splits: a regular expression searched in paths, or the
             name of a manifest's column; absent: no groups.
         allow_leaks: train although images to measure with are also in train.
+        lang: language of the report.
         history: what the length and target were, up to which step, before the run was extended.
     """
 
@@ -209,6 +212,7 @@ class Recipe:
     mixup: float = 0.0
     cutmix: float = 0.0
     keep: Literal["last", "best"] = "last"
+    reject_rate: float = 0.05
     seed: int = 0
     device: str = "auto"
     speed: Literal["auto", "plain"] = "auto"
@@ -222,6 +226,7 @@ class Recipe:
     strict: bool = False
     group_by: str | None = None
     allow_leaks: bool = False
+    lang: Literal["en", "zh"] = "en"
     history: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -330,7 +335,7 @@ def _find_problem(recipe: Recipe) -> str | None:
         "crop_area": (0.01, 1), "color_jitter": (0, 1), "random_erasing": (0, 1), "repeats": (1, 64),
         "layer_decay": (0, 1), "freeze_epochs": (0, 1_000_000), "target": (0, 1),
         "patience": (0, 1_000_000), "accumulate": (1, 65536), "clip_value": (0, math.inf), "distill_weight": (0, 1),
-        "distill_temperature": (0.01, 1000),
+        "distill_temperature": (0.01, 1000), "reject_rate": (0, 0.9999),
     }  # fmt: skip
     for name, (low, high) in ranges.items():
         value = getattr(recipe, name)

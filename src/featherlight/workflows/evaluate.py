@@ -2,31 +2,60 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from featherlight.console import counting, note
-from featherlight.engines import Engine, batch_size_for, compute_logits, open_engine, prepare_image
-from featherlight.errors import DataError, UnreadableImageError, UsageError
+from featherlight.console import note
+from featherlight.engines import Engine, open_engine
+from featherlight.errors import DataError, UsageError
 from featherlight.files import write_text
-from featherlight.metrics import Evaluation, evaluate_logits, most_likely
-from featherlight.report import Mistake, write_report
+from featherlight.metrics import Evaluation
+from featherlight.report import Mistake, check_language, plot_corruptions, write_report
 from featherlight.sources import open_source
-from featherlight.sources.base import Source, Split, SplitName, Unreadable, join_splits
-from featherlight.sources.reading import read_batches
+from featherlight.sources.base import Source
+from featherlight.workflows.averaging import measure_test_time
+from featherlight.workflows.corruptions import measure_corruptions
+from featherlight.workflows.measuring import (
+    ALL,
+    Measured,
+    align_classes,
+    measure_split,
+    read_mistakes,
+    report_unreadable,
+    run_split,
+)
+from featherlight.workflows.rejection import (
+    RejectOptions,
+    Unknown,
+    check_store,
+    describe_unknown,
+    refit,
+    run_unknown,
+    store_rule,
+)
+from featherlight.workflows.report_facts import add_heats, check_can_look, cost_of, latency_of, list_heats
+
+__all__ = [
+    "ALL",
+    "align_classes",
+    "choose_split",
+    "evaluate",
+    "evaluate_engine",
+    "evaluate_split",
+    "open_images_of",
+    "report_unreadable",
+    "run_split",
+    "write_evaluation",
+]
 
 EVALUATION_FILE_NAME = "evaluation.json"
 REPORT_FILE_NAME = "report.html"
-MISTAKES_SHOWN = 36
-ALL = "all"
+CORRUPTIONS_FILE_NAME = "corruptions.png"
 
 
 def evaluate(
@@ -39,6 +68,15 @@ def evaluate(
     threads: int | None = None,
     out: str | Path | None = None,
     strict: bool = False,
+    corruptions: bool = False,
+    tta: bool = False,
+    unknown: str | Path | None = None,
+    false_accept_rate: float | None = None,
+    reject_rate: float | None = None,
+    reject_score: str | None = None,
+    store: bool = False,
+    cam: bool = False,
+    lang: str = "en",
 ) -> Evaluation:
     """Evaluates a model on images it was not trained on.
 
@@ -49,19 +87,84 @@ def evaluate(
         engine: runtime.
         device: where the torch engine computes.
         threads: how many the runtime computes with; None: its own choice.
-        out: folder for ``evaluation.json`` and ``report.html``.
+        out: folder for ``evaluation.json``, ``report.html`` and pictures.
         strict: an unreadable image is an error.
+        corruptions: measure also on images made worse.
+        tta: measure also the mean answer to variants of each image.
+        unknown: images of nothing that the model learnt; measures how many of them are rejected.
+        false_accept_rate: fit the threshold of rejection so that this part of the unknown images is accepted: to one
+            half of them, the other is measured.
+        reject_rate: fit it so that this part of the validation images is rejected; 0: reject nothing.
+        reject_score: of a new threshold: ``energy`` or ``probability``; by default that of the old one.
+        store: write the new threshold into the model file.
+        cam: show in the report where the network looked at its mistakes.
+        lang: language of the report: ``en`` or ``zh``.
 
     Raises:
         ModelFileError: no usable model.
         DataError: no usable images, or classes that training never saw.
+        UsageError: options that do not fit each other.
     """
+    options = RejectOptions(unknown, false_accept_rate, reject_rate, reject_score, store)
+    check_store(model, options)
+    check_language(lang)
+    if cam and out is None:
+        raise UsageError("class-activation maps are shown in the report; name a folder for it with --out")
     opened = open_engine(model, engine, device, threads)
-    evaluation, mistakes = evaluate_engine(opened, model, data, split, strict=strict)
+    if cam:
+        check_can_look(opened)
+    source = open_images_of(opened, model, data, split, strict=strict)
+    report_unreadable(source.unreadable, strict=strict)
+    chosen = choose_split(source, split)
+    strangers = run_unknown(opened, options)
+    refit(opened, source, options, strangers)
+    measured = measure_split(opened, source, chosen, str(model), strict=strict)
+    evaluation = _measure_further(opened, measured, strangers, corruptions=corruptions, tta=tta)
+    if store:
+        store_rule(opened, model)
     if out is not None:
-        command = shlex.join(["featherlight", "evaluate", str(model), evaluation.data, "--split", evaluation.split])
-        write_evaluation(Path(out), evaluation, mistakes, reproduce=command)
+        mistakes = read_mistakes(measured)
+        if cam:
+            mistakes = add_heats(opened, mistakes)
+            evaluation = list_heats(evaluation, mistakes)
+        flags = {"--corruptions": corruptions, "--tta": tta, "--cam": cam, "--lang=zh": lang == "zh"}
+        write_evaluation(
+            Path(out), evaluation, mistakes, reproduce=_command(evaluation, options, flags),
+            cost=cost_of(opened, model), latency=latency_of(opened, threads), lang=lang,
+        )  # fmt: skip
     return evaluation
+
+
+def _measure_further(
+    engine: Engine, measured: Measured, unknown: Unknown | None, *, corruptions: bool, tta: bool
+) -> Evaluation:
+    """The evaluation with what else was asked for."""
+    evaluation = measured.evaluation
+    if unknown is not None and evaluation.reject is not None:
+        rejection = {**evaluation.reject, "unknown": describe_unknown(engine, measured.logits, unknown)}
+        evaluation = dataclasses.replace(evaluation, reject=rejection)
+    if corruptions:
+        found = measure_corruptions(engine, measured.images, measured.labels)
+        evaluation = dataclasses.replace(evaluation, corruptions=found)
+    if tta:
+        evaluation = dataclasses.replace(evaluation, tta=measure_test_time(engine, measured))
+    return evaluation
+
+
+def _command(evaluation: Evaluation, options: RejectOptions, flags: Mapping[str, bool]) -> str:
+    """What measures the same again."""
+    values = {
+        "--unknown": options.unknown,
+        "--false-accept-rate": options.false_accept_rate,
+        "--reject-rate": options.reject_rate,
+        "--reject-score": options.score,
+    }
+    given = [part for name, value in values.items() if value is not None for part in (name, str(value))]
+    return shlex.join(
+        ["featherlight", "evaluate", evaluation.model, evaluation.data, "--split", evaluation.split]
+        + [flag for flag, is_on in flags.items() if is_on]
+        + given
+    )
 
 
 def evaluate_engine(
@@ -135,46 +238,23 @@ def evaluate_split(
     Raises:
         DataError: a class that training never saw; with ``strict`` also an unreadable image.
     """
-    card = engine.card
-    images = join_splits(source) if split == ALL else source.splits[cast("SplitName", split)]
-    labels_of = align_classes(source.classes, card.classes)
-    logits, positions, unreadable = run_split(engine, images, "evaluating")
-    report_unreadable(unreadable, strict=strict)
-    labels = labels_of[images.labels[positions]]
-    evaluation = evaluate_logits(
-        logits, labels, card.classes, model=model, data=source.name, split=split, engine=engine.name,
-        temperature=card.temperature, reject=card.reject, unreadable=[*source.unreadable, *unreadable],
-    )  # fmt: skip
-    predicted, confidence = most_likely(logits, card.temperature)
-    return evaluation, _worst_mistakes(predicted, confidence, labels, positions, images, card.classes)
+    measured = measure_split(engine, source, split, model, strict=strict)
+    return measured.evaluation, read_mistakes(measured)
 
 
-def write_evaluation(
-    out: Path, evaluation: Evaluation, mistakes: Sequence[Mistake], *, history: Sequence[dict[str, Any]] = (),
-    recipe: Mapping[str, object] | None = None, reproduce: str,
-) -> None:  # fmt: skip
-    """Writes ``evaluation.json`` and ``report.html`` into ``out``."""
-    write_text(out / EVALUATION_FILE_NAME, evaluation.to_json())
-    write_report(
-        out / REPORT_FILE_NAME, evaluation, mistakes=mistakes, history=history, recipe=recipe or {}, reproduce=reproduce
-    )
+def write_evaluation(out: Path, evaluation: Evaluation, mistakes: Sequence[Mistake], **others: Any) -> None:
+    """Writes ``evaluation.json``, ``report.html`` and pictures into ``out``.
 
-
-def report_unreadable(unreadable: Sequence[Unreadable], *, strict: bool) -> None:
-    """Names the files that could not be read and counts them.
-
-    Raises:
-        DataError: there are any and ``strict`` is set.
+    Args:
+        out: the folder.
+        evaluation: the numbers.
+        mistakes: with their images.
+        others: what else :func:`featherlight.report.write_report` shows.
     """
-    if not unreadable:
-        return
-    for path, reason in unreadable:
-        note(f"skipped {path}: {reason}")
-    count = f"{len(unreadable)} unreadable image{'s' if len(unreadable) > 1 else ''}"
-    if strict:
-        path, reason = unreadable[0]
-        raise DataError(f"{count}, the first: {path}: {reason}. Remove or repair them, or leave out --strict")
-    note(f"{count} skipped")
+    write_text(out / EVALUATION_FILE_NAME, evaluation.to_json())
+    if evaluation.corruptions is not None:
+        plot_corruptions(out / CORRUPTIONS_FILE_NAME, evaluation.corruptions)
+    write_report(out / REPORT_FILE_NAME, evaluation, mistakes=mistakes, **others)
 
 
 def _training_data(engine: Engine, model: str | Path) -> str:
@@ -184,74 +264,3 @@ def _training_data(engine: Engine, model: str | Path) -> str:
             f"{model} does not say what it was trained on; name the images: featherlight evaluate {model} DATA"
         )
     return data
-
-
-def align_classes(found: Sequence[str], known: Sequence[str]) -> NDArray[np.int64]:
-    """Label in the source -> label in the model; classes keep their identity by name.
-
-    Raises:
-        DataError: the model does not know one of them.
-    """
-    number = {name: index for index, name in enumerate(known)}
-    unknown = [name for name in found if name not in number]
-    if unknown:
-        raise DataError(
-            f"the model never saw {'these classes' if len(unknown) > 1 else 'this class'}: {', '.join(unknown[:10])}. "
-            f"It knows: {', '.join(known[:10])}{', ...' if len(known) > 10 else ''}"
-        )
-    return np.array([number[name] for name in found], np.int64)
-
-
-def run_split(
-    engine: Engine, images: Split, title: str
-) -> tuple[NDArray[np.float32], NDArray[np.int64], list[Unreadable]]:
-    """Logits (N, K) of the images that can be read, their positions (N,), and those that cannot.
-
-    Raises:
-        DataError: not one can be read.
-    """
-    logits, positions, unreadable = np.zeros((0, 0), np.float32), list[NDArray[np.int64]](), list[Unreadable]()
-    count = 0
-    with counting(title, len(images)) as advance:
-        for batch in read_batches(images, partial(prepare_image, engine), batch_size_for(engine)):
-            if batch.images:
-                found = compute_logits(engine, batch.images)
-                if not count:  # all at once, since two copies of very many classes might not fit
-                    logits = np.empty((len(images), found.shape[1]), np.float32)
-                logits[count : count + len(found)] = found
-                count += len(found)
-            positions.append(batch.positions)
-            unreadable.extend(batch.unreadable)
-            advance(len(batch.positions) + len(batch.unreadable))
-    if not count:
-        raise DataError("not one image could be read" if len(images) else "there are no images in this split")
-    return logits[:count], np.concatenate(positions), unreadable
-
-
-def _worst_mistakes(
-    predicted: NDArray[np.int64],
-    confidence: NDArray[np.float64],
-    labels: NDArray[np.int64],
-    positions: NDArray[np.int64],
-    images: Split,
-    classes: Sequence[str],
-) -> list[Mistake]:
-    wrong = np.flatnonzero(predicted != labels)
-    worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:MISTAKES_SHOWN]
-    mistakes = []
-    for k in worst:
-        position = int(positions[k])
-        try:
-            image = images.read(position)
-        except UnreadableImageError:  # it could be read a moment ago; the page can do without it
-            continue
-        mistakes.append(
-            Mistake(
-                images.paths[position],
-                image,
-                classes[labels[k]],
-                classes[predicted[k]],
-                float(confidence[k]),
-            )
-        )
-    return mistakes

@@ -19,7 +19,7 @@ from featherlight.devices import select_device
 from featherlight.engines import open_engine
 from featherlight.errors import FeatherlightError, TrainingStoppedError, UsageError
 from featherlight.images import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
-from featherlight.metrics import Evaluation, fit_temperature
+from featherlight.metrics import Evaluation, fit_rule, fit_temperature
 from featherlight.model_file import MODEL_FILE_NAME
 from featherlight.models.weights import save_model
 from featherlight.report import write_curves
@@ -46,6 +46,7 @@ from featherlight.workflows.quantize_aware import (
     settle_ranges,
     start_quantize_aware,
 )
+from featherlight.workflows.report_facts import cost_of, latency_of
 from featherlight.workflows.reproduce import facts_of, reproduce_command
 from featherlight.workflows.run_directory import check_place, new_run_directory, refuse_taken
 from featherlight.workflows.starting_weights import build_network, settle_pretrained
@@ -190,7 +191,8 @@ def _finish(
     history = read_metrics(run)
     with _kept_explained(f"Training is finished and all is saved; make the model with: {_again(run)}"):
         provenance = _provenance(recipe, origin, _row_of_kept_weights(history, recipe))
-        temperature = fit_temperature(*validation.logits(network))
+        logits, labels = validation.logits(network)
+        temperature = fit_temperature(logits, labels)
         if isinstance(network, fx.GraphModule):
             provenance["quantization"] = quantization_facts(network)
             network = float_network(recipe, network)
@@ -201,13 +203,17 @@ def _finish(
             preprocessing_of(recipe),
             temperature=temperature,
             provenance=provenance,
+            reject=fit_rule(logits, recipe.reject_rate, temperature),
         )
     with _kept_explained(f"The model is trained and saved, {path}; only its evaluation is missing: {_again(run)}"):
         split = choose_split(source, None)
-        evaluation, mistakes = evaluate_split(open_engine(path, "torch", recipe.device), source, split, recipe.model)
+        engine = open_engine(path, "torch", recipe.device)
+        evaluation, mistakes = evaluate_split(engine, source, split, recipe.model)
         write_curves(run / "curves.png", history)
-        command = reproduce_command(recipe, source)
-        write_evaluation(run, evaluation, mistakes, history=history, recipe=recipe.to_dict(), reproduce=command)
+        write_evaluation(
+            run, evaluation, mistakes, history=history, recipe=recipe.to_dict(), lang=recipe.lang,
+            reproduce=reproduce_command(recipe, source), cost=cost_of(engine, path), latency=latency_of(engine),
+        )  # fmt: skip
     unreadable = [(file, reason) for file, reason in evaluation.unreadable]
     last = history[-1] if history else {}
     return Run(run, path, {"stopped": "end", **last, **_headline(evaluation)}), unreadable

@@ -13,3 +13,13 @@ for (const table of document.querySelectorAll("table.sortable")) {
     });
   }
 }
+
+// A search field shows the rows of its table whose heading has the words in it.
+for (const field of document.querySelectorAll("[data-search]")) {
+  const rows = document.getElementById(field.dataset.search).tBodies[0].rows;
+  field.closest("[hidden]").hidden = false;
+  field.addEventListener("input", () => {
+    const wanted = field.value.trim().toLowerCase();
+    for (const row of rows) row.hidden = !row.cells[0].textContent.toLowerCase().includes(wanted);
+  });
+}

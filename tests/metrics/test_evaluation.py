@@ -9,95 +9,37 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from logit_samples import logits_and_labels, logits_that_say
 from sklearn import metrics as sklearn_metrics
 
-from featherlight import metrics
 from featherlight.errors import DataError, FeatherlightError
 from featherlight.metrics import (
     Evaluation,
     cross_entropy,
     evaluate_logits,
-    fit_temperature,
+    fit_rule,
+    known_scores,
     macro_scores,
     most_likely,
     softmax,
+)
+from featherlight.metrics import (
+    logits as logit_functions,
 )
 
 CONTRACT_KEYS = [
     "model", "data", "split", "engine", "num_images", "classes", "top1", "top5", "loss", "macro_precision",
     "macro_recall", "macro_f1", "per_class", "confusion_matrix", "most_confused",
 ]  # fmt: skip
+LATER_KEYS = [
+    "temperature", "unreadable", "top1_interval", "intervals", "ece", "nll", "brier", "reliability", "reject",
+    "mistakes", "corruptions", "tta",
+]  # fmt: skip
 
 
 def evaluate(logits: Any, labels: Any, classes: list[str] | None = None, **options: Any) -> Evaluation:
     names = classes or [f"class {i}" for i in range(np.shape(logits)[1])]
     return evaluate_logits(logits, labels, names, model="net", data="digits", split="test", engine="torch", **options)
-
-
-def logits_that_say(predicted: list[int], num_classes: int) -> np.ndarray:
-    return 3.0 * np.eye(num_classes)[predicted]
-
-
-@st.composite
-def logits_and_labels(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
-    rows, classes = draw(st.integers(1, 40)), draw(st.integers(2, 9))
-    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    labels = rng.integers(0, classes, rows)
-    if draw(st.booleans()):  # few distinct values: ties
-        return rng.integers(0, 3, (rows, classes)).astype(np.float32), labels
-    return rng.normal(0, draw(st.sampled_from([0.1, 1, 30])), (rows, classes)).astype(np.float32), labels
-
-
-def test_softmax_is_exp_over_sum() -> None:
-    logits = np.array([[0.0, 1.0, -2.0], [3.0, 3.0, 3.0]])
-    expected = np.exp(logits / 2) / np.exp(logits / 2).sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(softmax(logits, temperature=2.0), expected, rtol=1e-14)
-
-
-def test_softmax_of_huge_logits_stays_finite() -> None:
-    np.testing.assert_array_equal(softmax([[1e30, -1e30, 0.0]], temperature=0.05), [[1.0, 0.0, 0.0]])
-
-
-def test_cross_entropy_is_mean_negative_log_probability() -> None:
-    logits = np.array([[0.0, 1.0, -2.0], [0.5, 0.1, 0.2]], dtype=np.float32)
-    expected = -np.log(softmax(logits, 1.7)[[0, 1], [2, 0]]).mean()
-    assert cross_entropy(logits, [2, 0], temperature=1.7) == pytest.approx(expected, rel=1e-14)
-
-
-def test_cross_entropy_of_a_certain_mistake_is_large_and_finite() -> None:
-    assert cross_entropy([[1e4, 0.0]], [1]) == 1e4
-
-
-@given(logits_and_labels())
-def test_fitted_temperature_is_as_good_as_a_fine_grid(sample: tuple[np.ndarray, np.ndarray]) -> None:
-    logits, labels = sample
-    temperature = fit_temperature(logits, labels)
-    assert 0.05 <= temperature <= 20
-    loss = cross_entropy(logits, labels, temperature)
-    assert loss <= cross_entropy(logits, labels)
-    if len(labels) > 1 and np.any(logits.argmax(axis=1) != labels):
-        grid = np.geomspace(0.05, 20, 300)
-        assert loss <= min(cross_entropy(logits, labels, t) for t in grid) + 1e-9
-
-
-def test_fitted_temperature_undoes_a_known_scale() -> None:
-    rng = np.random.default_rng(0)
-    honest = rng.normal(0, 2, (5000, 6))
-    labels = np.array([rng.choice(6, p=row) for row in softmax(honest)])
-    reference = fit_temperature(honest, labels)
-    assert reference == pytest.approx(1.0, abs=0.05)  # sampling noise of 5000 labels
-    assert fit_temperature(3 * honest, labels) == pytest.approx(3 * reference, rel=1e-9)
-
-
-def test_temperature_stays_one_without_anything_to_learn_from() -> None:
-    assert fit_temperature(np.zeros((0, 3)), np.zeros(0, dtype=int)) == 1.0
-    assert fit_temperature([[0.0, 2.0]], [0]) == 1.0
-    assert fit_temperature(np.zeros((4, 3)), [0, 1, 2, 0]) == 1.0  # equal logits: no temperature changes anything
-    assert fit_temperature(logits_that_say([0, 1, 2], 3), [0, 1, 2]) == 1.0  # all right: would go to zero
-
-
-def test_temperature_of_a_model_worse_than_chance_stops_at_the_upper_end() -> None:
-    assert fit_temperature(logits_that_say([1, 0, 1], 2), [0, 1, 0]) == pytest.approx(20.0)
 
 
 def test_evaluation_of_a_small_case_by_hand() -> None:
@@ -161,15 +103,49 @@ def test_json_holds_the_contract_and_comes_back_equal() -> None:
         logits, np.array([0, 1, 2]), ["猫", 'a "b"', "<c>"], temperature=np.float32(1.5), unreadable=unreadable
     )
     text = result.to_json()
-    assert list(json.loads(text)) == [*CONTRACT_KEYS, "temperature", "unreadable"] == [f.name for f in fields(result)]
+    assert list(json.loads(text)) == [*CONTRACT_KEYS, *LATER_KEYS] == [f.name for f in fields(result)]
     assert Evaluation.from_json(text) == result
     assert text.encode("utf-8").decode("ascii").count("\n") == len(fields(result)) + 2
 
 
 def test_json_with_fields_of_a_later_version_is_read() -> None:
     result = evaluate(logits_that_say([0, 1], 2), [0, 1])
-    text = result.to_json().replace("{\n", '{\n  "ece": 0.1,\n', 1)
+    text = result.to_json().replace("{\n", '{\n  "of_later": 0.1,\n', 1)
     assert Evaluation.from_json(text) == result
+
+
+def test_json_of_an_older_version_is_read() -> None:
+    values = json.loads(evaluate(logits_that_say([0, 1], 2), [0, 1]).to_json())
+    old = Evaluation.from_json(json.dumps({key: values[key] for key in CONTRACT_KEYS}))
+    assert (old.top1, old.top1_interval, old.reliability, old.reject, old.mistakes) == (1.0, None, None, None, [])
+
+
+def test_figures_about_probabilities_by_hand() -> None:
+    logits = np.log([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]])
+    result = evaluate(logits, [0, 1, 1])
+    assert result.nll == result.loss == pytest.approx(-np.log([0.9, 0.4, 0.8]).mean())
+    assert result.brier == pytest.approx((2 * 0.1**2 + 2 * 0.6**2 + 2 * 0.2**2) / 3)
+    assert result.ece == result.reliability["ece_after"] == pytest.approx((0.1 + 0.6 + 0.2) / 3)
+    assert list(result.intervals) == ["top5", "macro_precision", "macro_recall", "macro_f1", "nll", "brier"]
+    assert result.reject is None
+
+
+def test_rejection_says_what_is_kept_and_how_right_that_is() -> None:
+    logits = np.array([[3.0, 0.0], [2.0, 0.0], [1.0, 0.0], [0.5, 0.0]])
+    scores = known_scores(logits, "energy")
+    rule = {"score": "energy", "threshold": float(scores[1:3].mean()), "target_false_reject_rate": 0.5}
+    result = evaluate(logits, [0, 1, 0, 1], reject=rule)
+    assert result.reject == {**rule, "kept": 0.5, "accuracy_of_kept": 0.5}
+    nothing = evaluate(logits, [0, 1, 0, 1], reject={"score": "probability", "threshold": 1.5})
+    assert (nothing.reject["kept"], nothing.reject["accuracy_of_kept"]) == (0.0, None)
+    assert json.loads(nothing.to_json())["reject"]["accuracy_of_kept"] is None
+
+
+@given(logits_and_labels())
+def test_a_fitted_threshold_keeps_the_images_it_was_fitted_to(sample: tuple[np.ndarray, np.ndarray]) -> None:
+    logits, labels = sample
+    rule = fit_rule(logits, 0.1, 1.3)
+    assert evaluate(logits, labels, temperature=1.3, reject=rule).reject["kept"] >= 0.9 - 1e-12
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"model": "x"}'])
@@ -243,21 +219,6 @@ def test_images_measured_a_few_at_a_time_measure_the_same(sample: tuple[np.ndarr
     logits, labels = sample
     whole, likely = evaluate(logits, labels, temperature=1.3), most_likely(logits, 1.3)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(metrics, "_AT_A_TIME", size)
+        patch.setattr(logit_functions, "_AT_A_TIME", size)
         assert evaluate(logits, labels, temperature=1.3) == whole
         np.testing.assert_array_equal(most_likely(logits, 1.3), likely)
-
-
-def test_most_likely_is_the_maximum_of_softmax() -> None:
-    logits = np.random.default_rng(0).normal(0, 5, (50, 7))
-    predicted, probability = most_likely(logits, 1.7)
-    np.testing.assert_array_equal(predicted, softmax(logits, 1.7).argmax(axis=1))
-    np.testing.assert_array_equal(probability, softmax(logits, 1.7).max(axis=1))
-
-
-def test_temperature_of_very_many_logits_is_fitted_on_some(monkeypatch: pytest.MonkeyPatch) -> None:
-    rng = np.random.default_rng(0)
-    logits, labels = rng.normal(0, 5, (200, 7)), rng.integers(0, 7, 200)
-    expected = fit_temperature(logits, labels)
-    monkeypatch.setattr(metrics, "_FITTED_ON", 200 * 7)
-    assert fit_temperature(np.repeat(logits, 2, axis=0), np.repeat(labels, 2)) == expected  # one of each pair
