@@ -38,14 +38,17 @@ CLASSES = tuple(f"class {k}" for k in range(1000))
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runtime", required=True)
-    parser.add_argument("--model", nargs="+", default=["mobilenet_v1_x0_25", "shufflenet_v2_x1_0", "mobilenet_v3_small"])
+    parser.add_argument(
+        "--model", nargs="+", default=["mobilenet_v1_x0_25", "shufflenet_v2_x1_0", "mobilenet_v3_small"]
+    )
     parser.add_argument("--image", type=Path)
     parser.add_argument("--visits", type=int, default=3)
     parser.add_argument("--answers", type=int, default=20)
     given = parser.parse_args()
     with TemporaryDirectory() as place:
         image = given.image or write_image(Path(place) / "picture.jpg")
-        print(f"{machine_name()}, {platform.system()} {platform.machine()}; picture of {'x'.join(map(str, Image.open(image).size))} px\n")
+        width, height = Image.open(image).size
+        print(f"{machine_name()}; picture of {width} x {height} px\n")
         print("| network | model, MB | first answer, ms | from storage, ms | answer, ms | Python, ms |")
         print("| --- | ---: | ---: | ---: | ---: | ---: |")
         for name in given.model:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from visiting import Visit
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "serve"))  # its server in a process of its own

@@ -7,20 +7,21 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from visiting import Visit, serving_folder
 
 import featherlight
 from featherlight.engines.exported import ExportedCard
 from featherlight.model_file import SHIPPED, read_card
 from featherlight.models.weights import load_model, save_model
 from featherlight.targets.web import WebTarget
-from visiting import Visit, serving_folder
 
-SETTLED = "[...document.querySelectorAll('#gallery button')].every((one) => ['answered', 'failed'].includes(one.className))"
+SETTLED = (
+    "[...document.querySelectorAll('#gallery button')].every((one) => ['answered', 'failed'].includes(one.className))"
+)
 STATE_AFTER_INSTALLING = """new Promise(async (done) => {
   const { installing } = await navigator.serviceWorker.register("sw.js");
   installing.addEventListener("statechange", () => done(installing.state));
@@ -156,7 +157,9 @@ def test_the_camera_is_named_while_it_is_seen_and_takes_a_picture(page: Visit) -
     assert page.page.locator("#video").is_hidden()
 
 
-def test_it_is_installable_and_works_without_a_network(site: Path, pictures: list[Path], visit: Callable[..., Visit]) -> None:
+def test_it_is_installable_and_works_without_a_network(
+    site: Path, pictures: list[Path], visit: Callable[..., Visit]
+) -> None:
     with serving_folder(site) as url:
         page = visit(url)
         page.wait_for(".classes")

@@ -12,10 +12,10 @@ from pathlib import Path
 import onnx
 import pytest
 from PIL import Image
-
-from featherlight.serve.page import PAGE_FILES, page_file
-from serving import Running, picture, run_server, write_colour_model
 from visiting import Visit
+
+from featherlight.serve.page_files import PAGE_FILES, page_file
+from serving import Running, picture, run_server, write_colour_model
 
 PHONE = {"viewport": {"width": 360, "height": 740}, "device_scale_factor": 2, "has_touch": True, "is_mobile": True}
 PASTE = """([base64, type]) => {
@@ -81,7 +81,11 @@ def test_a_picture_can_be_pasted(page: Visit) -> None:
 
 
 def test_a_picture_can_be_dropped_anywhere(page: Visit) -> None:
-    drop = PASTE.replace("ClipboardEvent", "DragEvent").replace('"paste"', '"drop"').replace("clipboardData", "dataTransfer")
+    drop = (
+        PASTE.replace("ClipboardEvent", "DragEvent")
+        .replace('"paste"', '"drop"')
+        .replace("clipboardData", "dataTransfer")
+    )
     page.page.evaluate(drop, [base64.b64encode(picture("blue")).decode(), "image/png"])
     page.wait_for("#answer .label", "blue")
 
@@ -147,9 +151,7 @@ def test_a_busy_server_is_asked_again_when_it_said(page: Visit) -> None:
     page.wait_for("#answer .label", "red")
 
 
-def test_a_server_that_stopped_is_named_and_asked_again(
-    tmp_path: Path, visit: Callable[..., Visit]
-) -> None:
+def test_a_server_that_stopped_is_named_and_asked_again(tmp_path: Path, visit: Callable[..., Visit]) -> None:
     model = write_colour_model(tmp_path / "colours.onnx")
     with run_server(model) as running:
         page = visit(running.url)
@@ -238,7 +240,11 @@ def test_both_languages_say_the_same_things() -> None:
     assert english.keys() == chinese.keys()
     for name, words in english.items():
         assert set(re.findall(r"\{\w+\}", words)) == set(re.findall(r"\{\w+\}", chinese[name]))
-    used = {name for file in PAGE_FILES for name in re.findall(r'(?:\btext\(|data-text=)"(\w+)"', page_file(file).read_text("utf-8"))}
+    used = {
+        name
+        for file in PAGE_FILES
+        for name in re.findall(r'(?:\btext\(|data-text=)"(\w+)"', page_file(file).read_text("utf-8"))
+    }
     assert used <= english.keys()
 
 

@@ -18,13 +18,15 @@ from featherlight.engines.onnx_file import scan_onnx
 from featherlight.errors import DownloadError, UsageError
 from featherlight.model_file import SHIPPED, read_card
 from featherlight.models.weights import save_model
-from featherlight.serve.page import PAGE_FILES
+from featherlight.serve.page_files import PAGE_FILES
 from featherlight.targets import web_runtime
 from featherlight.targets.icons import draw_icon
 from featherlight.targets.web import WebTarget
 from featherlight.targets.web_runtime import RUNTIME_FILES, VERSION, find_runtime
 from featherlight.workflows.export import Export, export
 from file_server import FileServer
+
+PRIVATE = "/home/somebody/photos"
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +48,7 @@ def model(tmp_path_factory: pytest.TempPathFactory, color_folder: Path) -> Path:
     path = tmp_path_factory.mktemp("model") / "model.safetensors"
     return save_model(
         network, path, ("blue", "green", "红"), card.preprocessing,
-        provenance={"data": "/home/somebody/photos", "recipe": {"data": "/home/somebody/photos"}, "metrics": {"top1": 0.5}},
+        provenance={"data": PRIVATE, "recipe": {"data": PRIVATE}, "teacher": {"model": PRIVATE}, "metrics": {"top1": 0.5}},
         reject={"score": "energy", "threshold": -3.0},
     )  # fmt: skip
 
@@ -72,7 +74,7 @@ def test_the_folder_holds_the_page_the_model_and_the_runtime(exported: Export) -
 def test_nothing_in_the_folder_names_a_place_or_shows_an_image(exported: Export, color_folder: Path) -> None:
     for path in folder_of(exported).iterdir():
         content = path.read_bytes()
-        assert b"/home/somebody" not in content
+        assert PRIVATE.encode() not in content
         assert str(color_folder.parent).encode() not in content
     assert exported.report == folder_of(exported).with_name("site-export.html")
     assert exported.report.is_file()
@@ -98,7 +100,9 @@ def test_all_that_the_page_loads_is_in_the_folder(exported: Export) -> None:
         if path.suffix in (".html", ".js", ".css"):
             text = path.read_text(encoding="utf-8")
             assert not re.search(r"https?://(?!www\.w3\.org)", text), path
-            named |= set(re.findall(r'(?:src|href)="([^"#]+)"|(?:from|Worker\(|register\(|fetch\() ?"(?:\./)?([\w.-]+)"', text))
+            named |= set(
+                re.findall(r'(?:src|href)="([^"#]+)"|(?:from|Worker\(|register\(|fetch\() ?"(?:\./)?([\w.-]+)"', text)
+            )
     for name in {name for pair in named for name in pair if name}:
         assert (folder / name).is_file(), name
     manifest = json.loads((folder / "manifest.webmanifest").read_text(encoding="utf-8"))
@@ -174,14 +178,18 @@ def test_a_folder_with_other_things_is_left_alone(model: Path, runtime: Path, tm
         export(model, "web", out=tmp_path, runtime=runtime)
 
 
-@pytest.mark.parametrize("inside", ["", "node_modules", "node_modules/onnxruntime-web", "node_modules/onnxruntime-web/dist"])
+@pytest.mark.parametrize(
+    "inside", ["", "node_modules", "node_modules/onnxruntime-web", "node_modules/onnxruntime-web/dist"]
+)
 def test_the_runtime_is_found_where_npm_puts_it(runtime: Path, inside: str) -> None:
     found = find_runtime(runtime / inside)
     assert found.version == "1.29.3"
     assert set(found.files) == set(RUNTIME_FILES)
 
 
-@pytest.mark.parametrize(("line", "words"), [("ONNX Runtime Web v1.19.2", "too old"), ("something else", "not ONNX Runtime Web")])
+@pytest.mark.parametrize(
+    ("line", "words"), [("ONNX Runtime Web v1.19.2", "too old"), ("something else", "not ONNX Runtime Web")]
+)
 def test_another_runtime_is_refused(tmp_path: Path, line: str, words: str) -> None:
     for name in RUNTIME_FILES.values():
         (tmp_path / name).write_text(f"/*! {line} */")

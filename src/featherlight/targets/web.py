@@ -16,7 +16,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from featherlight.engines.exported import ExportedCard
-from featherlight.serve.page import PAGE_FILES, page_file
+from featherlight.serve.page_files import PAGE_FILES, page_file
 from featherlight.targets.icons import draw_icon
 from featherlight.targets.onnx import FILE_NAME, OnnxTarget
 from featherlight.targets.web_runtime import RUNTIME_FILES, find_runtime
