@@ -22,6 +22,7 @@ class OpenVinoTarget:
     file_names: tuple[str, ...] = ("model.xml", "model.bin")
     packages: tuple[str, ...] = ("onnxscript", "openvino")
     int8_packages: tuple[str, ...] = ("nncf",)
+    is_public = False
 
     def write(self, draft: Draft, folder: Path) -> None:
         """See :class:`featherlight.targets.base.Target`."""
