@@ -258,9 +258,7 @@ def test_cost_and_latency_say_where_they_were_measured(tmp_path: Path) -> None:
 
 
 def test_chinese_report_leaves_nothing_of_ours_in_english(tmp_path: Path) -> None:
-    result = evaluation(
-        ["猫", "狗"], unreadable=[("甲", "坏")], model="网络", data="照片", split="val", engine="引擎"
-    )
+    result = evaluation(["猫", "狗"], unreadable=[("甲", "坏")], model="网络", data="照片", split="val", engine="引擎")
     latency = LatencyFacts(3.2, 4.0, 30, "引擎", 1, "机器", "32 × 32")
     page, _ = render(
         tmp_path, result, mistakes=[mistake(true="猫", predicted="狗", path="甲/乙")], history=HISTORY, lang="zh",
