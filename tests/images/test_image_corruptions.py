@@ -23,7 +23,7 @@ def test_stronger_levels_change_more(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("shape", [(1, 1), (3, 200), (64, 64)])
+@pytest.mark.parametrize("shape", [(1, 1), (3, 200), (64, 64), (1, 70_000)])
 def test_images_of_any_shape_keep_it(kind: str, shape: tuple[int, int]) -> None:
     image = np.random.default_rng(1).integers(0, 256, (*shape, 3), np.uint8)
     before = image.copy()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,3 +50,12 @@ def test_evaluation_has_it_where_asked_for(tiny_run: Path) -> None:
     tta = evaluate(tiny_run, device="cpu", tta=True).tta
     assert tta["top1_without"] == 1.0
     assert tta["variants"][0] == "as it is"
+
+
+def test_image_that_has_gone_meanwhile_keeps_its_answer(tiny_run: Path, color_folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(color_folder / "test", tmp_path / "photos")
+    engine = open_engine(tiny_run, device="cpu")
+    measured = measure_split(engine, open_source(tmp_path / "photos", as_it_is=True), "test", "m")
+    (tmp_path / "photos" / "red" / "00.png").unlink()
+    found = measure_test_time(engine, measured)
+    assert (found["top1"], found["mended"], found["spoilt"]) == (1.0, 0, 0)

@@ -20,6 +20,7 @@ from PIL import Image, ImageFilter
 
 Kind = Literal["noise", "blur", "jpeg", "brightness", "contrast", "shift"]
 STRENGTHS = 5
+_JPEG_SIDE = 65_500  # pixels: no JPEG is longer
 _SMALL, _LARGE = 32, 224  # pixels: of CIFAR-10-C and of ImageNet-C
 
 _LEVELS: dict[Kind, tuple[tuple[float, ...], tuple[float, ...]]] = {
@@ -81,6 +82,8 @@ def _away(distance: float) -> int:
 
 
 def _jpeg(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
+    if max(image.shape) > _JPEG_SIDE:
+        return image
     file = io.BytesIO()
     Image.fromarray(image).save(file, "JPEG", quality=quality)
     with Image.open(file) as picture:

@@ -111,8 +111,10 @@ def open_unlabelled(data: str | Path) -> Split:
         split = join_splits(open_source(data, as_it_is=True))
     except DataError as error:
         try:
-            paths = tuple(open_images([data]))
+            paths = tuple(path for path in open_images([data]) if is_image_name(path))
         except DataError:
+            paths = ()
+        if not paths:
             raise error from None
         split = Split(np.zeros(len(paths), np.int64), paths, FileReader(paths))
     return dataclasses.replace(split, labels=np.zeros(len(split), np.int64), groups=None)
