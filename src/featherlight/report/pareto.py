@@ -62,10 +62,10 @@ def plot_pareto(
             point.label, (point.cost, point.value), xytext=(6, 5), textcoords="offset points", fontsize=8, color=INK
         )
     if limit is not None:
-        plot.axvline(limit, color=_GREY, linestyle="--", linewidth=1)
+        plot.axvline(limit, color=GREY, linestyle="--", linewidth=1)
         plot.annotate(
             "limit", (limit, 1), xycoords=("data", "axes fraction"), xytext=(-4, -4), textcoords="offset points",
-            fontsize=8, color=_INK, rotation=90, ha="right", va="top",
+            fontsize=8, color=INK, rotation=90, ha="right", va="top",
         )  # fmt: skip
     plot.set(xlabel=axes[0], ylabel=axes[1])
     plot.set_xscale("log")
