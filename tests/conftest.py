@@ -29,9 +29,10 @@ from file_server import FileServer, serve_files
 COLOURS = {"blue": (40, 60, 200), "green": (50, 180, 60), "red": (210, 40, 50)}
 IMAGES_PER_CLASS = {"train": 12, "val": 4, "test": 4}
 
-# No deadline: how long an example takes says more about the machine's other work than about the code.
-hypothesis.settings.register_profile("quick", max_examples=25, deadline=None, derandomize=True)
-hypothesis.settings.register_profile("thorough", max_examples=200, deadline=None)  # chosen by `make test-all`
+# Nothing is timed: how long an example takes says more about the machine's other work than about the code.
+UNTIMED: dict[str, Any] = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
+hypothesis.settings.register_profile("quick", max_examples=25, derandomize=True, **UNTIMED)
+hypothesis.settings.register_profile("thorough", max_examples=200, **UNTIMED)  # chosen by `make test-all`
 hypothesis.settings.load_profile("quick")
 
 
