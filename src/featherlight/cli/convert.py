@@ -6,6 +6,7 @@ import shlex
 
 import click
 
+from featherlight.cli import completing
 from featherlight.console import note
 
 EXAMPLES = """\b
@@ -29,7 +30,13 @@ FILE of class names: a name a line, or JSON as imagenet_class_index.json.
 
 @click.command("convert", epilog=EXAMPLES)
 @click.argument("weights")
-@click.option("--model", required=True, metavar="NAME[.TAG]", help="Network; `featherlight models` lists them.")
+@click.option(
+    "--model",
+    required=True,
+    metavar="NAME[.TAG]",
+    shell_complete=completing.network,
+    help="Network; `featherlight models` lists them.",
+)
 @click.option("--from", "layout", metavar="LAYOUT", help="Whose names the weights have.  [default: read off them]")
 @click.option("--class-names", metavar="FILE", help="Names of the classes, in the order of the outputs.")
 @click.option(
