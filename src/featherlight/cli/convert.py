@@ -11,11 +11,11 @@ from featherlight.console import note
 
 EXAMPLES = """\b
 Examples:
-  featherlight convert shufflenetv2_x0.5-f707e7126e.pth --model shufflenet_v2_x0_5 --out model.safetensors
-  featherlight convert 1.0x.pth.tar --model shufflenet_v1_g3_x1_0.megvii --preprocessing bgr255 --out model.safetensors
-  featherlight convert shufflenet.keras --model shufflenet_v2_x1_0.keras --out model.safetensors
-  featherlight convert shufflenet.ckpt --model shufflenet_v1_g3_x2_0.mindspore --out model.safetensors
-  featherlight convert ckpt.pth --model shufflenet_v1_g2_x1_0.kuangliu --class-names names.txt --out model.safetensors
+  featherlight convert shufflenetv2_x0.5-f707e7126e.pth --model shufflenet_v2_x0_5 --out net.safetensors
+  featherlight convert 1.0x.pth.tar --model shufflenet_v1_g3_x1_0.megvii --preprocessing bgr255 --out net.safetensors
+  featherlight convert shufflenet.keras --model shufflenet_v2_x1_0.keras --out net.safetensors
+  featherlight convert shufflenet.ckpt --model shufflenet_v1_g3_x2_0.mindspore --out net.safetensors
+  featherlight convert ckpt.pth --model shufflenet_v1_g2_x1_0.kuangliu --class-names names.txt --out net.safetensors
 
 \b
 The layout (whose names the weights have) is recognised; --from tells it where

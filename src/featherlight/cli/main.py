@@ -29,7 +29,7 @@ COMMANDS = {
     "runs": "List training runs.",
     "choose": "Find and train the best network for a task within limits of speed and size.",
     "doctor": "Say what is installed, what works, what is missing and how to get it.",
-    "completion": "Make the shell complete commands, options and names.",
+    "completion": "Print the script that makes a shell complete commands, options and names.",
     "explain": "Show how an idea works, in text and as a picture.",
 }
 

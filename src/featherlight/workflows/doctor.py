@@ -49,7 +49,7 @@ _CACHES = {
     "facts-2.sqlite": "what is known about images",
     "images": "images of manifests with addresses",
     "kernels": "compiled training kernels",
-    "choose.json": "how good networks were on data like yours",
+    "choose.json": "measured latencies and sizes of networks",
     "shards": "shards and their indexes",
     "speed.json": "which way of training is fastest here",
     "weights": "published ImageNet weights",
@@ -186,7 +186,7 @@ def _start(code: str) -> tuple[str | None, str]:
 
 def _old(found: dict[str, tuple[Package, ...]]) -> tuple[Problem, ...]:
     """Packages that are installed and older than declared, and those of the base that are not there."""
-    problems = {}
+    problems = dict[str, Problem]()
     for extra, needed in found.items():
         for package in needed:
             if package.version is not None and not package.is_satisfied:
