@@ -16,7 +16,6 @@ from featherlight.cli.completion import SHELLS
 from featherlight.cli.main import COMMANDS
 from featherlight.models.catalogue import list_models
 from featherlight.targets.base import TARGETS
-from featherlight.training.recipes.catalogue import list_recipes
 
 Cli = Callable[..., Any]
 Complete = Callable[[str], list[str]]
