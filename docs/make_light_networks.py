@@ -12,7 +12,7 @@ from pathlib import Path
 
 from featherlight.cost.latency import machine_name
 from featherlight.cost.unit_plot import plot_units
-from featherlight.cost.units import UnitSize
+from featherlight.cost.units import UnitSize, unit_costs
 from featherlight.report.figure import BROWN, GREEN, GREY, new_figure, save_figure, tidy
 from featherlight.workflows.benchmark import benchmark
 from featherlight.workflows.explain import explain_channel_shuffle
@@ -40,6 +40,11 @@ def cost_rows() -> dict[str, str]:
         name: f"| `{name}` | {cost.macs / 1e6:,.0f} | {cost.activation_bytes / 1e6:.1f} |"
         for name, cost in costs.items()
     }
+
+
+def unit_macs() -> list[str]:
+    """The ends of the rows of units."""
+    return [f"{row.macs:,}" for row in unit_costs(SIZE)[:3]]
 
 
 def draw_stages(path: Path) -> None:
