@@ -57,6 +57,12 @@ def test_half_sent_body_is_408_and_ends_the_connection(hasty: Running) -> None:
     assert b"connection: close" in answer.lower()
 
 
+def test_refused_body_that_never_ends_is_answered_in_time(hasty: Running) -> None:
+    with hasty.socket() as connection:
+        connection.sendall(HEAD + b"Authorization: Bearer %s\r\nContent-Length: 99999999\r\n\r\nhalf" % KEY.encode())
+        assert hasty.read_all(connection).startswith(b"HTTP/1.1 413 ")
+
+
 def test_silent_connection_is_closed(hasty: Running) -> None:
     with hasty.socket() as connection:
         assert hasty.read_all(connection) == b""
