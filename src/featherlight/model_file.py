@@ -11,6 +11,7 @@ import math
 import os
 import re
 import struct
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -263,9 +264,18 @@ def _checked_temperature(path: Path, text: object) -> float:
 
 
 def _checked_reject(path: Path, reject: dict[str, Any]) -> dict[str, Any]:
+    problem = find_reject_problem(reject)
+    if problem:
+        raise ModelFileError(f"{path}: {problem}")
+    return reject
+
+
+def find_reject_problem(reject: Mapping[str, Any]) -> str | None:
+    """Why no image can be rejected by this field of a card; None: it can."""
     score, threshold = reject.get("score"), reject.get("threshold")
     if score not in REJECT_SCORES:
-        raise ModelFileError(f"{path}: it rejects images by {score!r:.40}, not by {' or '.join(REJECT_SCORES)}")
-    if isinstance(threshold, bool) or not isinstance(threshold, (int, float)) or not math.isfinite(threshold):
-        raise ModelFileError(f"{path}: it rejects images below {threshold!r:.40}, which is no number")
-    return reject
+        return f"it rejects images by {score!r:.40}, not by {' or '.join(REJECT_SCORES)}"
+    is_number = isinstance(threshold, (int, float)) and not isinstance(threshold, bool)
+    if not is_number or not abs(threshold) <= sys.float_info.max:  # a whole number may have 400 digits
+        return f"it rejects images below {threshold!r:.40}, which is no number"
+    return None
