@@ -38,6 +38,7 @@ MAX_HEADER_BYTES = 8 * 2**20  # the zoo's largest header, with 10,000 class name
 MAX_TENSORS = 10_000
 MAX_CLASSES = 100_000
 REJECT_SCORES = ("energy", "probability")
+_LARGEST = sys.float_info.max
 MAX_NAME = 200  # characters of a network's name
 
 Tensors = dict[str, NDArray[Any]]
@@ -272,10 +273,11 @@ def _checked_reject(path: Path, reject: dict[str, Any]) -> dict[str, Any]:
 
 def find_reject_problem(reject: Mapping[str, Any]) -> str | None:
     """Why no image can be rejected by this field of a card; None: it can."""
-    score, threshold = reject.get("score"), reject.get("threshold")
+    score = reject.get("score")
+    threshold: Any = reject.get("threshold")
     if score not in REJECT_SCORES:
         return f"it rejects images by {score!r:.40}, not by {' or '.join(REJECT_SCORES)}"
     is_number = isinstance(threshold, (int, float)) and not isinstance(threshold, bool)
-    if not is_number or not abs(threshold) <= sys.float_info.max:  # a whole number may have 400 digits
+    if not is_number or not -_LARGEST <= threshold <= _LARGEST:  # a whole number may have 400 digits
         return f"it rejects images below {threshold!r:.40}, which is no number"
     return None
