@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from featherlight.errors import ModelFileError, UnreadableImageError, UsageError
-from featherlight.images import MAX_PIXELS, Preprocessing, load_image, normalize, resize_image
+from featherlight.images import MAX_PIXELS, Preprocessing, load_image, normalize, resize_image, trim_image
 
 RNG = np.random.default_rng(0)
 COLOUR = RNG.integers(0, 256, (7, 5, 3), dtype=np.uint8)  # taller than wide, no symmetry
@@ -501,3 +501,28 @@ def test_unknown_or_missing_fields_are_refused(values: object) -> None:
 def test_wrong_value_in_python_is_a_usage_error() -> None:
     with pytest.raises(UsageError, match="input_size must be a whole number from 1 to 4096, not 0"):
         Preprocessing(0)
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    st.integers(1, 300),
+    st.integers(1, 300),
+    st.integers(1, 60),
+    st.sampled_from(["crop", "pad", "stretch"]),
+    st.sampled_from([1.0, 0.875, 0.5, 0.03]),
+)
+def test_trimmed_image_is_resized_to_the_same_pixels(
+    height: int, width: int, size: int, resize: str, fraction: float
+) -> None:
+    preprocessing = Preprocessing(size, resize, fraction)
+    image = np.random.default_rng([height, width]).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    trimmed = trim_image(image, preprocessing)
+    np.testing.assert_array_equal(resize_image(trimmed, preprocessing), resize_image(image, preprocessing))
+    assert min(trimmed.shape[:2]) == min(height, width)
+    if resize != "crop":
+        assert trimmed is image
+
+
+@pytest.mark.parametrize("shape", [(100_000, 1, 3), (1, 100_000, 3)])
+def test_long_image_is_trimmed_to_a_few_pixels(shape: tuple[int, int, int]) -> None:
+    assert max(trim_image(np.zeros(shape, np.uint8), Preprocessing(224)).shape[:2]) <= 8

@@ -58,6 +58,14 @@ class TrainingStoppedError(FeatherlightError):
     exit_code = 1
 
 
+class TrainingInterruptedError(TrainingStoppedError):
+    """Somebody stopped training; what was reached is saved and can be resumed."""
+
+
+class MemoryExhaustedError(FeatherlightError):
+    """There is not enough memory for what was asked."""
+
+
 class GateFailedError(FeatherlightError):
     """An exported file gives other answers than its model; it did not get its name."""
 
@@ -74,6 +82,7 @@ class MissingExtraError(FeatherlightError):
 EXTRA_OF_MODULE = {
     "cleanlab": "labels",
     "datasets": "huggingface",
+    "fastapi": "serve",
     "h5py": "convert",
     "matplotlib": "train",
     "nncf": "int8",
@@ -82,12 +91,16 @@ EXTRA_OF_MODULE = {
     "onnxruntime": "onnxruntime",
     "onnxscript": "onnx",
     "openvino": "openvino",
+    "optuna": "choose",
+    "prometheus_client": "serve",
     "pyarrow": "data",
+    "python_multipart": "serve",
     "sklearn": "train",
     "tensorboard": "train",
     "timm": "timm",
     "torch": "train",
     "torchvision": "train",
+    "uvicorn": "serve",
 }
 
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import struct
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -31,6 +33,7 @@ EXPORTED_SUFFIXES = (".onnx", ".xml")
 SHIPPED = {  # models that come with the package, by the name that takes the place of a path
     "cifar10": Path(__file__).with_name("shipped") / "cifar10.safetensors",
 }
+NETWORK_NAME = re.compile(r"(shufflenet|mobilenet)_v\d\w*(\.\w+)?")
 MAX_HEADER_BYTES = 8 * 2**20  # the zoo's largest header, with 10,000 class names, is below 1 MiB
 MAX_TENSORS = 10_000
 MAX_CLASSES = 100_000
@@ -86,7 +89,9 @@ def find_model_file(model: str | Path) -> Path:
             raise ModelFileError(f"{path}: this run is not finished. Go on with: featherlight train --resume {path}")
         raise ModelFileError(f"{path}: no {MODEL_FILE_NAME} in this folder; name a run directory or a model file")
     if not os.path.isfile(path):
-        raise ModelFileError(f"{path}: no such model file or run directory")
+        name = str(model)
+        hint = f"; train one: featherlight train DATA --model {name}" if NETWORK_NAME.fullmatch(name) else ""
+        raise ModelFileError(f"{path}: no such model file or run directory{hint}")
     return path
 
 
@@ -259,9 +264,18 @@ def _checked_temperature(path: Path, text: object) -> float:
 
 
 def _checked_reject(path: Path, reject: dict[str, Any]) -> dict[str, Any]:
+    problem = find_reject_problem(reject)
+    if problem:
+        raise ModelFileError(f"{path}: {problem}")
+    return reject
+
+
+def find_reject_problem(reject: Mapping[str, Any]) -> str | None:
+    """Why no image can be rejected by this field of a card; None: it can."""
     score, threshold = reject.get("score"), reject.get("threshold")
     if score not in REJECT_SCORES:
-        raise ModelFileError(f"{path}: it rejects images by {score!r:.40}, not by {' or '.join(REJECT_SCORES)}")
-    if isinstance(threshold, bool) or not isinstance(threshold, (int, float)) or not math.isfinite(threshold):
-        raise ModelFileError(f"{path}: it rejects images below {threshold!r:.40}, which is no number")
-    return reject
+        return f"it rejects images by {score!r:.40}, not by {' or '.join(REJECT_SCORES)}"
+    is_number = isinstance(threshold, (int, float)) and not isinstance(threshold, bool)
+    if not is_number or not abs(threshold) <= sys.float_info.max:  # a whole number may have 400 digits
+        return f"it rejects images below {threshold!r:.40}, which is no number"
+    return None

@@ -100,7 +100,7 @@ class Predictor:
         batch_size = batch_size or min(MAX_BATCH, batch_size_for(self.engine))
         with ThreadPoolExecutor() as pool:  # Pillow decodes and resizes without holding the interpreter's lock
             while batch := list(islice(queue, batch_size)):
-                yield from self._answer(list(pool.map(self._prepare, batch)), top)
+                yield from self.answer(list(pool.map(self._prepare, batch)), top)
 
     def _prepare(self, numbered: tuple[int, Any]) -> tuple[str, RGBImage | str]:
         number, image = numbered
@@ -110,7 +110,12 @@ class Predictor:
         except UnreadableImageError as error:
             return name, error.reason
 
-    def _answer(self, prepared: list[tuple[str, RGBImage | str]], top: int) -> Iterator[Prediction]:
+    def answer(self, prepared: list[tuple[str, RGBImage | str]], top: int) -> Iterator[Prediction]:
+        """Answers for images that are prepared for the engine, each with its name; a text says why there is none.
+
+        Raises:
+            ModelFileError: the model's outputs are no numbers.
+        """
         readable = [image for _, image in prepared if not isinstance(image, str)]
         logits = compute_logits(self.engine, readable)
         if not np.isfinite(logits).all():

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from featherlight.images import Preprocessing, load_image, normalize, resize_image
+from featherlight.engines.openvino import shared_core
+from featherlight.images import Preprocessing, load_image, normalize, resize_image, trim_image
 from featherlight.targets.graph_writer import GraphWriter
 from featherlight.targets.onnx import OPSET
 from featherlight.targets.preprocessing_graph import write_preprocessing
@@ -108,7 +109,7 @@ def test_an_image_of_the_right_size_stays_as_it_is() -> None:
 def test_openvino_computes_the_same(tmp_path: Path, preprocessing: Preprocessing, precision: str) -> None:
     (tmp_path / "p.onnx").write_bytes(build(preprocessing))
     model = openvino.convert_model(tmp_path / "p.onnx")
-    compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": precision})
+    compiled = shared_core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": precision})
     for size in SIZES:
         found = compiled({"image": noise(*size)[None]})[0]
         assert differences(found, noise(*size), preprocessing).max() < 1.001, size
@@ -133,3 +134,14 @@ def test_every_photo_is_within_one_value_and_nearly_everywhere_equal(
         assert found.max() < 1.001, photo
         different, total = different + int((found > 0.5).sum()), total + found.size
     assert different / total <= share
+
+
+@pytest.mark.parametrize("preprocessing", [policy for policy in POLICIES if policy.resize == "crop"], ids=str)
+def test_trimmed_image_comes_out_exactly_as_the_whole(preprocessing: Preprocessing) -> None:
+    session = open_session(preprocessing)
+    for size in [*SIZES, (500, 375), (375, 501), (480, 640), (5000, 3)]:
+        image = noise(*size)
+        whole, trimmed = (
+            session.run(None, {"image": given[None]})[0] for given in (image, trim_image(image, preprocessing))
+        )
+        np.testing.assert_array_equal(whole, trimmed, err_msg=str(size))

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import shlex
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from featherlight.console import printable
+
+if TYPE_CHECKING:
+    from featherlight.workflows.export import Export
+
+MAX_FILES_LISTED = 3
 
 EXAMPLES = """\b
 Examples:
@@ -17,18 +22,19 @@ Examples:
   featherlight export model.safetensors --to onnx --data photos/
   featherlight export runs/a --to onnx --int8
   featherlight export runs/a --to onnx --kit for-the-device
+  featherlight export runs/a --to web --title "Which tulip?" --half-weights
 
 \b
 The file has everything inside: resizing, normalisation, class names. It gets its
 name only after it ran in its own runtime on the validation images and gave the
-answers of its model; export.html beside it tells how it compares. Otherwise the
-exit code is 1, and an earlier export stays as it was.
+answers of its model; export.html (for FILE.onnx FILE.html) beside it tells how it
+compares. Otherwise the exit code is 1, and an earlier export stays as it was.
 """
 
 
 @click.command("export", epilog=EXAMPLES)
 @click.argument("model")
-@click.option("--to", default="onnx", show_default=True, metavar="TARGET", help="onnx or openvino.")
+@click.option("--to", default="onnx", show_default=True, metavar="TARGET", help="onnx, openvino or web.")
 @click.option("--out", metavar="PATH", help="Folder, or FILE.onnx.  [default: a folder named by the target]")
 @click.option("--data", metavar="DATA", help="Images to compare on.  [default: validation images of the training data]")
 @click.option(
@@ -49,6 +55,12 @@ exit code is 1, and an earlier export stays as it was.
     help="Of a network with channel shuffles: auto times the exact forms; shuffle leaves it as it is.",
 )
 @click.option("--kit", metavar="DIR", help="Also make a folder with model, labels, a sample and a script for a device.")
+@click.option("--title", metavar="TEXT", help="With --to web: what the page calls itself.")
+@click.option(
+    "--runtime",
+    metavar="DIR",
+    help="With --to web: where npm installed onnxruntime-web.  [default: fetched once, 14 MB]",
+)
 @click.option("--explain", is_flag=True, help="Print what each graph pass did, with operator counts.")
 def command(model: str, to: str, explain: bool, given: Any, **options: Any) -> None:
     """Make a file of MODEL that runs without PyTorch, and prove that it gives the same answers."""
@@ -62,9 +74,21 @@ def command(model: str, to: str, explain: bool, given: Any, **options: Any) -> N
         for line in result.quantization:
             click.echo(printable(line))
     click.echo("\n".join(explain_verification(result.verification)))
-    for file in result.files:
-        click.echo(f"file    {printable(str(file))}  {file.stat().st_size / 1e6:.2f} MB")
+    for line in _list_files(result):
+        click.echo(printable(line))
     click.echo(f"report  {printable(str(result.report))}")
     if result.kit is not None:
         click.echo(f"kit     {printable(str(result.kit))}")
-    click.echo(f"next    featherlight predict {shlex.quote(str(result.path))} IMAGE")
+    click.echo(f"next    {printable(_next(result, to))}")
+
+
+def _list_files(result: Export) -> list[str]:
+    if len(result.files) > MAX_FILES_LISTED:
+        return [f"folder  {result.path.parent}  {result.size_bytes / 1e6:.2f} MB"]
+    return [f"file    {file}  {file.stat().st_size / 1e6:.2f} MB" for file in result.files]
+
+
+def _next(result: Export, to: str) -> str:
+    if to == "web":
+        return f"python -m http.server --directory {shlex.quote(str(result.path.parent))}, then http://localhost:8000"
+    return f"featherlight predict {shlex.quote(str(result.path))} IMAGE"

@@ -20,10 +20,14 @@ COMMANDS = {
     "predict": "Name what is in images.",
     "export": "Make a file that runs without PyTorch, and prove its answers.",
     "verify": "Compare an exported file with the model it was made of.",
+    "serve": "Answer images over HTTP, with a page to try it.",
     "convert": "Make a model of weights from elsewhere.",
     "models": "List the networks.",
     "profile": "Count what a network costs, and measure how fast it is here.",
     "benchmark": "Measure how fast, large and right models are, in every engine.",
+    "compare": "Compare models on the same images: which is better, and is it real.",
+    "runs": "List training runs.",
+    "choose": "Find and train the best network for a task within limits of speed and size.",
     "explain": "Show how an idea works, in text and as a picture.",
 }
 

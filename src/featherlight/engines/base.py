@@ -12,8 +12,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from featherlight.errors import UsageError, explain_missing
-from featherlight.images import resize_image
+from featherlight.errors import UnreadableImageError, UsageError, explain_missing
+from featherlight.images import resize_image, trim_image
 from featherlight.model_file import ModelCard, find_model_file
 
 # Names, not imports: an engine is loaded when it is asked for, so that the base never needs its runtime.
@@ -25,6 +25,7 @@ ENGINES = {
 }
 ENGINES_OF_SUFFIX = {".onnx": ("onnxruntime", "openvino"), ".xml": ("openvino",)}  # the preferred one first
 _MODEL_FILE_ENGINES = ("torch",)
+MAX_WIDENED = 25_000_000  # pixels that an engine may make of a narrow image; each takes 35 bytes there
 LARGE_BATCH, SMALL_BATCH = 64, 8  # images in memory at once; the small one where they have their original size
 
 
@@ -89,8 +90,24 @@ def _choose(path: Path, engine: str) -> str:
 
 
 def prepare_image(engine: Engine, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """What the engine takes of an image (H, W, 3): resized, unless it resizes itself."""
-    return image if engine.resizes else resize_image(image, engine.card.preprocessing)
+    """What the engine takes of an image (H, W, 3): resized, unless it resizes itself; then what it looks at.
+
+    Raises:
+        UnreadableImageError: the engine would need gigabytes for it.
+    """
+    preprocessing = engine.card.preprocessing
+    if not engine.resizes:
+        return resize_image(image, preprocessing)
+    trimmed = trim_image(image, preprocessing)
+    height, width = trimmed.shape[:2]
+    if working_pixels(engine, height, width) > max(height * width, MAX_WIDENED):
+        raise UnreadableImageError("image", f"too large: {width} x {height} pixels are too long for this model")
+    return image if trimmed.shape == image.shape else trimmed.copy()  # so that the whole is let go
+
+
+def working_pixels(engine: Engine, height: int, width: int) -> int:
+    """Pixels that an engine has in memory for an image; one that resizes brings all rows to its own width first."""
+    return height * (max(width, engine.card.preprocessing.input_size) if engine.resizes else width)
 
 
 def batch_size_for(engine: Engine) -> int:

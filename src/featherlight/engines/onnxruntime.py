@@ -34,7 +34,7 @@ class OnnxRuntimeEngine:
         self.exported = exported
         self.resizes = exported.input == IMAGE
         self._path = path
-        self._session = _open_session(path, threads)
+        self._session = _open_session(path, threads, keeps_memory=not self.resizes)
         inputs, outputs = self._session.get_inputs(), [output.name for output in self._session.get_outputs()]
         if [value.name for value in inputs] not in (["image"], ["input"]) or LOGITS not in outputs:
             raise ModelFileError(f"{path}: its inputs and outputs are not those that featherlight export writes")
@@ -50,8 +50,10 @@ class OnnxRuntimeEngine:
         return np.asarray(logits, np.float32)
 
 
-def _open_session(path: Path, threads: int | None) -> onnxruntime.InferenceSession:
+def _open_session(path: Path, threads: int | None, *, keeps_memory: bool) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
+    # Where images of any size come, what the largest ever needed would be kept for good, and a plan for every size.
+    options.enable_cpu_mem_arena = options.enable_mem_pattern = keeps_memory
     options.log_severity_level = _FATAL
     if threads is not None:
         options.intra_op_num_threads = threads

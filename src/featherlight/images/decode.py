@@ -140,6 +140,19 @@ def describe_image(encoded: bytes) -> tuple[str, str, bool]:
         return image.mode, image.format or "", is_animated
 
 
+def measure_image(encoded: bytes, name: str = "image") -> tuple[int, int]:
+    """Width and height that an image's header claims; nothing is decoded.
+
+    Raises:
+        UnreadableImageError: empty, no image, or one that :func:`load_image` refuses by its header.
+    """
+    try:
+        with _QUIET_PILLOW, _open_checked(encoded) as image:
+            return image.size
+    except Exception as error:
+        raise UnreadableImageError(name, reason_unreadable(error)) from error
+
+
 def _decode(image: ImageInput, at_least: int) -> NDArray[np.uint8]:
     if isinstance(image, np.ndarray):
         return _from_array(image)
@@ -166,12 +179,17 @@ def _from_array(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _from_bytes(data: bytes, at_least: int) -> NDArray[np.uint8]:
+    with _open_checked(data) as opened:
+        return in_turn(partial(_to_rgb, opened, at_least), *opened.size)
+
+
+def _open_checked(data: bytes) -> Image.Image:
     if not data:
         raise RefusedError("empty file")
     file = as_file(data)
-    with _open(file, data) as opened:
-        check_picture(opened, file)  # the whole of it: whether an image is read does not depend on who asks
-        return in_turn(partial(_to_rgb, opened, at_least), *opened.size)
+    opened = _open(file, data)
+    check_picture(opened, file)  # the whole of it: whether an image is read does not depend on who asks
+    return opened
 
 
 def _open(file: io.BytesIO, data: bytes) -> Image.Image:

@@ -92,6 +92,28 @@ def resize_image(image: NDArray[np.uint8], preprocessing: Preprocessing) -> NDAr
     return _crop(image, preprocessing)
 
 
+def trim_image(image: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.uint8]:
+    """Leaves out what the crop never looks at: both ends of the longer side, equally much of each.
+
+    :func:`resize_image` gives the same of it, and an exported file that resizes images itself has less to do: most of
+    all with long ones, where it needs memory for ``input_size`` columns of the full length.
+
+    Args:
+        image: uint8 (H, W, 3).
+        preprocessing: policy and size.
+
+    Returns:
+        A view, nearly square; with other policies ``image`` itself.
+    """
+    shorter, longer = sorted(image.shape[:2])
+    if preprocessing.resize != "crop":
+        return image
+    side = crop_side(shorter, preprocessing) / CROP_GRID
+    needed = max(shorter, math.ceil(side) + 2 * _margin(side, preprocessing.input_size))
+    cut = max(0, (longer - needed) // 2)
+    return image[cut : longer - cut] if image.shape[0] == longer else image[:, cut : longer - cut]
+
+
 def normalize(images: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.float32]:
     """Scales pixels to 0..1, subtracts the mean, divides by the standard deviation.
 
@@ -117,7 +139,7 @@ def _crop(image: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.
     side = crop_side(min(height, width), preprocessing) / CROP_GRID
     if height == width == size == side:
         return image
-    margin = math.ceil(max(side / size, 1)) + 1  # what the bilinear filter reads beside the region
+    margin = _margin(side, size)
     (top, first, last), (left, start, stop) = (_centre(length, side, margin) for length in (height, width))
     region = Image.fromarray(image[first:last, start:stop])
     box = (left, top, min(left + side, region.width), min(top + side, region.height))
@@ -131,6 +153,11 @@ def crop_side(shorter: int, preprocessing: Preprocessing) -> int:
     """
     scaled = round(preprocessing.input_size / preprocessing.crop_fraction)
     return max(1, (2 * CROP_GRID * shorter * preprocessing.input_size + scaled) // (2 * scaled))
+
+
+def _margin(side: float, size: int) -> int:
+    """What the bilinear filter reads beside the region."""
+    return math.ceil(max(side / size, 1)) + 1
 
 
 def _centre(length: int, side: float, margin: int) -> tuple[float, int, int]:

@@ -16,6 +16,7 @@ from featherlight.errors import UsageError, explain_missing
 TARGETS = {
     "onnx": "featherlight.targets.onnx:OnnxTarget",
     "openvino": "featherlight.targets.openvino:OpenVinoTarget",
+    "web": "featherlight.targets.web:WebTarget",
 }
 
 
@@ -43,6 +44,7 @@ class Target(Protocol):
         file_names: of what :meth:`write` makes in its folder, the file that names the model first.
         packages: what it needs, besides what the training extra brings.
         int8_packages: what it also needs for int8.
+        is_public: its folder is made to be published, so nothing goes there that shows images or names places.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Target(Protocol):
     file_names: tuple[str, ...]
     packages: tuple[str, ...]
     int8_packages: tuple[str, ...]
+    is_public: bool
 
     def write(self, draft: Draft, folder: Path) -> None:
         """Writes the network into an empty folder.
@@ -64,12 +67,13 @@ class Target(Protocol):
         ...
 
 
-def find_target(name: str, *, int8: bool = False) -> Target:
+def find_target(name: str, *, int8: bool = False, **settings: object) -> Target:
     """The target of this name.
 
     Args:
         name: as ``--to`` takes it.
         int8: it will be asked for int8 files.
+        settings: that only this target knows.
 
     Raises:
         UsageError: there is none.
@@ -79,7 +83,7 @@ def find_target(name: str, *, int8: bool = False) -> Target:
         raise UsageError(f"there is no target {name!r}; choose one of {', '.join(TARGETS)}")
     module_name, _, class_name = TARGETS[name].partition(":")
     try:
-        target: Any = getattr(import_module(module_name), class_name)()
+        target: Any = getattr(import_module(module_name), class_name)(**settings)
         for package in (*target.packages, *(target.int8_packages if int8 else ())):
             _find_package(package)
     except ModuleNotFoundError as error:

@@ -33,6 +33,7 @@ class OnnxTarget:
     file_names: tuple[str, ...] = (FILE_NAME,)
     packages: tuple[str, ...] = ("onnxscript", "onnxruntime")
     int8_packages: tuple[str, ...] = ()
+    is_public = False
 
     def write(self, draft: Draft, folder: Path) -> None:
         """See :class:`featherlight.targets.base.Target`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,7 +16,7 @@ from featherlight.engines import open_engine
 from featherlight.engines.exported import IMAGE, ExportedCard, Input
 from featherlight.errors import GateFailedError, UnreadableImageError, UsageError
 from featherlight.files import publish_file, replace_folder, staging_folder
-from featherlight.model_file import EXPORTED_SUFFIXES, MODEL_FILE_NAME, SHIPPED, find_model_file
+from featherlight.model_file import EXPORTED_NAMES, EXPORTED_SUFFIXES, MODEL_FILE_NAME, SHIPPED, find_model_file
 from featherlight.models.weights import load_model
 from featherlight.report.export_page import ExportFacts, Pictured, write_export_page
 from featherlight.targets.base import TARGETS, Draft, Target, find_target
@@ -28,6 +28,7 @@ from featherlight.workflows.fastest_form import choose_form
 from featherlight.workflows.verify import Reference, compare_engine, compute_reference
 
 REPORT_NAME = "export.html"
+EXPORTED_FILES = (*EXPORTED_NAMES, "model.bin")
 PICTURED = 36  # images named differently that the page shows
 
 
@@ -70,6 +71,7 @@ class Order:
         data: images to compare on; None: those it was trained on.
         kit: folder of the device kit.
         form: of a network with channel shuffles.
+        settings: that only this target knows.
     """
 
     model: Path
@@ -81,11 +83,19 @@ class Order:
     data: str | Path | None
     kit: Path | None
     form: str
+    settings: Mapping[str, object]
 
     @property
     def is_file(self) -> bool:
         """``out`` is a file, not a folder."""
         return self.out.suffix in EXPORTED_SUFFIXES
+
+    @property
+    def report(self) -> Path:
+        """The page: in the folder, or named like the file, since several files may lie beside each other."""
+        if self.target.is_public:
+            return self.out.with_name(f"{self.out.name}-{REPORT_NAME}")
+        return self.out.with_suffix(".html") if self.is_file else self.out / REPORT_NAME
 
 
 def export(
@@ -99,6 +109,8 @@ def export(
     int8: bool = False,
     form: str = "auto",
     kit: str | Path | None = None,
+    runtime: str | Path | None = None,
+    title: str | None = None,
 ) -> Export:
     """Writes a model for another runtime and proves that it gives the same answers there.
 
@@ -107,9 +119,9 @@ def export(
 
     Args:
         model: run directory or model file.
-        to: ``onnx`` or ``openvino``.
-        out: folder to make, or for ONNX a file that ends with ``.onnx``. By default ``onnx/`` or ``openvino/`` in the
-            run directory, or beside the model file.
+        to: ``onnx``, ``openvino`` or ``web``.
+        out: folder to make, or for ONNX a file that ends with ``.onnx``. By default ``onnx/``, ``openvino/`` or
+            ``web/`` in the run directory, or beside the model file.
         data: images to compare on; by default the validation images of the data the model was trained on.
         input: ``image``: uint8 (N, height, width, 3) of any size; ``tensor``: float32 (N, C, S, S), normalised.
         half_weights: store weights in float16: half the size, under the same gate.
@@ -118,13 +130,17 @@ def export(
         form: of a network with channel shuffles: ``auto`` times the exact forms in the target's engine and takes the
             fastest; ``shuffle`` leaves them; see ``featherlight.passes.FORMS``.
         kit: folder to make with all that a device needs: model, labels, a sample and a script.
+        runtime: for ``web``: folder where npm installed ``onnxruntime-web``; by default it is fetched once.
+        title: for ``web``: what the page calls itself.
 
     Raises:
         UsageError: an unknown target or option, ``out`` is something else, or the network cannot be expressed.
         MissingExtraError: the target's packages are not installed.
+        DownloadError: the browser's runtime cannot be fetched.
         GateFailedError: the file gives other answers; nothing was replaced.
     """
-    order = _check_order(model, to, out, data, input, kit, half_weights=half_weights, int8=int8, form=form)
+    settings = {name: value for name, value in (("runtime", runtime), ("title", title)) if value is not None}
+    order = _check_order(model, to, out, data, input, kit, settings, half_weights=half_weights, int8=int8, form=form)
     reference_engine = open_engine(order.model, "torch", "cpu")
     reference = compute_reference(reference_engine, model, data)
     exported = ExportedCard(reference_engine.card, order.input, notes=_notes(order))
@@ -175,6 +191,7 @@ def _check_order(
     data: str | Path | None,
     given: str,
     kit: str | Path | None,
+    settings: Mapping[str, object],
     *,
     half_weights: bool,
     int8: bool,
@@ -187,7 +204,11 @@ def _check_order(
     path = find_model_file(model)
     if path.suffix in EXPORTED_SUFFIXES:
         raise UsageError(f"{path} is an exported file; name the run directory or model file that it was made of")
-    target = find_target(to, int8=int8)
+    if to == "web":
+        _check_web(given, kit)
+    elif settings:
+        raise UsageError(f"{' and '.join(f'--{name}' for name in settings)} belongs to --to web, not to --to {to}")
+    target = find_target(to, int8=int8, **settings)
     home = Path() if path in SHIPPED.values() else path.parent
     place = Path(out) if out is not None else home / _default_name(path, to, int8)
     _check_place(place, target)
@@ -195,7 +216,15 @@ def _check_order(
         check_kit(Path(kit), given)
     place_of_kit = kit if kit is None else Path(kit)
     input_name: Input = "image" if given == IMAGE else "tensor"
-    return Order(path, target, place, input_name, half_weights, int8, data, place_of_kit, form)
+    return Order(path, target, place, input_name, half_weights, int8, data, place_of_kit, form, settings)
+
+
+def _check_web(given: str, kit: str | Path | None) -> None:
+    """Says what a page cannot do."""
+    if given != IMAGE:
+        raise UsageError("--to web needs a file that resizes images itself: leave out --input tensor")
+    if kit is not None:
+        raise UsageError("--to web makes a folder with all that a browser needs; leave out --kit")
 
 
 def _default_name(path: Path, to: str, int8: bool) -> str:
@@ -207,19 +236,17 @@ def _check_place(out: Path, target: Target) -> None:
     """Only what an export wrote may be replaced by one."""
     if out.suffix in EXPORTED_SUFFIXES:
         if len(target.file_names) > 1 or Path(target.file_names[0]).suffix != out.suffix:
-            raise UsageError(f"--to {target.name} makes {' and '.join(target.file_names)}; name a folder, not {out}")
+            names = target.file_names
+            made = " and ".join(names) if len(names) < 3 else f"{len(names)} files"
+            raise UsageError(f"--to {target.name} makes {made}; name a folder, not {out}")
         if out.is_dir():
             raise UsageError(f"{out} is a folder; choose another --out")
         return
     if not out.exists():
         return
-    known = {REPORT_NAME, *(name for other in TARGETS for name in _file_names(other))}
+    known = {REPORT_NAME, *EXPORTED_FILES, *target.file_names}
     if not out.is_dir() or not {path.name for path in out.iterdir()} <= known:
         raise UsageError(f"{out} is not empty and holds other things than an export; choose another --out")
-
-
-def _file_names(target: str) -> tuple[str, ...]:
-    return {"onnx": ("model.onnx",), "openvino": ("model.xml", "model.bin")}[target]
 
 
 def _notes(order: Order) -> dict[str, Any]:
@@ -232,17 +259,18 @@ def _notes(order: Order) -> dict[str, Any]:
 
 
 def _publish(order: Order, folder: Path) -> None:
-    if not order.is_file:
+    if order.is_file or order.target.is_public:
+        publish_file(folder / REPORT_NAME, order.report)
+    if order.is_file:
+        publish_file(folder / order.target.file_names[0], order.out)
+    else:
         replace_folder(folder, order.out)
-        return
-    for name, place in ((order.target.file_names[0], order.out), (REPORT_NAME, order.out.with_name(REPORT_NAME))):
-        publish_file(folder / name, place)
 
 
 def _finished(order: Order, result: Verification, explanation: tuple[str, ...], size: int, kit: Path | None) -> Export:
     names = order.target.file_names
     files = (order.out,) if order.is_file else tuple(order.out / name for name in names)
-    return Export(files[0], files, files[0].with_name(REPORT_NAME), size, result, explanation, kit)
+    return Export(files[0], files, order.report, size, result, explanation, kit)
 
 
 def _refusal(order: Order, result: Verification, page: Path) -> GateFailedError:
@@ -289,6 +317,7 @@ def _write_page(
     command += ["--form", order.form] * (order.form != "auto")
     command += ["--data", str(order.data)] if order.data is not None else []
     command += ["--kit", str(order.kit)] if order.kit is not None else []
+    command += [word for name, value in order.settings.items() for word in (f"--{name}", str(value))]
     facts = ExportFacts(
         order.model.name, order.target.name, order.input, size, order.model.stat().st_size, shlex.join(command)
     )

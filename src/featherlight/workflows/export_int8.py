@@ -55,7 +55,7 @@ def quantize_export(
 
     calibration = calibration_batches(exported.card, data, input=exported.input)
     learnt = exported.card.provenance.get("quantization")
-    if target.name == "onnx":
+    if target.engine == "onnxruntime":
         held = int8_onnx(float_folder / name, folder / name, calibration, gate, learnt=_table(learnt), latency=latency)
     else:
         held = int8_openvino(float_folder / name, folder / name, calibration, gate, latency=latency)
