@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 # Every extra, so that no test is skipped for want of a package.
-EXTRAS := train,timm,data,convert,huggingface,labels,onnx,onnxruntime,openvino,int8
+EXTRAS := train,timm,data,convert,huggingface,labels,onnx,onnxruntime,openvino,int8,serve,choose
 
 .PHONY: demo test test-all lint clean
 
