@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 # Every extra, so that no test is skipped for want of a package.
-EXTRAS := train,timm,data,convert,huggingface,labels,onnx,onnxruntime,openvino,int8
+EXTRAS := train,timm,data,convert,huggingface,labels,onnx,onnxruntime,openvino,int8,serve,choose
 
 .PHONY: demo test test-all lint clean
 
@@ -22,14 +22,12 @@ lint: $(INSTALLED)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# tests/targets apart: a worker that has run them after the others ends with a segmentation fault in native code.
+# worksteal: each process begins with one half of the files in their order, so few fixtures of a module are made twice.
 test: lint
-	$(BIN)/python -m pytest -m "not slow" -n 2 tests/targets
-	$(BIN)/python -m pytest -m "not slow" -n 2 --ignore=tests/targets
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal
 
 test-all: lint
-	$(BIN)/python -m pytest -n 2 tests/targets
-	$(BIN)/python -m pytest -n 2 --ignore=tests/targets
+	$(BIN)/python -m pytest -n 2 --dist worksteal --hypothesis-profile thorough
 
 clean:
 	rm -rf .venv build dist

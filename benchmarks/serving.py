@@ -43,6 +43,8 @@ CONNECTIONS = 6  # requests of eight images at a time
 LOAD, OVERLOAD = 0.7, 2.0  # of capacity
 MAX_OUTSTANDING = 400  # connections of the open loop; more would say more about the client
 BOUNDARY = "featherlight-benchmark"
+MET = {True: "met", False: "NOT MET"}
+ANSWERED = {200, 503}
 TICKS = os.sysconf("SC_CLK_TCK")
 
 OFFLINE = """
@@ -138,7 +140,7 @@ def form_body(images: Sequence[bytes]) -> bytes:
     ]
     body = b"".join(parts) + f"--{BOUNDARY}--\r\n".encode()
     head = (
-        "POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+        "POST /v1/predict HTTP/1.1\r\nHost: 127.0.0.1\r\n"
         f"Content-Type: multipart/form-data; boundary={BOUNDARY}\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
@@ -307,10 +309,6 @@ def show(name: str, results: Results, images: int) -> dict[str, Any]:
     return row
 
 
-def verdict(met: bool) -> str:
-    return "met" if met else "NOT MET"
-
-
 async def watched_overload(
     pid: int, port: int, requests: Sequence[bytes], rate: float, seconds: float, memory: list[float]
 ) -> Results:
@@ -342,14 +340,11 @@ def measure_ours(options: argparse.Namespace, model: Path, eights: list[bytes], 
         seconds = 60 * options.overload_minutes
         over = measured(pid, lambda: watched_overload(pid, port, ones, OVERLOAD * single.rate, seconds, memory))
         rows.append(show(f"serve: {OVERLOAD:.0%} load", over, 1))
-    print(
-        f"memory, MB: at first {memory[0]:.0f}, after a tenth {memory[len(memory) // 10]:.0f}, "
-        f"at the end {memory[-1]:.0f}"
-    )
+    tenth = memory[len(memory) // 10]
+    print(f"memory, MB: at first {memory[0]:.0f}, after a tenth {tenth:.0f}, at the end {memory[-1]:.0f}")
     tail = steady.percentile(99) / steady.percentile(50)
-    print(f"p99 / p50 at {LOAD:.0%} load: {tail:.1f}, at most {TAIL_AIM:g} wanted: {verdict(tail <= TAIL_AIM)}")
-    strange = {status for status in over.statuses if status not in (200, 503)}
-    print(f"every request answered or refused: {verdict(not strange)}")
+    print(f"p99 / p50 at {LOAD:.0%} load: {tail:.1f}, at most {TAIL_AIM:g} wanted: {MET[tail <= TAIL_AIM]}")
+    print(f"every request answered or refused: {MET[set(over.statuses) <= ANSWERED]}")
     return {"rows": rows, "memory_mb": memory, "tail": tail}
 
 
@@ -383,12 +378,9 @@ def main() -> None:
     files = [path.read_bytes() for path in sorted(options.images.rglob("*.jpg"))[:200]]
     if not files:
         parser.error(f"no .jpg in {options.images}")
-    ones = [form_body([file]).replace(b"{path}", b"/v1/predict", 1) for file in files]
-    eights = [
-        form_body([files[(start + k) % len(files)] for k in range(8)]).replace(b"{path}", b"/v1/predict", 1)
-        for start in range(0, len(files), 8)
-    ]
-    print(f"{machine_name()}; {len(files)} JPEGs, {sum(map(len, files)) / len(files) / 1000:.0f} kB on average")
+    ones = [form_body([file]) for file in files]
+    eights = [form_body([files[(start + k) % len(files)] for k in range(8)]) for start in range(0, len(files), 8)]
+    print(f"{machine_name()}; {len(files)} JPEGs of {np.mean([len(file) for file in files]) / 1000:.0f} kB")
     with tempfile.TemporaryDirectory() as folder:
         model = options.model or write_model(Path(folder), options.input)
         before = offline(model, options.images, options.threads, options.seconds)
@@ -398,7 +390,7 @@ def main() -> None:
         after = offline(model, options.images, options.threads, options.seconds)
         share = ours["rows"][0]["images_per_s"] / ((before + after) / 2)
         print(f"offline afterwards: {after:.1f} images/s")
-        print(f"serve reaches {share:.0%} of offline, {OFFLINE_AIM:.0%} wanted: {verdict(share >= OFFLINE_AIM)}")
+        print(f"serve reaches {share:.0%} of offline, {OFFLINE_AIM:.0%} wanted: {MET[share >= OFFLINE_AIM]}")
     if options.json is not None:
         found = {"machine": machine_name(), "offline": [before, after], "ours": ours, "litserve": lit, "share": share}
         options.json.write_text(json.dumps(found, indent=2) + "\n")

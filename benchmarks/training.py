@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -45,6 +44,7 @@ from featherlight.loading.batches import MemoryBatches
 from featherlight.sources import open_source
 from featherlight.training.learner import Learner
 from featherlight.training.recipe import Recipe
+from featherlight.workflows.peak_memory import peak_here
 
 MODELS = ("mobilenet_v1_x1_0", "shufflenet_v1_g3_x1_0", "shufflenet_v2_x0_5", "shufflenet_v2_x1_0")
 WAYS: dict[str, dict[str, Any]] = {
@@ -217,7 +217,7 @@ def main() -> None:
         run = start(jobs[0], arguments.memory_of)
         for _ in range(4):
             next(run)
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        print(peak_here() / 2**20)
         return
     gflops = limit_gflops()
     print(

@@ -7,6 +7,7 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import hashlib
+import importlib.util
 import io
 import resource
 import zipfile
@@ -14,16 +15,24 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import hypothesis
 import numpy as np
 import pytest
+from filelock import FileLock
 from PIL import Image
 
 from file_server import FileServer, serve_files
 
 COLOURS = {"blue": (40, 60, 200), "green": (50, 180, 60), "red": (210, 40, 50)}
 IMAGES_PER_CLASS = {"train": 12, "val": 4, "test": 4}
+
+# No deadline: how long an example takes says more about the machine's other work than about the code.
+hypothesis.settings.register_profile("quick", max_examples=25, deadline=None, derandomize=True)
+hypothesis.settings.register_profile("thorough", max_examples=200, deadline=None)  # chosen by `make test-all`
+hypothesis.settings.load_profile("quick")
 
 
 @dataclass(frozen=True)
@@ -61,26 +70,76 @@ def paint() -> Callable[[Path, str, int], Path]:
 
 
 @pytest.fixture(scope="session")
-def color_folder(tmp_path_factory: pytest.TempPathFactory, paint: Callable[[Path, str, int], Path]) -> Path:
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """A folder that the first of all processes that run tests fills, and the others wait for. Only to be read."""
+    root = tmp_path_factory.getbasetemp()
+    shared = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+
+    def make(name: str, fill: Callable[[Path], object]) -> Path:
+        folder, done = shared / f"shared-{name}", shared / f"shared-{name}.done"
+        with FileLock(shared / f"shared-{name}.lock"):
+            if not done.exists():
+                fill(folder)
+                done.touch()
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def color_folder(made_once: Callable[..., Path], paint: Callable[[Path, str, int], Path]) -> Path:
     """``train/ val/ test/`` with blue, green and red in each: 12, 4 and 4 images a class. Only to be read."""
-    root = tmp_path_factory.mktemp("colors")
+    return made_once("colors", lambda root: _paint_splits(root, paint))
+
+
+def _paint_splits(root: Path, paint: Callable[[Path, str, int], Path]) -> None:
     for number, (split, count) in enumerate(IMAGES_PER_CLASS.items()):
         for colour in COLOURS:
             for k in range(count):
                 paint(root / split / colour / f"{k:02}.png", colour, 100 * number + k)
-    return root
 
 
 @pytest.fixture(scope="session")
-def tiny_run(tmp_path_factory: pytest.TempPathFactory, color_folder: Path) -> Path:
+def tiny_run(made_once: Callable[..., Path], color_folder: Path) -> Path:
     """The run directory of a network really trained on ``color_folder``, all of it right. Only to be read."""
-    import featherlight
 
-    out = tmp_path_factory.mktemp("runs") / "tiny"
-    settings = {"epochs": 30, "batch_size": 6, "input_size": 16, "seed": 0, "device": "cpu"}
-    run = featherlight.train(color_folder, "shufflenet_v2_x0_5", out=out, **settings)
-    assert run.metrics["top1"] == 1.0
-    return run.path
+    def train(out: Path) -> None:
+        import featherlight
+
+        settings = {"epochs": 30, "batch_size": 6, "input_size": 16, "seed": 0, "device": "cpu"}
+        run = featherlight.train(color_folder, "shufflenet_v2_x0_5", out=out, **settings)
+        assert run.metrics["top1"] == 1.0
+
+    return made_once("tiny-run", train)
+
+
+@pytest.fixture(scope="session")
+def light_run(made_once: Callable[..., Path], color_folder: Path) -> Path:
+    """As ``tiny_run``, of a network with half as many layers: what takes a time for each layer is done on this one."""
+
+    def train(out: Path) -> None:
+        import featherlight
+
+        settings = {"epochs": 30, "batch_size": 6, "input_size": 16, "seed": 0, "device": "cpu"}
+        run = featherlight.train(color_folder, "mobilenet_v1_x0_25", out=out, **settings)
+        assert run.metrics["top1"] == 1.0
+
+    return made_once("light-run", train)
+
+
+@pytest.fixture(scope="session")
+def load_script() -> Callable[[Path], ModuleType]:
+    """Imports a file that belongs to no package."""
+
+    def load(path: Path) -> ModuleType:
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
 
 
 @pytest.fixture

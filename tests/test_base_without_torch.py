@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -38,10 +40,26 @@ for name in sys.argv[1:]:
         importlib.import_module(found.name)
         print(found.name)
 """
-RUN = """
+RUN_ALL = """
+import io, json
+from contextlib import redirect_stderr, redirect_stdout
 from featherlight.cli.main import run
-sys.exit(run(sys.argv[1:]))
+
+answers = []
+for arguments in json.loads(sys.argv[1]):
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        code = run(arguments)
+    answers.append([code, out.getvalue(), err.getvalue()])
+print(json.dumps(answers))
 """
+
+
+@dataclass(frozen=True)
+class Answer:
+    returncode: int
+    stdout: str
+    stderr: str
 
 
 def python(script: str, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -49,8 +67,16 @@ def python(script: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def run_without_train(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return python(WITHOUT_TRAIN + RUN, *arguments)
+def run_without_train(*arguments: object) -> Answer:
+    (answer,) = run_all_without_train([arguments])
+    return answer
+
+
+def run_all_without_train(commands: Sequence[Sequence[object]]) -> list[Answer]:
+    """In one process, one after the other."""
+    done = python(WITHOUT_TRAIN + RUN_ALL, json.dumps([[str(one) for one in command] for command in commands]))
+    assert done.stderr == ""
+    return [Answer(*row) for row in json.loads(done.stdout)]
 
 
 def test_every_module_of_the_base_can_be_imported() -> None:
@@ -61,11 +87,11 @@ def test_every_module_of_the_base_can_be_imported() -> None:
     assert {"featherlight.sources.cifar", "featherlight.images.decode", "featherlight.report.page"} <= imported
 
 
-@pytest.mark.parametrize("command", [None, *COMMANDS])
-def test_help_answers(command: str | None) -> None:
-    result = run_without_train(*([command] if command else []), "--help")
-    assert (result.returncode, result.stderr) == (0, "")
-    assert "Examples:\n    featherlight " in result.stdout
+def test_help_answers() -> None:
+    commands = [["--help"], *([command, "--help"] for command in COMMANDS)]
+    for command, result in zip(commands, run_all_without_train(commands), strict=True):
+        assert (result.returncode, result.stderr) == (0, ""), command
+        assert "Examples:\n    featherlight " in result.stdout, command
 
 
 def test_models_lists_the_networks() -> None:
@@ -74,9 +100,8 @@ def test_models_lists_the_networks() -> None:
     assert "shufflenet_v2_x0_5" in {row["name"] for row in json.loads(result.stdout)}
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
+def test_commands_that_need_torch_say_what_to_install() -> None:
+    commands = [
         ["train"],
         ["train", "digits", "--epochs", "1"],
         ["train", "--resume", "runs/a"],
@@ -84,13 +109,15 @@ def test_models_lists_the_networks() -> None:
         ["profile", "--units"],
         ["export", "runs/a"],
         ["benchmark", "shufflenet_v2_x0_5"],
-    ],
-)
-def test_commands_that_need_torch_say_what_to_install(arguments: list[str]) -> None:
-    result = run_without_train(*arguments)
-    assert (result.returncode, result.stdout) == (2, "")
+    ]
+    for command, result in zip(commands, run_all_without_train(commands), strict=True):
+        assert_torch_is_asked_for(result, command)
+
+
+def assert_torch_is_asked_for(result: Answer, command: object) -> None:
+    assert (result.returncode, result.stdout) == (2, ""), command
     (line,) = result.stderr.splitlines()
-    assert line.endswith('needs torch, which is not installed. Run: pip install "featherlight[train]"')
+    assert line.endswith('needs torch, which is not installed. Run: pip install "featherlight[train]"'), command
 
 
 def test_channel_shuffle_is_explained() -> None:
@@ -99,14 +126,12 @@ def test_channel_shuffle_is_explained() -> None:
     assert "a1 b1 c1 a2 b2 | c2 a3 b3 c3 a4 | b4 c4 a5 b5 c5\n" in result.stdout
 
 
-@pytest.mark.parametrize("command", ["predict", "evaluate"])
-def test_model_that_needs_torch_says_what_to_install(tmp_path: Path, command: str) -> None:
+def test_model_that_needs_torch_says_what_to_install(tmp_path: Path) -> None:
     (tmp_path / "m.safetensors").touch()
     Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / "a.png")
-    result = run_without_train(command, tmp_path / "m.safetensors", tmp_path / "a.png")
-    assert (result.returncode, result.stdout) == (2, "")
-    (line,) = result.stderr.splitlines()
-    assert line.endswith('needs torch, which is not installed. Run: pip install "featherlight[train]"')
+    commands = [[command, tmp_path / "m.safetensors", tmp_path / "a.png"] for command in ("predict", "evaluate")]
+    for command, result in zip(commands, run_all_without_train(commands), strict=True):
+        assert_torch_is_asked_for(result, command)
 
 
 def test_check_runs_and_writes_its_page(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ import io
 import json
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,15 +20,23 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import featherlight
+from featherlight.cli.main import run
 from featherlight.sources import open_source
 
 
-def command(*arguments: str | Path, exit_code: int = 0) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "featherlight", *map(str, arguments)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == exit_code, done.stderr
-    return done
+@dataclass(frozen=True)
+class Output:
+    stdout: str
+    stderr: str
+
+
+def command(*arguments: str | Path, exit_code: int = 0) -> Output:
+    """Runs a command in this process, and checks the exit code; `cli` is not for fixtures of a module."""
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        code = run([str(argument) for argument in arguments])
+    assert code == exit_code, err.getvalue()
+    return Output(out.getvalue(), err.getvalue())
 
 
 @pytest.fixture(scope="module")
@@ -361,15 +371,23 @@ def test_models_json():
         ("no-such-command",),
     ],
 )
-def test_what_cannot_run_exits_with_2_and_says_why_in_two_lines(arguments, tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "featherlight", *arguments], capture_output=True, text=True, check=False, cwd=tmp_path
-    )
-    assert done.returncode == 2
+def test_what_cannot_run_exits_with_2_and_says_why_in_two_lines(arguments, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = command(*arguments, exit_code=2)
     assert 1 <= len(done.stderr.strip().splitlines()) <= 2
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_process_exits_with_these_codes_too(manifest, tmp_path):
+    leaking = tmp_path / "leak.csv"
+    leaking.write_text(f"path,label,split\n{manifest.parent}/0.png,red,train\n{manifest.parent}/0.png,red,val\n")
+    for data, code in ((manifest, 0), (leaking, 1), ("no-such-folder", 2)):
+        process = [sys.executable, "-m", "featherlight", "check", str(data), "--json"]
+        done = subprocess.run(process, capture_output=True, text=True, check=False)
+        assert (done.returncode, "Traceback" in done.stderr) == (code, False)
+        assert (done.stdout == "") == (code == 2)
 
 
 def test_an_output_folder_that_is_not_empty_exits_with_2(digits_run):

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -16,13 +16,8 @@ DEMO = Path(__file__).parents[1] / "examples" / "demo.py"
 
 
 @pytest.fixture(scope="module")
-def demo() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("demo", DEMO)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def demo(load_script: Callable[[Path], ModuleType]) -> ModuleType:
+    return load_script(DEMO)
 
 
 def test_demo_takes_a_directory_that_does_not_exist(demo: ModuleType, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-import importlib.util
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -14,13 +14,8 @@ GOLDEN = json.loads((ROOT / "tests" / "reference" / "networks.json").read_text(e
 
 
 @pytest.fixture(scope="module")
-def maker() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_networks", ROOT / "docs" / "make_networks.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def maker(load_script: Callable[[Path], ModuleType]) -> ModuleType:
+    return load_script(ROOT / "docs" / "make_networks.py")
 
 
 def test_the_page_of_networks_is_what_the_registry_makes(maker: ModuleType) -> None:

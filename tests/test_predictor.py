@@ -190,3 +190,8 @@ def test_predictor_and_prediction_are_public_names(tiny_run: Path, paint: Callab
 
     assert featherlight.Predictor is Predictor
     assert featherlight.Prediction is Prediction
+
+
+def test_a_networks_name_in_the_place_of_a_model_says_how_to_train_it() -> None:
+    with pytest.raises(ModelFileError, match=r"train one: featherlight train DATA --model shufflenet_v1_g3_x1_0"):
+        Predictor("shufflenet_v1_g3_x1_0.jaxony")

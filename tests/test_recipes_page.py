@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -12,13 +12,8 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
-def maker() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_recipes", ROOT / "docs" / "make_recipes.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def maker(load_script: Callable[[Path], ModuleType]) -> ModuleType:
+    return load_script(ROOT / "docs" / "make_recipes.py")
 
 
 def test_the_page_of_recipes_is_what_the_recipes_make(maker: ModuleType) -> None:

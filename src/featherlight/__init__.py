@@ -9,6 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from featherlight.choosing import Choice
+    from featherlight.comparison import Comparison
     from featherlight.cost.result import Cost
     from featherlight.device_profile import read_device_profile
     from featherlight.errors import FeatherlightError
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from featherlight.verification import Verification
     from featherlight.workflows.benchmark import benchmark
     from featherlight.workflows.check import check
+    from featherlight.workflows.choose import choose
+    from featherlight.workflows.compare import compare
     from featherlight.workflows.evaluate import evaluate
     from featherlight.workflows.export import Export, export
     from featherlight.workflows.find_rate import find_rate
@@ -31,6 +35,8 @@ if TYPE_CHECKING:
     from featherlight.workflows.verify import verify
 
 __all__ = [
+    "Choice",
+    "Comparison",
     "Cost",
     "Evaluation",
     "Export",
@@ -45,6 +51,8 @@ __all__ = [
     "__version__",
     "benchmark",
     "check",
+    "choose",
+    "compare",
     "create_model",
     "evaluate",
     "export",
@@ -61,6 +69,8 @@ __all__ = [
 ]
 
 _HOME = {
+    "Comparison": "comparison",
+    "Choice": "choosing",
     "Cost": "cost.result",
     "Evaluation": "metrics",
     "Export": "workflows.export",
@@ -74,7 +84,9 @@ _HOME = {
     "Verification": "verification",
     "benchmark": "workflows.benchmark",
     "check": "workflows.check",
+    "compare": "workflows.compare",
     "create_model": "models.registry",
+    "choose": "workflows.choose",
     "evaluate": "workflows.evaluate",
     "export": "workflows.export",
     "find_rate": "workflows.find_rate",

@@ -58,6 +58,14 @@ class TrainingStoppedError(FeatherlightError):
     exit_code = 1
 
 
+class TrainingInterruptedError(TrainingStoppedError):
+    """Somebody stopped training; what was reached is saved and can be resumed."""
+
+
+class MemoryExhaustedError(FeatherlightError):
+    """There is not enough memory for what was asked."""
+
+
 class GateFailedError(FeatherlightError):
     """An exported file gives other answers than its model; it did not get its name."""
 
@@ -83,6 +91,7 @@ EXTRA_OF_MODULE = {
     "onnxruntime": "onnxruntime",
     "onnxscript": "onnx",
     "openvino": "openvino",
+    "optuna": "choose",
     "prometheus_client": "serve",
     "pyarrow": "data",
     "python_multipart": "serve",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -31,6 +32,7 @@ EXPORTED_SUFFIXES = (".onnx", ".xml")
 SHIPPED = {  # models that come with the package, by the name that takes the place of a path
     "cifar10": Path(__file__).with_name("shipped") / "cifar10.safetensors",
 }
+NETWORK_NAME = re.compile(r"(shufflenet|mobilenet)_v\d\w*(\.\w+)?")
 MAX_HEADER_BYTES = 8 * 2**20  # the zoo's largest header, with 10,000 class names, is below 1 MiB
 MAX_TENSORS = 10_000
 MAX_CLASSES = 100_000
@@ -86,7 +88,9 @@ def find_model_file(model: str | Path) -> Path:
             raise ModelFileError(f"{path}: this run is not finished. Go on with: featherlight train --resume {path}")
         raise ModelFileError(f"{path}: no {MODEL_FILE_NAME} in this folder; name a run directory or a model file")
     if not os.path.isfile(path):
-        raise ModelFileError(f"{path}: no such model file or run directory")
+        name = str(model)
+        hint = f"; train one: featherlight train DATA --model {name}" if NETWORK_NAME.fullmatch(name) else ""
+        raise ModelFileError(f"{path}: no such model file or run directory{hint}")
     return path
 
 

@@ -13,10 +13,10 @@ Cli = Callable[..., object]
 
 
 @pytest.fixture(scope="module")
-def file(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def file(light_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     import featherlight
 
-    return featherlight.export(tiny_run, out=tmp_path_factory.mktemp("cli") / "m.onnx", form="gather").path
+    return featherlight.export(light_run, out=tmp_path_factory.mktemp("cli") / "m.onnx", form="gather").path
 
 
 def test_export_says_how_it_compares_and_what_is_next(cli, tiny_run: Path, tmp_path: Path) -> None:
@@ -32,9 +32,9 @@ def test_export_says_how_it_compares_and_what_is_next(cli, tiny_run: Path, tmp_p
     assert answer.out.endswith(f"next    featherlight predict {out}/model.onnx IMAGE\n")
 
 
-def test_export_in_int8_says_which_layers_are(cli, tiny_run: Path, tmp_path: Path) -> None:
+def test_export_in_int8_says_which_layers_are(cli, light_run: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    answer = cli("export", tiny_run, "--int8", "--out", out, "--form", "carry", "--kit", tmp_path / "kit")
+    answer = cli("export", light_run, "--int8", "--out", out, "--form", "carry", "--kit", tmp_path / "kit")
     assert answer.code == 0, answer.err
     assert "int8 in all " in answer.out or " layers stay in float" in answer.out
     assert "fold_batch_norm" not in answer.out
@@ -42,8 +42,8 @@ def test_export_in_int8_says_which_layers_are(cli, tiny_run: Path, tmp_path: Pat
     assert f"--out {out} --int8 --form carry --kit {tmp_path / 'kit'}<" in page
 
 
-def test_verify_prints_the_row_of_the_contract(cli, file: Path, tiny_run: Path) -> None:
-    answer = cli("verify", file, "--against", tiny_run, "--json")
+def test_verify_prints_the_row_of_the_contract(cli, file: Path, light_run: Path) -> None:
+    answer = cli("verify", file, "--against", light_run, "--json")
     assert answer.code == 0
     row = json.loads(answer.out)
     assert set(row) >= {
@@ -52,17 +52,17 @@ def test_verify_prints_the_row_of_the_contract(cli, file: Path, tiny_run: Path) 
     assert (row["passed"], row["num_images"], row["agreement"]) == (True, 12, 1.0)
 
 
-def test_verify_of_a_file_with_other_answers_is_negative(cli, file: Path, tiny_run: Path, tmp_path: Path) -> None:
+def test_verify_of_a_file_with_other_answers_is_negative(cli, file: Path, light_run: Path, tmp_path: Path) -> None:
     model = onnx.load(file)
     last = next(node for node in reversed(model.graph.node) if node.op_type in ("Gemm", "MatMul"))
     weights = next(tensor for tensor in model.graph.initializer if tensor.name == last.input[1])
     weights.CopyFrom(numpy_helper.from_array(-numpy_helper.to_array(weights), weights.name))
     (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
-    answer = cli("verify", tmp_path / "m.onnx", "--against", tiny_run)
+    answer = cli("verify", tmp_path / "m.onnx", "--against", light_run)
     assert answer.code == 1
     assert "failed: " in answer.out
     assert "named differently: " in answer.out
-    shown = json.loads(cli("verify", tmp_path / "m.onnx", "--against", tiny_run, "--json").out)
+    shown = json.loads(cli("verify", tmp_path / "m.onnx", "--against", light_run, "--json").out)
     assert shown["disagreements"]
     assert set(shown["disagreements"][0]) == {"path", "exported", "reference", "margin"}
 
@@ -78,8 +78,8 @@ def test_verify_of_a_file_with_other_answers_is_negative(cli, file: Path, tiny_r
         (["predict", "FILE", "RUN", "--engine", "torch"], "the torch engine cannot run"),
     ],
 )
-def test_mistakes_are_one_line(cli, file: Path, tiny_run: Path, arguments: list[str], message: str) -> None:
-    answer = cli(*[{"RUN": tiny_run, "FILE": file}.get(one, one) for one in arguments])
+def test_mistakes_are_one_line(cli, file: Path, light_run: Path, arguments: list[str], message: str) -> None:
+    answer = cli(*[{"RUN": light_run, "FILE": file}.get(one, one) for one in arguments])
     assert (answer.code, answer.out) == (2, "")
     assert answer.err.startswith("error: ")
     assert message in answer.err

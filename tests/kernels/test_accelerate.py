@@ -18,8 +18,10 @@ needs_compiler = pytest.mark.skipif(load_kernels() is None, reason="no C compile
 NETWORKS = [
     "mobilenet_v1_x0_25",
     "mobilenet_v2_x1_0",
+    "mobilenet_v3_small",
     "shufflenet_v1_g3_x0_5",
     "shufflenet_v1_g8_x0_5",
+    "shufflenet_v1_g3_x0_5.megvii",
     "shufflenet_v2_x0_5",
 ]
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from featherlight.kernels.chain import Link, run_chain
+from featherlight.kernels.chain import PLAIN, Ending, Link, run_chain
 from featherlight.kernels.library import load_kernels
 
 LIBRARY = load_kernels()
@@ -31,6 +31,8 @@ def build(links: Sequence[Link], channels: Sequence[int], sizes: Sequence[int]) 
             conv = nn.Conv2d(ins, outs, 1, groups=link.groups, bias=False)
         elif link.kind == "depthwise":
             conv = nn.Conv2d(ins, outs, size, link.stride, link.padding, groups=ins, bias=False)
+        elif link.kind == "stem":
+            conv = nn.Conv2d(ins, outs, size, link.stride, link.padding, bias=False)
         norm = nn.BatchNorm2d(outs)
         nn.init.uniform_(norm.weight, 0.5, 1.5)
         nn.init.uniform_(norm.bias, -0.5, 0.5)
@@ -43,7 +45,7 @@ def compute(layers: list[Layer], links: Sequence[Link], x: Tensor) -> Tensor:
         if link.shuffle > 1:
             x = F.channel_shuffle(x, link.shuffle)
         x = norm(conv(x))
-        x = {"none": lambda v: v, "relu": F.relu, "relu6": F.relu6}[activation](x)
+        x = {"none": lambda v: v, "relu": F.relu, "relu6": F.relu6, "hardswish": F.hardswish}[activation](x)
     return x
 
 
@@ -61,17 +63,41 @@ def assert_near(found: Tensor, expected: Tensor, scale: float = 0.0) -> None:
     assert float((found - expected).abs().max()) <= TOLERANCE * largest
 
 
+def end(result: Tensor, x: Tensor, other: Tensor | None, ending: Ending) -> Tensor:
+    if ending.kind == "plain":
+        return result
+    if ending.kind == "add":
+        total = result + (x if other is None else other)
+        return {"none": lambda v: v, "relu": F.relu, "relu6": F.relu6}[ending.activation](total)
+    left = x.chunk(2, 1)[0] if other is None else other
+    return F.channel_shuffle(torch.cat((left, result), 1), 2)
+
+
 def check(
-    links: Sequence[Link], channels: Sequence[int], sizes: Sequence[int], shape: tuple[int, int, int], seed: int
+    links: Sequence[Link],
+    channels: Sequence[int],
+    sizes: Sequence[int],
+    shape: tuple[int, int, int],
+    seed: int,
+    ending: Ending = PLAIN,
+    *,
+    with_other: bool = False,
 ) -> None:
     torch.manual_seed(seed)
     layers = build(links, channels, sizes)
     exact = [(copy.deepcopy(conv).double(), copy.deepcopy(norm).double(), name) for conv, norm, name in layers]
-    x = torch.randn(shape[0], channels[0], *shape[1:]).contiguous(memory_format=torch.channels_last)
+    splits = ending.kind == "split"
+    x = torch.randn(shape[0], channels[0] * (2 if splits else 1), *shape[1:]).contiguous(
+        memory_format=torch.channels_last
+    )
     mine, theirs = x.clone().requires_grad_(), x.double().requires_grad_()
+    truth = compute(exact, links, theirs.chunk(2, 1)[1] if splits else theirs)
+    other = torch.randn(truth.shape).contiguous(memory_format=torch.channels_last) if with_other else None
+    of_mine = None if other is None else other.clone().requires_grad_()
+    of_theirs = None if other is None else other.double().requires_grad_()
     assert LIBRARY is not None
-    result = run_chain(LIBRARY, links, mine, parameters_of(layers))
-    expected = compute(exact, links, theirs)
+    result = run_chain(LIBRARY, links, mine, parameters_of(layers), ending, of_mine)
+    expected = end(truth, theirs, of_theirs, ending)
     gradient = torch.randn_like(expected)
     result.backward(gradient.float())
     expected.backward(gradient)
@@ -79,6 +105,10 @@ def check(
     assert mine.grad is not None
     assert theirs.grad is not None
     assert_near(mine.grad, theirs.grad, scale=float(gradient.abs().max()))
+    if of_mine is not None and of_theirs is not None:
+        assert of_mine.grad is not None
+        assert of_theirs.grad is not None
+        assert_near(of_mine.grad, of_theirs.grad)
     for (conv, norm, _), (exact_conv, exact_norm, _) in zip(layers, exact, strict=True):
         # Without an activation the next norm takes a shift away again: the gradient of beta is zero but for noise.
         scale = float(gradient.abs().sum()) / gradient.shape[1]
@@ -91,7 +121,7 @@ def check(
             assert_near(getattr(norm, name), getattr(exact_norm, name), scale=0.1)
 
 
-@pytest.mark.parametrize("activation", ["none", "relu", "relu6"])
+@pytest.mark.parametrize("activation", ["none", "relu", "relu6", "hardswish"])
 @pytest.mark.parametrize(
     ("link", "channels", "size"),
     [
@@ -107,6 +137,10 @@ def check(
         (Link("depthwise", "", stride=1, padding=3), (3, 3), 7),
         (Link("depthwise", "", stride=1, padding=0), (33, 33), 3),
         (Link("depthwise", "", stride=3, padding=0), (16, 16), 1),
+        (Link("stem", "", stride=1, padding=1), (3, 24), 3),
+        (Link("stem", "", stride=2, padding=1), (3, 32), 3),
+        (Link("stem", "", stride=2, padding=3), (1, 5), 7),
+        (Link("stem", "", stride=2, padding=0), (4, 8), 2),
     ],
     ids=lambda value: "" if isinstance(value, tuple) else getattr(value, "kind", None),
 )
@@ -158,16 +192,19 @@ def test_a_shuffle_in_front_of_a_depthwise_convolution_is_one_behind_it():
 def test_random_chains_of_odd_shapes(data):
     links, channels, sizes = [], [data.draw(st.integers(1, 40))], []
     for number in range(data.draw(st.integers(1, 3))):
-        activation = data.draw(st.sampled_from(["none", "relu", "relu6"]))
-        kind = data.draw(
-            st.sampled_from(["norm", "pointwise", "depthwise"] if number == 0 else ["pointwise", "depthwise"])
-        )
+        activation = data.draw(st.sampled_from(["none", "relu", "relu6", "hardswish"]))
+        first = ["norm", "stem"] if number == 0 else []
+        kind = data.draw(st.sampled_from([*first, "pointwise", "depthwise"]))
         ins, size = channels[-1], 1
         outs = ins
         if kind == "pointwise":
             groups = data.draw(st.sampled_from([g for g in (1, 2, 3, 4, 8) if ins % g == 0]))
             outs = groups * data.draw(st.integers(1, 20))
             links.append(Link("pointwise", activation, groups=groups))
+        elif kind == "stem":
+            size, outs = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 40))
+            stride, padding = data.draw(st.integers(1, 3)), data.draw(st.integers(0, size - 1))
+            links.append(Link("stem", activation, stride=stride, padding=max(padding, (size - 1) // 2)))
         elif kind == "depthwise":
             size = data.draw(st.sampled_from([1, 3, 5]))
             stride, padding = data.draw(st.integers(1, 3)), data.draw(st.integers(0, size - 1))
@@ -178,6 +215,38 @@ def test_random_chains_of_odd_shapes(data):
         sizes.append(size)
     shape = (data.draw(st.integers(4, 6)), data.draw(st.integers(2, 9)), data.draw(st.integers(2, 9)))
     check(links, channels, sizes, shape, seed=data.draw(st.integers(0, 2**31)))
+
+
+ENDINGS = [
+    (Ending("split"), False),
+    (Ending("join"), True),
+    *(
+        (Ending("add", activation), with_other)
+        for activation in ("none", "relu", "relu6")
+        for with_other in (False, True)
+    ),
+]
+
+
+@pytest.mark.parametrize("channels", [1, 16, 29])
+@pytest.mark.parametrize(("ending", "with_other"), ENDINGS, ids=str)
+def test_what_becomes_of_a_result_has_pytorchs_values_and_gradients(ending, with_other, channels):
+    last = "none" if ending.kind == "add" else "relu"
+    links = [
+        Link("pointwise", "relu6"),
+        Link("depthwise", "none", padding=1),
+        Link("pointwise", last),
+    ]
+    check(links, (channels, 21, 21, channels), (1, 3, 1), (5, 6, 7), 3, ending, with_other=with_other)
+
+
+def test_a_single_link_with_a_residual_connection():
+    check([Link("pointwise", "none", groups=2)], (16, 16), (1,), (4, 5, 3), 4, Ending("add", "relu"))
+
+
+def test_a_strided_result_is_joined_with_another():
+    links = [Link("depthwise", "none", stride=2, padding=1), Link("pointwise", "relu")]
+    check(links, (10, 10, 24), (3, 1), (4, 7, 6), 5, Ending("join"), with_other=True)
 
 
 def test_an_input_that_is_not_channels_last_is_computed_too():

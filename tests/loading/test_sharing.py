@@ -107,7 +107,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
     saved = new_folder("saved")
     tables = datasets.DatasetDict({"train": write_table(101), "validation": write_table(6, 101)})
     tables.save_to_disk(str(saved), num_shards={"train": 4, "validation": 1})
-    far = write_splits(new_folder("served"), {"train": 800, "val": 6}, per_shard=32)
+    far = write_splits(new_folder("served"), {"train": 400, "val": 6}, per_shard=16)
     largest = max(file.stat().st_size for file in far.glob("*.tar"))
     pattern = "{train-{0000..0024},val-0000}.tar"
     with pytest.MonkeyPatch.context() as patch, serve_shards(far) as server, serve_shards(far) as other:

@@ -28,8 +28,18 @@ def distinct_networks() -> list[str]:
     return plain + [name for name in kinds.values() if not model_info(name).alias_of]
 
 
+def quick_or_slow(names: list[str]) -> list[Any]:
+    """Of plain networks that differ in width alone, all but the smallest are slow; their numbers are golden anyway."""
+    seen, found = set[str](), []
+    for name in names:
+        kind = name if "." in name else name.partition("_x")[0]
+        found.append(pytest.param(name, marks=pytest.mark.slow if kind in seen else ()))
+        seen.add(kind)
+    return found
+
+
 every_network = pytest.mark.parametrize("name", list_models())
-every_function = pytest.mark.parametrize("name", distinct_networks())
+every_function = pytest.mark.parametrize("name", quick_or_slow(distinct_networks()))
 
 
 def count_params(network: nn.Module) -> int:

@@ -89,7 +89,7 @@ def mistakes(classes: tuple[str, ...], labels: Any, predicted: Any) -> list[Mist
         path, p = f"photos/test/{true}/{k}.jpg", float(0.99 - number / 100)
         heats = {"predicted": heat, "true": 1 - heat}
         kind = "worst" if number < 40 else "unsure"
-        found.append(Mistake(path, image, true, said, p, kind, ((said, p), (true, 0.9 - p)), heats))
+        found.append(Mistake(path, image, true, said, p, kind, ((said, p), (true, (1 - p) / 2)), heats))
     return found
 
 

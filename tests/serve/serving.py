@@ -37,16 +37,16 @@ def write_colour_model(
     classes: tuple[str, ...] = tuple(COLOURS),
     *,
     broken: bool = False,
+    fragile: bool = False,
     reject: dict[str, Any] | None = None,
 ) -> Path:
     """An exported file that names the colour which most of an image has: means of channels, times 10.
-
-    They are divided by the brightest channel, so of black images the logits are no numbers.
 
     Args:
         path: where.
         classes: in the order blue, green, red.
         broken: all of its outputs are NaN.
+        fragile: means are divided by the brightest, so that of black images its outputs are NaN.
         reject: when it says that it does not know, see ``ModelCard``.
     """
     weights = np.float32(np.nan if broken else 10) * np.eye(3, dtype=np.float32)[::-1]
@@ -54,11 +54,16 @@ def write_colour_model(
         helper.make_node("Cast", ["image"], ["floats"], to=TensorProto.FLOAT),
         helper.make_node("ReduceMean", ["floats", "axes"], ["means"], keepdims=0),
         helper.make_node("ReduceMax", ["means", "last"], ["brightest"], keepdims=1),
-        helper.make_node("Div", ["means", "brightest"], ["scaled"]),
+        helper.make_node("Div", ["means", "brightest" if fragile else "white"], ["scaled"]),
         helper.make_node("MatMul", ["scaled", "weights"], ["logits"]),
         helper.make_node("Softmax", ["logits"], ["probabilities"], axis=-1),
     ]
-    constants = {"axes": np.array([1, 2], np.int64), "last": np.array([1], np.int64), "weights": weights}
+    constants = {
+        "axes": np.array([1, 2], np.int64),
+        "last": np.array([1], np.int64),
+        "white": np.float32(255),
+        "weights": weights,
+    }
     graph = helper.make_graph(
         nodes, "colours",
         [helper.make_tensor_value_info("image", TensorProto.UINT8, ["n", "h", "w", 3])],

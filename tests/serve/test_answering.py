@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -92,22 +93,30 @@ def test_nothing_but_unreadable_images_is_400_with_their_rows(client: httpx.Clie
     assert [set(row) for row in problem["predictions"]] == [{"path", "error"}] * 2
 
 
-def test_image_for_which_the_model_gives_no_numbers_does_not_take_others_with_it(client: httpx.Client) -> None:
+@pytest.fixture(scope="module")
+def doubtful(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A server of a model that rejects what is grey, and gives no numbers for what is black."""
+    path, reject = tmp_path_factory.mktemp("doubtful") / "model.onnx", {"score": "probability", "threshold": 0.9}
+    with run_server(write_colour_model(path, fragile=True, reject=reject)) as running:
+        yield running
+
+
+def test_image_for_which_the_model_gives_no_numbers_does_not_take_others_with_it(doubtful: Running) -> None:
     black = ("files", ("black.png", picture(BLACK)))
-    rows = client.post("/v1/predict", files=[*form("red"), black, *form("blue")]).json()["predictions"]
-    assert [row.get("label") for row in rows] == ["red", None, "blue"]
-    assert rows[1] == {"path": "black.png", "error": "the model could not compute it"}
-    assert_problem(client.post("/v1/predict", files=[black]), 500, "fault of the server")
+    with doubtful.client() as client:
+        rows = client.post("/v1/predict", files=[*form("red"), black, *form("blue")]).json()["predictions"]
+        assert [row.get("label") for row in rows] == ["red", None, "blue"]
+        assert rows[1] == {"path": "black.png", "error": "the model could not compute it"}
+        assert_problem(client.post("/v1/predict", files=[black]), 500, "fault of the server")
 
 
-def test_image_of_no_class_is_rejected(tmp_path: Path) -> None:
-    path = write_colour_model(tmp_path / "model.onnx", reject={"score": "probability", "threshold": 0.9})
-    with run_server(path) as server, server.client() as client:
+def test_image_of_no_class_is_rejected(doubtful: Running) -> None:
+    with doubtful.client() as client:
         files = [*form("red"), ("files", ("grey.png", picture(GREY)))]
         rows = client.post("/v1/predict", files=files).json()["predictions"]
         assert [row["rejected"] for row in rows] == [False, True]
         assert client.get("/v1/model").json()["rejects"] is True
-        assert server.metric("featherlight_images_total", '{outcome="rejected"}') == 1
+        assert doubtful.metric("featherlight_images_total", '{outcome="rejected"}') == 1
 
 
 def test_too_many_pixels_are_413_before_they_are_decoded(client: httpx.Client) -> None:
@@ -223,6 +232,13 @@ def test_model_is_described(client: httpx.Client) -> None:
 )
 def test_wrong_addresses_are_problems(client: httpx.Client, method: str, path: str, status: int) -> None:
     assert_problem(client.request(method, path), status)
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="there is no /proc")
+def test_exported_file_is_served_without_torch(server: Running) -> None:
+    loaded = Path(f"/proc/{server.process.pid}/maps").read_text()
+    assert "onnxruntime" in loaded
+    assert "torch" not in loaded
 
 
 def test_health(client: httpx.Client) -> None:

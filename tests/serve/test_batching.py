@@ -78,6 +78,21 @@ def test_what_is_ready_is_divided_among_threads_and_each_job_has_its_own_top(loa
     )
 
 
+@pytest.mark.parametrize(("engine", "copies"), [("onnxruntime", 1), ("openvino", 3)])
+def test_threads_share_an_engine_only_where_it_can_be_called_by_several_at_once(
+    colour_model: Path, engine: str, copies: int
+) -> None:
+    loaded = load(Settings(colour_model, engine=engine, threads=3))
+    assert len(set(map(id, loaded.predictors))) == copies
+    batcher, _ = make(loaded, threads=3, max_batch=2)
+    answers = Answers()
+    put_all(batcher, [answers.job(loaded, str(number)) for number in range(60)])
+    batcher.start()
+    answers.wait_for(60)
+    batcher.stop()
+    assert {answer.label for answer in answers.given.values() if isinstance(answer, Prediction)} == {"red"}
+
+
 def test_largest_batch_is_what_the_latency_target_and_the_limit_allow(loaded: Loaded) -> None:
     batcher, _ = make(loaded, latency_target_s=0.1, max_batch=16)
     assert batcher._largest(Cost(0.0, 0.01)) == 10

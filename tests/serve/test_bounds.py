@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from featherlight.errors import UsageError
+from featherlight.serve import settings
 from featherlight.serve.settings import Settings, read_api_keys
 from serving import Running, form, picture, run_server, write_colour_model
 
@@ -118,13 +119,29 @@ def test_stop_finishes_what_was_accepted(colour_model: Path, slow_picture: bytes
         assert "Traceback" not in "\n".join(running.lines)
 
 
-def test_workers_share_an_address_and_their_numbers(colour_model: Path) -> None:
-    with run_server(colour_model, "--workers", 2) as running:
+def test_workers_share_an_address_and_their_numbers_and_finish_what_was_accepted(
+    colour_model: Path, slow_picture: bytes
+) -> None:
+    with (
+        run_server(colour_model, "--workers", 2, "--threads", 1) as running,
+        concurrent.futures.ThreadPoolExecutor(1) as pool,
+        running.client(headers={"content-type": "image/png"}) as slow,
+    ):
         for _ in range(20):  # a connection each
             with running.client() as client:
                 assert client.post("/v1/predict", files=form("blue", "red")).status_code == 200
         assert running.metric("featherlight_images_total", '{outcome="answered"}') == 40
-        running.process.kill()  # workers do not outlive it, however it ended
+        asked = pool.submit(slow.post, "/v1/predict", content=slow_picture)
+        while running.metric("featherlight_queue_images") < 1 and not asked.done():
+            time.sleep(0.01)
+        assert running.stop() == 0
+        assert asked.result().status_code == 200
+
+
+@pytest.mark.slow
+def test_workers_do_not_outlive_the_process_that_started_them(colour_model: Path) -> None:
+    with run_server(colour_model, "--workers", 2) as running:
+        running.process.kill()
         for _ in range(600):
             with socket.socket() as probe:
                 if probe.connect_ex(running.address) != 0:
@@ -134,29 +151,12 @@ def test_workers_share_an_address_and_their_numbers(colour_model: Path) -> None:
             raise AssertionError("somebody still listens")
 
 
-def test_workers_finish_what_was_accepted(colour_model: Path, slow_picture: bytes) -> None:
-    with (
-        run_server(colour_model, "--workers", 2, "--threads", 1) as running,
-        concurrent.futures.ThreadPoolExecutor(1) as pool,
-        running.client(headers={"content-type": "image/png"}) as client,
-    ):
-        asked = pool.submit(client.post, "/v1/predict", content=slow_picture)
-        while running.metric("featherlight_queue_images") < 1 and not asked.done():
-            time.sleep(0.01)
-        assert running.stop() == 0
-        assert asked.result().status_code == 200
-
-
-def test_interrupt_stops_as_gracefully(colour_model: Path) -> None:
-    with run_server(colour_model) as running:
+def test_public_address_without_a_key_warns_and_an_interrupt_stops_gracefully(colour_model: Path) -> None:
+    with run_server(colour_model, "--host", "0.0.0.0") as running:
         running.process.send_signal(signal.SIGINT)
         assert running.process.wait(60) == 0
-        assert len(running.lines) == 1  # what it serves, and no traceback
-
-
-def test_public_address_without_a_key_warns(colour_model: Path) -> None:
-    with run_server(colour_model, "--host", "0.0.0.0") as running:
-        assert "0.0.0.0 can be reached from elsewhere" in running.lines[0]
+        warning, _ = running.lines  # what it serves, and no traceback
+        assert "0.0.0.0 can be reached from elsewhere" in warning
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost"])
@@ -167,6 +167,20 @@ def test_addresses_of_this_machine_alone_are_known(host: str) -> None:
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "example.org"])
 def test_addresses_that_others_can_reach_are_known(host: str) -> None:
     assert Settings(Path("m"), host=host).is_public
+
+
+@pytest.mark.parametrize(("limit", "cores"), [("max 100000", 64), ("150000 100000", 2), ("10000 100000", 1), ("", 64)])
+def test_share_of_a_container_counts_as_its_cores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, cores: int
+) -> None:
+    group = Path("/proc/self/cgroup").read_text().strip().rpartition("::/")[2]
+    (tmp_path / group).mkdir(parents=True, exist_ok=True)
+    (tmp_path / group / "cpu.max").write_text(limit)
+    monkeypatch.setattr(settings, "CGROUPS", tmp_path)
+    monkeypatch.setattr(settings.os, "sched_getaffinity", lambda _: range(64))
+    assert Settings(Path("m")).cores == cores
+    assert Settings(Path("m"), workers=2).cores == max(1, cores // 2)
+    assert Settings(Path("m"), workers=2, threads=3).cores == 3
 
 
 def serve_in_vain(*arguments: object) -> str:
@@ -185,7 +199,6 @@ def test_address_that_is_taken_is_named(server: Running, colour_model: Path) -> 
 def test_model_that_gives_no_numbers_is_not_served(tmp_path: Path) -> None:
     path = write_colour_model(tmp_path / "nan.onnx", broken=True)
     assert "the model gives NaN" in serve_in_vain(path, "--port", 0)
-    assert "the model gives NaN" in serve_in_vain(path, "--port", 0, "--workers", 2)
 
 
 @pytest.mark.parametrize(

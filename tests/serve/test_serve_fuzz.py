@@ -41,7 +41,7 @@ def try_what_is_described(server: Running, examples: int) -> None:
 
 
 def test_damaged_images_are_answered_or_refused(server: Running) -> None:
-    assert {200, 400} <= set(send_damaged_images(server, 150))
+    assert {200, 400} <= set(send_damaged_images(server, 100))
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ import io
 import imagehash
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image, ImageEnhance
@@ -83,7 +83,6 @@ HASHES = hnp.arrays(np.uint64, st.integers(0, 40), elements=st.integers(0, 2**64
 @given(
     HASHES, st.lists(st.tuples(st.integers(0, 39), st.sets(st.integers(0, 63), max_size=NEAR_BITS + 2)), max_size=20)
 )
-@settings(max_examples=200, deadline=None)
 def test_pairs_are_those_that_comparing_all_with_all_finds(hashes, flips) -> None:
     near = [int(hashes[base]) ^ sum(1 << bit for bit in bits) for base, bits in flips if base < len(hashes)]
     values = np.concatenate([hashes, np.array(near, np.uint64)])

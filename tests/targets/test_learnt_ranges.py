@@ -34,11 +34,18 @@ def fine_tuned(network: nn.Module, batches: Batches) -> tuple[dict[str, Any], ND
 
 @pytest.mark.parametrize("form", ["plain", "shuffle", "slices"])
 def test_ranges_find_their_layers_whatever_order_the_graph_has(
-    form: str, network: nn.Module, export_plainly: Callable[[nn.Module, str], Path], batches: Batches, tmp_path: Path
+    form: str,
+    network: nn.Module,
+    float_path: Path,
+    export_plainly: Callable[[nn.Module, str], Path],
+    batches: Batches,
+    tmp_path: Path,
 ) -> None:
     learnt, rounded = fine_tuned(network, batches)
-    given = network if form == "plain" else simplify(network, torch.zeros(1, 3, 32, 32), form=form).module
-    path = export_plainly(given, f"learnt-{form}")
+    if form == "plain":
+        path = float_path
+    else:
+        path = export_plainly(simplify(network, torch.zeros(1, 3, 32, 32), form=form).module, f"learnt-{form}")
     made = quantize_onnx(path, tmp_path / "int8.onnx", batches, learnt=learnt)
     assert made.method == "learnt"
     reference = compute_logits(onnx.load(path), batches)

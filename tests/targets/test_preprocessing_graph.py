@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from featherlight.engines.openvino import shared_core
 from featherlight.images import Preprocessing, load_image, normalize, resize_image, trim_image
 from featherlight.targets.graph_writer import GraphWriter
 from featherlight.targets.onnx import OPSET
@@ -108,7 +109,7 @@ def test_an_image_of_the_right_size_stays_as_it_is() -> None:
 def test_openvino_computes_the_same(tmp_path: Path, preprocessing: Preprocessing, precision: str) -> None:
     (tmp_path / "p.onnx").write_bytes(build(preprocessing))
     model = openvino.convert_model(tmp_path / "p.onnx")
-    compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": precision})
+    compiled = shared_core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": precision})
     for size in SIZES:
         found = compiled({"image": noise(*size)[None]})[0]
         assert differences(found, noise(*size), preprocessing).max() < 1.001, size

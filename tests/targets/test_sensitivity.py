@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from featherlight.engines.openvino import shared_core
 from featherlight.targets.int8 import choose_ranges, int8_onnx, int8_openvino
 from featherlight.targets.onnx_network import layer_names, load_network
 from featherlight.targets.quantize_onnx import activation_ranges
@@ -48,11 +49,9 @@ class Accuracy:
         self.float_path, self.batches, self.limit = float_path, batches, limit
 
     def __call__(self, path: Path) -> Answer:
-        import openvino
-
         logits = [
             np.concatenate([model(batch)[0] for batch in self.batches])
-            for model in (openvino.compile_model(p, "CPU", EXACT) for p in (self.float_path, path))
+            for model in (shared_core().compile_model(p, "CPU", EXACT) for p in (self.float_path, path))
         ]
         return Answer(bool(np.mean((logits[0] - logits[1]) ** 2) / logits[0].var() < self.limit))
 

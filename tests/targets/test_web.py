@@ -48,7 +48,9 @@ def model(tmp_path_factory: pytest.TempPathFactory, color_folder: Path) -> Path:
     path = tmp_path_factory.mktemp("model") / "model.safetensors"
     return save_model(
         network, path, ("blue", "green", "红"), card.preprocessing,
-        provenance={"data": PRIVATE, "recipe": {"data": PRIVATE}, "teacher": {}, "metrics": {"top1": 0.5}},
+        provenance={
+            "data": PRIVATE, "recipe": {"data": PRIVATE}, "teacher": {"model": PRIVATE}, "metrics": {"top1": 0.5},
+        },
         reject={"score": "energy", "threshold": -3.0},
     )  # fmt: skip
 

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from test_trainer import Watcher, assert_same_bits, make_trainer, weights_of
@@ -72,22 +73,26 @@ def test_a_finished_run_goes_on_to_its_new_length_and_anneals_again(tmp_path):
     assert read_progress(tmp_path).leg_start == pytest.approx(3 / 8)
 
 
+@pytest.fixture(scope="module")
+def extended(tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor]:
+    """Weights after two epochs that became five without an interruption."""
+    run = tmp_path_factory.mktemp("extended")
+    make_trainer(run, epochs=2).fit()
+    return weights_of(make_trainer(run, epochs=5).fit())
+
+
 @pytest.mark.parametrize("step", [1, 6, 11])
-def test_an_extended_run_that_is_interrupted_ends_in_the_same_bits(tmp_path, step):
-    for name in ("whole", "cut"):
-        make_trainer(tmp_path / name, epochs=2).fit()
-    whole = weights_of(make_trainer(tmp_path / "whole", epochs=5).fit())
+def test_an_extended_run_that_is_interrupted_ends_in_the_same_bits(tmp_path, extended, step):
+    make_trainer(tmp_path, epochs=2).fit()
     with pytest.raises(TrainingStoppedError):
-        make_trainer(tmp_path / "cut", Watcher(interrupt_at=step), epochs=5).fit()
-    assert_same_bits(whole, weights_of(make_trainer(tmp_path / "cut", epochs=5).fit()))
+        make_trainer(tmp_path, Watcher(interrupt_at=step), epochs=5).fit()
+    assert_same_bits(extended, weights_of(make_trainer(tmp_path, epochs=5).fit()))
 
 
-def test_a_run_that_was_killed_right_after_its_extension_ends_in_the_same_bits(tmp_path):
-    for name in ("whole", "cut"):
-        make_trainer(tmp_path / name, epochs=2).fit()
-    whole = weights_of(make_trainer(tmp_path / "whole", epochs=5).fit())
-    make_trainer(tmp_path / "cut", epochs=5)  # the recipe is changed, not one step is made
-    assert_same_bits(whole, weights_of(make_trainer(tmp_path / "cut", epochs=5).fit()))
+def test_a_run_that_was_killed_right_after_its_extension_ends_in_the_same_bits(tmp_path, extended):
+    make_trainer(tmp_path, epochs=2).fit()
+    make_trainer(tmp_path, epochs=5)  # the recipe is changed, not one step is made
+    assert_same_bits(extended, weights_of(make_trainer(tmp_path, epochs=5).fit()))
 
 
 def test_an_unfinished_run_goes_on_under_a_longer_plan_from_its_present_rate(tmp_path):

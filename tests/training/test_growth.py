@@ -41,10 +41,14 @@ def test_the_network_sees_small_images_first(tmp_path):
     assert seen == 10 * [12] + 10 * [16]
 
 
-@pytest.mark.parametrize("settings", [{"grow": 0.7}, {"kernels": "on"}, {"precision": "bfloat16"}], ids=str)
+MOBILENET = {"network": "mobilenet_v1_x0_25"}
+
+
+@pytest.mark.parametrize(
+    "settings", [{"grow": 0.7}, MOBILENET | {"kernels": "on"}, MOBILENET | {"precision": "bfloat16"}], ids=str
+)
 @pytest.mark.parametrize("step", [3, 11])
-def test_every_way_to_compute_is_taken_up_with_the_same_bits(tmp_path, settings, step):
-    whole = weights_of(make_trainer(tmp_path / "whole", **settings).fit())
+def test_every_way_to_compute_is_taken_up_with_the_same_bits(tmp_path, whole_run, settings, step):
     with pytest.raises(TrainingStoppedError):
-        make_trainer(tmp_path / "part", Watcher(interrupt_at=step), **settings).fit()
-    assert_same_bits(whole, weights_of(make_trainer(tmp_path / "part", **settings).fit()))
+        make_trainer(tmp_path, Watcher(interrupt_at=step), **settings).fit()
+    assert_same_bits(whole_run(**settings), weights_of(make_trainer(tmp_path, **settings).fit()))

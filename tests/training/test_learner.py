@@ -76,13 +76,12 @@ def test_updates_the_average_and_the_schedule_go_by_groups(tmp_path):
 
 
 @pytest.mark.parametrize("step", [1, 3, 5, 7])
-def test_interrupted_inside_a_group_ends_in_the_same_bits(tmp_path, step):
-    whole = weights_of(make_trainer(tmp_path / "whole", accumulate=3).fit())
+def test_interrupted_inside_a_group_ends_in_the_same_bits(tmp_path, whole_run, step):
     with pytest.raises(TrainingStoppedError):
-        make_trainer(tmp_path / "cut", Watcher(interrupt_at=step), accumulate=3).fit()
-    trainer = make_trainer(tmp_path / "cut", accumulate=3)
+        make_trainer(tmp_path, Watcher(interrupt_at=step), accumulate=3).fit()
+    trainer = make_trainer(tmp_path, accumulate=3)
     assert trainer.progress.batches == step
-    assert_same_bits(whole, weights_of(trainer.fit()))
+    assert_same_bits(whole_run(accumulate=3), weights_of(trainer.fit()))
 
 
 FREEZING = {"ema_decay": 0.9, "learning_rate": 0.05, "weight_decay": 0.1}

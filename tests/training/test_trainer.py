@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import os
 import signal
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from featherlight.errors import ModelFileError, TrainingStoppedError
 from featherlight.images import Preprocessing
@@ -70,11 +72,23 @@ class Watcher:
         self.rows.append(row)
 
 
+def tiny_network(dropout: float) -> nn.Module:
+    """All kinds of layers that the trainer has to do with, as few of each as there can be."""
+    layers = OrderedDict(
+        conv1=nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1, bias=False), nn.BatchNorm2d(8), nn.ReLU()),
+        conv2=nn.Sequential(nn.Conv2d(8, 8, 3, 1, 1, groups=8, bias=False), nn.BatchNorm2d(8), nn.ReLU()),
+        conv3=nn.Sequential(nn.Conv2d(8, 16, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU()),
+        pool=nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(dropout)),
+        fc=nn.Linear(16, 2),
+    )
+    return nn.Sequential(layers)
+
+
 def make_trainer(
     run: Path,
     watcher: Watcher | None = None,
     fingerprint: str = "f",
-    network: str = "mobilenet_v1_x0_25",
+    network: str = "tiny",
     **settings: Any,
 ) -> Trainer:
     defaults = {
@@ -88,7 +102,11 @@ def make_trainer(
     }
     recipe = Recipe("colours", **{**defaults, **settings})
     torch.manual_seed(recipe.seed)
-    model = create_model(network, 2, input_size=16, dropout=recipe.dropout).to(memory_format=torch.channels_last)
+    if network == "tiny":
+        model = tiny_network(recipe.dropout or 0.0)
+    else:
+        model = create_model(network, 2, input_size=16, dropout=recipe.dropout)
+    model = model.to(memory_format=torch.channels_last)
     images, labels = colour_images(40, seed=0)
     batches = MemoryBatches(images, labels, AUGMENTATION, recipe.batch_size, recipe.seed, [])
     learner = Learner(model, recipe, PREPROCESSING, AUGMENTATION)
@@ -134,14 +152,20 @@ def test_same_seed_gives_the_same_bits_and_another_seed_does_not(tmp_path):
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("step", [2, 5, 8])
-def test_interrupted_and_resumed_ends_in_the_same_bits(tmp_path, optimizer, number, step):
+def test_interrupted_and_resumed_ends_in_the_same_bits(tmp_path, whole_run, optimizer, number, step):
     settings = {"optimizer": optimizer, "learning_rate": 0.01}
-    whole = weights_of(make_trainer(tmp_path / "whole", **settings).fit())
     with pytest.raises(TrainingStoppedError, match="--resume"):
-        make_trainer(tmp_path / "cut", Watcher(interrupt_at=step, signal=number), **settings).fit()
-    trainer = make_trainer(tmp_path / "cut", **settings)
+        make_trainer(tmp_path, Watcher(interrupt_at=step, signal=number), **settings).fit()
+    trainer = make_trainer(tmp_path, **settings)
     assert trainer.progress.step == step
-    assert_same_bits(whole, weights_of(trainer.fit()))
+    assert_same_bits(whole_run(**settings), weights_of(trainer.fit()))
+
+
+def test_a_whole_network_interrupted_and_resumed_ends_in_the_same_bits(tmp_path, whole_run):
+    settings = {"network": "mobilenet_v1_x0_25", "epochs": 2}
+    with pytest.raises(TrainingStoppedError, match="--resume"):
+        make_trainer(tmp_path, Watcher(interrupt_at=7), **settings).fit()
+    assert_same_bits(whole_run(**settings), weights_of(make_trainer(tmp_path, **settings).fit()))
 
 
 def test_the_best_epoch_is_kept_when_asked_for_even_across_a_resume(tmp_path):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from test_trainer import PREPROCESSING, Watcher, assert_same_bits, make_trainer, weights_of
-from torch import nn
+from torch import Tensor, nn
 
 from featherlight.errors import TrainingStoppedError
 from featherlight.models.engine import normalized
@@ -27,13 +28,14 @@ WAYS: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("step", [2, 5, 8])
 @pytest.mark.parametrize("settings", WAYS)
-def test_interrupted_and_resumed_ends_in_the_same_bits(tmp_path: Path, settings: dict[str, Any], step: int) -> None:
-    whole = weights_of(make_trainer(tmp_path / "whole", **settings).fit())
+def test_interrupted_and_resumed_ends_in_the_same_bits(
+    tmp_path: Path, whole_run: Callable[..., dict[str, Tensor]], settings: dict[str, Any], step: int
+) -> None:
     with pytest.raises(TrainingStoppedError, match="--resume"):
-        make_trainer(tmp_path / "cut", Watcher(interrupt_at=step), **settings).fit()
-    resumed = make_trainer(tmp_path / "cut", **settings)
+        make_trainer(tmp_path, Watcher(interrupt_at=step), **settings).fit()
+    resumed = make_trainer(tmp_path, **settings)
     assert resumed.progress.step == step
-    assert_same_bits(whole, weights_of(resumed.fit()))
+    assert_same_bits(whole_run(**settings), weights_of(resumed.fit()))
 
 
 def test_rate_and_momentum_of_a_run_are_one_cycles(tmp_path: Path) -> None:

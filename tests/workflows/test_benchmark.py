@@ -79,13 +79,13 @@ def test_size_belongs_to_names_only(tiny_run: Path) -> None:
 
 
 def test_command_prints_rows_for_machines_and_a_table_for_people(cli: Callable[..., object], tiny_run: Path) -> None:
-    common = ("benchmark", tiny_run, "--engine", "torch", "--batch", "1,2", "--threads", "1", "--seconds", "0.01")
-    answer = cli(*common, "--no-memory", "--json")
+    common = ("benchmark", tiny_run, "--engine", "torch", "--threads", "1", "--seconds", "0.01", "--batch")
+    answer = cli(*common, "1,2", "--no-memory", "--json")
     rows = json.loads(answer.out)  # type: ignore[attr-defined]
     assert [row["batch"] for row in rows] == [1, 2]
     assert set(KEYS) <= set(rows[0])
-    answer = cli(*common, "--no-memory", "--csv")
+    answer = cli(*common, "1", "--no-memory", "--csv")
     assert answer.out.splitlines()[0].startswith("model,network")  # type: ignore[attr-defined]
-    answer = cli(*common)
+    answer = cli(*common, "1")
     assert "memory MB" in answer.out  # type: ignore[attr-defined]
-    assert cli(*common, "--json", "--csv").code == 2  # type: ignore[attr-defined]
+    assert cli(*common, "1", "--json", "--csv").code == 2  # type: ignore[attr-defined]

@@ -15,9 +15,9 @@ PACKAGES = {"onnx": ["onnxruntime", "pillow"], "openvino": ["openvino", "pillow"
 
 
 @pytest.fixture(scope="module", params=["onnx", "openvino"])
-def kit(request: pytest.FixtureRequest, tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+def kit(request: pytest.FixtureRequest, light_run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     folder = tmp_path_factory.mktemp("kit")
-    result = export(tiny_run, request.param, out=folder / "out", kit=folder / "kit", form="shuffle")
+    result = export(light_run, request.param, out=folder / "out", kit=folder / "kit", form="shuffle")
     assert result.kit == folder / "kit"
     return request.param, folder / "kit"
 
@@ -56,10 +56,10 @@ def test_the_script_notices_other_answers(kit: tuple[str, Path], tmp_path: Path)
     assert "but expected" in checked.stdout
 
 
-def test_a_folder_with_other_things_is_not_replaced(tiny_run: Path, tmp_path: Path) -> None:
+def test_a_folder_with_other_things_is_not_replaced(light_run: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").touch()
     with pytest.raises(UsageError, match="is no earlier kit; choose another --kit"):
-        export(tiny_run, out=tmp_path / "m.onnx", kit=tmp_path)
+        export(light_run, out=tmp_path / "m.onnx", kit=tmp_path)
 
 
 @pytest.mark.slow

@@ -106,18 +106,27 @@ def test_all_who_take_a_model_take_the_exported_file_with_the_same_answers(
     assert mine.loss == pytest.approx(original.loss, abs=1e-5)
 
 
-def test_the_probabilities_inside_have_the_temperature(run: Path, tmp_path: Path, color_folder: Path) -> None:
-    import onnxruntime
-
-    model = load_model(run)
+@pytest.fixture(scope="module")
+def warm(run: Path, tmp_path_factory: pytest.TempPathFactory, color_folder: Path) -> Export:
+    """The same model with another temperature, as a single file, compared on images that were named."""
+    model, folder = load_model(run), tmp_path_factory.mktemp("warm")
     path = save_model(
-        model, tmp_path / "warm.safetensors", model.classes, model.preprocessing, temperature=2.5,
+        model, folder / "warm.safetensors", model.classes, model.preprocessing, temperature=2.5,
         provenance=model.card.provenance,
     )  # fmt: skip
-    result = export(path, out=tmp_path / "warm.onnx", form="shuffle")
-    assert (result.path, result.report) == (tmp_path / "warm.onnx", tmp_path / "export.html")
+    return export(path, out=folder / "warm.onnx", form="shuffle", data=color_folder / "test")
+
+
+def test_a_single_file_has_its_page_beside_it(warm: Export) -> None:
+    assert (warm.path.name, warm.report) == ("warm.onnx", warm.path.with_name("warm.html"))
+    assert warm.report.is_file()
+
+
+def test_the_probabilities_inside_have_the_temperature(warm: Export, color_folder: Path) -> None:
+    import onnxruntime
+
     image = featherlight.images.load_image(images_in(color_folder)[0])
-    session = onnxruntime.InferenceSession(str(result.path), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(str(warm.path), providers=["CPUExecutionProvider"])
     logits, probabilities = session.run(["logits", "probabilities"], {"image": image[None]})
     powers = np.exp(logits[0].astype(np.float64) / 2.5)
     np.testing.assert_allclose(probabilities[0], powers / powers.sum(), rtol=1e-5)
@@ -208,10 +217,9 @@ def untrained(name: str, folder: Path, data: Path) -> Path:
     )
 
 
-def test_other_images_can_be_named(run: Path, tmp_path: Path, color_folder: Path) -> None:
-    result = export(run, out=tmp_path / "m.onnx", data=color_folder / "test", form="shuffle")
-    assert result.verification.data == str(color_folder / "test")
-    assert result.verification.accuracy == result.verification.reference_accuracy == featherlight.evaluate(run).top1
+def test_other_images_can_be_named(run: Path, warm: Export, color_folder: Path) -> None:
+    assert warm.verification.data == str(color_folder / "test")
+    assert warm.verification.accuracy == warm.verification.reference_accuracy == featherlight.evaluate(run).top1
 
 
 def test_images_of_unknown_classes_are_compared_without_accuracy(
@@ -384,6 +392,22 @@ def test_exported_files_predict_and_are_evaluated_without_torch(
         assert [row["label"] for row in rows] == [one.label for one in expected]
         evaluation = json.loads(in_python(WITHOUT_TORCH, "evaluate", path, color_folder, "--json").stdout)
         assert (evaluation["engine"], evaluation["num_images"]) == (engine, 12)
+
+
+ENGINES_COME_AND_GO = """
+import signal, subprocess, sys
+from featherlight.engines import open_engine
+
+engines = [open_engine(sys.argv[1]) for _ in range(2)]
+engines.pop(0)
+engines.clear()
+signal.signal(signal.SIGCHLD, lambda *_: print("signal", flush=True))
+subprocess.run([sys.executable, "-c", ""])
+"""
+
+
+def test_signals_are_survived_after_openvino_engines_have_come_and_gone(openvino_export: Export) -> None:
+    assert in_python(ENGINES_COME_AND_GO, openvino_export.path.parent).stdout == "signal\n"
 
 
 def test_a_missing_runtime_says_what_to_install(exported: Export, color_folder: Path) -> None:

@@ -15,12 +15,11 @@ from featherlight.workflows.label_errors import (
     FOLDS,
     _choose_recipe,
     _fitting,
-    _Images,
     _is_learned,
-    _read,
     _tell,
     _usable,
 )
+from featherlight.workflows.small_networks import CheckedImages, read_checked
 
 pytest.importorskip("cleanlab")
 Paint = Callable[[Path, str, int], Path]
@@ -66,7 +65,7 @@ def test_doubts_become_findings_the_least_believed_label_first(colours: Callable
     believed[np.arange(40), labels] = 0.95
     for place, doubt in ((3, 0.99), (7, 0.97), (25, 0.98), (30, 0.98)):  # the last was judged without having learned
         believed[place, labels[place]], believed[place, 1 - labels[place]] = 1 - doubt, doubt
-    images = _Images(torch.zeros(0), labels, np.arange(2), np.arange(40), np.arange(40))
+    images = CheckedImages(torch.zeros(0), labels, np.arange(2), np.arange(40), np.arange(40))
     told = _tell(checked, images, believed, np.arange(40) != 30)
     names = ["blue/03.png", "green/05.png", "blue/07.png"]
     assert [f.paths for f in told] == [(str(Path(checked.survey.name) / name),) for name in names]
@@ -81,7 +80,7 @@ def test_small_classes_and_unreadable_images_take_no_part(colours: Callable[...,
     checked = look(data)
     positions = _usable(checked)
     assert {checked.class_of(position) for position in positions} == {"blue", "green"}
-    images = _read(checked, positions, 32)
+    images = read_checked(checked, positions, 32)
     assert len(images.labels) == len(images.pixels) == 23
     assert images.classes.tolist() == [0, 1]
 
@@ -90,7 +89,7 @@ def test_copies_are_judged_by_networks_that_saw_neither(colours: Callable[..., P
     data = colours(blue=12, green=12)
     shutil.copy(data / "blue/00.png", data / "green/copy.png")
     checked = look(data)
-    images = _read(checked, _usable(checked), 32)
+    images = read_checked(checked, _usable(checked), 32)
     paths = [Path(checked.survey.images.paths[k]).name for k in images.positions]
     assert images.roots[paths.index("00.png")] == images.roots[paths.index("copy.png")]
     assert len(set(images.roots.tolist())) == 24

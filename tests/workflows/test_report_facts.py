@@ -62,8 +62,8 @@ def test_an_engine_that_cannot_look_says_what_to_name() -> None:
 def muddled(tmp_path: Path, paint: Callable[[Path, str, int], Path]) -> Path:
     """Two images a class, half of them in the wrong one."""
     for label in ("blue", "green", "red"):
-        paint(tmp_path / "muddled" / "test" / label / "a.png", label, 900)
-        paint(tmp_path / "muddled" / "test" / label / "b.png", "green" if label == "blue" else "blue", 901)
+        paint(tmp_path / "muddled" / label / "a.png", label, 900)
+        paint(tmp_path / "muddled" / label / "b.png", "green" if label == "blue" else "blue", 901)
     return tmp_path / "muddled"
 
 

@@ -22,7 +22,7 @@ from shard_files import NAMES, picture, samples, write_shards, write_splits, wri
 from shard_server import serve_shards
 
 COUNTS = {"train": 48, "val": 9, "test": 9}
-SETTINGS = {"model": "shufflenet_v2_x0_5", "batch_size": 6, "input_size": 16, "seed": 0, "device": "cpu"}
+SETTINGS = {"model": "mobilenet_v1_x0_25", "batch_size": 6, "input_size": 16, "seed": 0, "device": "cpu"}
 
 
 @pytest.fixture(scope="module")

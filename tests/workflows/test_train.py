@@ -60,9 +60,14 @@ def test_the_run_says_what_it_was_made_of(tiny_run, color_folder):
     assert card.model == recipe.model
 
 
-def test_killed_without_warning_and_resumed_ends_in_the_same_bits(tmp_path, color_folder):
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    subprocess.run(arguments(color_folder, whole), check=True, capture_output=True)
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, color_folder):
+    """The directory of a run of ``SETTINGS`` that nothing interrupted. Only to be read."""
+    return train(color_folder, out=tmp_path_factory.mktemp("runs") / "whole", **SETTINGS).path
+
+
+def test_killed_without_warning_and_resumed_ends_in_the_same_bits(tmp_path, color_folder, whole):
+    cut = tmp_path / "cut"
     slow = ["--set", "checkpoint_every_s=0"]
     process = subprocess.Popen(
         arguments(color_folder, cut, *slow), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -101,7 +106,7 @@ def assert_same_tensors(a: Path, b: Path) -> None:
     assert [name for name in first if not np.array_equal(first[name], second[name])] == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_ctrl_c_and_sigterm_save_and_say_how_to_go_on(tmp_path, color_folder, number):
     run = tmp_path / "run"
     command = arguments(color_folder, run, "--set", "checkpoint_every_s=0")
@@ -115,14 +120,13 @@ def test_ctrl_c_and_sigterm_save_and_say_how_to_go_on(tmp_path, color_folder, nu
     assert "Traceback" not in errors
 
 
-def test_a_run_killed_before_its_first_checkpoint_starts_again(tmp_path, color_folder):
-    run = train(color_folder, out=tmp_path / "whole", **SETTINGS).path
-    shutil.copytree(run, tmp_path / "cut")
+def test_a_run_killed_before_its_first_checkpoint_starts_again(tmp_path, whole):
+    shutil.copytree(whole, tmp_path / "cut")
     for name in ("last", "model.safetensors", "metrics.jsonl"):
         path = tmp_path / "cut" / name
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     resume(tmp_path / "cut")
-    assert_same_tensors(run / "model.safetensors", tmp_path / "cut" / "model.safetensors")
+    assert_same_tensors(whole / "model.safetensors", tmp_path / "cut" / "model.safetensors")
 
 
 def test_resuming_a_finished_run_changes_nothing(tmp_path, tiny_run):
@@ -133,14 +137,13 @@ def test_resuming_a_finished_run_changes_nothing(tmp_path, tiny_run):
     assert_same_tensors(tiny_run / "model.safetensors", copy / "model.safetensors")
 
 
-def test_the_command_in_the_report_makes_the_same_run_again(tmp_path, color_folder):
+def test_the_command_in_the_report_makes_the_same_run_again(tmp_path, color_folder, cli):
     first = train(color_folder, out=tmp_path / "first", **SETTINGS, flip=False, learning_rate=0.07).path
     recipe = read_recipe(first)
     command = reproduce_command(recipe, open_source(color_folder))
     assert command in (first / "report.html").read_text().replace("&#39;", "'")
-    subprocess.run(
-        [sys.executable, "-m", *command.split(), "--out", str(tmp_path / "second")], check=True, capture_output=True
-    )
+    program, *words = command.split()
+    assert (program, cli(*words, "--out", tmp_path / "second").code) == ("featherlight", 0)
     assert read_recipe(tmp_path / "second") == recipe
     assert_same_tensors(first / "model.safetensors", tmp_path / "second" / "model.safetensors")
 

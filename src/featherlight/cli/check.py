@@ -8,9 +8,11 @@ from itertools import groupby
 
 import click
 
-from featherlight.cli.options import Duration, device_option, json_option
+from featherlight.cli.options import Duration, device_option, json_option, print_table
 from featherlight.console import counted, printable
-from featherlight.sources.findings import SEVERITIES, Finding, Findings, Severity
+from featherlight.errors import UsageError
+from featherlight.sources.findings import SEVERITIES, Enough, Finding, Findings, Severity
+from featherlight.sources.findings.enough import CurvePoint
 
 SHOWN = 3  # findings of a kind
 
@@ -19,6 +21,7 @@ Examples:
   featherlight check photos/
   featherlight check photos/ --out report/
   featherlight check photos/ --labels --labels-time 10m --out report/
+  featherlight check photos/ --enough --time 10m --out report/
   featherlight check photos/ --group-by "(person\\d+)_"
   featherlight check photos/ --fix cleaned/ && featherlight train cleaned/manifest.csv
 
@@ -47,6 +50,12 @@ Exit codes: 0 nothing found, or only what --fail-on lets pass; 1 something found
     "--labels-time", type=Duration(), metavar="TIME", default="2m", show_default=True, help="How long that may take."
 )
 @click.option(
+    "--enough",
+    is_flag=True,
+    help="Also ask: more photos, a bigger network, or cleaner labels? Trains networks on parts of the data.",
+)
+@click.option("--time", type=Duration(), metavar="TIME", help="How long --enough may take.  [default: 10m]")
+@click.option(
     "--group-by",
     metavar="REGEX|COLUMN",
     help="Which images belong together: what the expression finds in their paths, or a manifest's column.",
@@ -72,6 +81,8 @@ def command(
     fix: str | None,
     labels: bool,
     labels_time: str,
+    enough: bool,
+    time: str | None,
     group_by: str | None,
     input_size: int | None,
     fail_on: Severity,
@@ -80,14 +91,17 @@ def command(
     """Find what is wrong with the images of DATA before training."""
     from featherlight.workflows.check import check
 
+    if time is not None and not enough:
+        raise UsageError("--time goes with --enough; for --labels there is --labels-time")
     findings = check(
-        data, out=out, fix=fix, labels=labels, labels_time=labels_time, group_by=group_by, input_size=input_size,
-        device=device or "auto",
+        data, out=out, fix=fix, labels=labels, labels_time=labels_time, enough=enough, time=time or "10m",
+        group_by=group_by, input_size=input_size, device=device or "auto",
     )  # fmt: skip
     if as_json:
         sys.stdout.writelines(findings.json_parts())
     else:
         _print_summary(findings)
+        _print_enough(findings.enough)
         _print_next(out, fix)
     return int(any(findings.count(severity) for severity in SEVERITIES[: SEVERITIES.index(fail_on) + 1]))
 
@@ -105,6 +119,26 @@ def _print_summary(findings: Findings) -> None:
             click.echo(f"  and {len(found) - SHOWN:,} more")
     totals = [counted(findings.count(severity), severity) for severity in SEVERITIES if findings.count(severity)]
     click.echo(f"\n{', '.join(totals) or 'nothing found'}")
+
+
+def _print_enough(enough: Enough | None) -> None:
+    if enough is None:
+        return
+    click.echo("")
+    rows: list[dict[str, object]] = [
+        {"network": curve.network, "images": point.images, "accuracy %": 100 * point.accuracy, "95 %": _range(point)}
+        for curve in enough.curves
+        for point in curve.points
+    ]
+    if rows:
+        print_table(list(rows[0]), rows, decimals=1)
+    for text in (*enough.evidence, *(f"note: {caveat}" for caveat in enough.caveats)):
+        click.echo(printable(text))
+    click.echo(f"\n{printable(enough.sentence)}")
+
+
+def _range(point: CurvePoint) -> str:
+    return f"{100 * point.low:.1f} to {100 * point.high:.1f}"
 
 
 def _line(finding: Finding) -> str:

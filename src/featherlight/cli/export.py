@@ -27,8 +27,8 @@ Examples:
 \b
 The file has everything inside: resizing, normalisation, class names. It gets its
 name only after it ran in its own runtime on the validation images and gave the
-answers of its model; export.html beside it tells how it compares. Otherwise the
-exit code is 1, and an earlier export stays as it was.
+answers of its model; export.html (for FILE.onnx FILE.html) beside it tells how it
+compares. Otherwise the exit code is 1, and an earlier export stays as it was.
 """
 
 

@@ -25,6 +25,9 @@ COMMANDS = {
     "models": "List the networks.",
     "profile": "Count what a network costs, and measure how fast it is here.",
     "benchmark": "Measure how fast, large and right models are, in every engine.",
+    "compare": "Compare models on the same images: which is better, and is it real.",
+    "runs": "List training runs.",
+    "choose": "Find and train the best network for a task within limits of speed and size.",
     "explain": "Show how an idea works, in text and as a picture.",
 }
 

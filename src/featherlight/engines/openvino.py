@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,17 @@ from featherlight.images import normalize
 RT_INFO = "featherlight"  # where the metadata stands in the IR
 MAX_XML_BYTES = 64 * 2**20
 PRECISIONS = ("f32", "bf16")
+
+
+@cache
+def shared_core() -> openvino.Core:
+    """The one OpenVINO core of the process, which stays to its end.
+
+    The CPU plugin of each core gives the thread's signal handlers a stack, and when it goes puts back the one before.
+    Of two that go in the order they came, the second puts back the first one's, which is freed by then: the next signal
+    that has a handler, Ctrl-C for one, is a segmentation fault (``sigstack_manager.cpp``; seen in OpenVINO 2026.4).
+    """
+    return openvino.Core()
 
 
 class OpenVinoEngine:
@@ -54,7 +66,7 @@ class OpenVinoEngine:
         if threads is not None:
             settings["INFERENCE_NUM_THREADS"] = str(threads)
         try:
-            self._request = openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
+            self._request = shared_core().compile_model(model, "CPU", settings).create_infer_request()
             self._output = self._request.model_outputs.index(
                 next(output for output in self._request.model_outputs if LOGITS in output.get_names())
             )
@@ -92,7 +104,7 @@ def _read_ir(path: Path) -> tuple[openvino.Model, dict[str, str]]:
 
 def _read(path: Path) -> openvino.Model:
     try:
-        return openvino.Core().read_model(path)
+        return shared_core().read_model(path)
     except Exception as error:
         raise ModelFileError(f"{path}: OpenVINO cannot read it: {_shown(error)}") from error
 

@@ -12,13 +12,20 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
-from featherlight.kernels.chain import Link, run_chain
+from featherlight.kernels.chain import PLAIN, Ending, Link, run_chain
 from featherlight.kernels.library import load_kernels
 
-_ACTIVATION_OF_MODULE: dict[Any, str] = {nn.ReLU: "relu", nn.ReLU6: "relu6", nn.Identity: "none"}
-_ACTIVATION_OF_FUNCTION: dict[Any, str] = {F.relu: "relu", torch.relu: "relu", F.relu6: "relu6", "relu": "relu"}
-LARGEST_WINDOW = 7  # of a depthwise convolution; MAX_SIZE of chain.c
+_ACTIVATION_OF_MODULE: dict[Any, str] = {
+    nn.ReLU: "relu", nn.ReLU6: "relu6", nn.Hardswish: "hardswish", nn.Identity: "none",
+}  # fmt: skip
+_ACTIVATION_OF_FUNCTION: dict[Any, str] = {
+    F.relu: "relu", torch.relu: "relu", F.relu6: "relu6", "relu": "relu", F.hardswish: "hardswish",
+}  # fmt: skip
+LARGEST_WINDOW = 7  # of a depthwise convolution; MAX_SIZE of depthwise.h
+LARGEST_STEM = 160  # numbers in a window of a network's first convolution
 _SHUFFLES = (F.channel_shuffle, torch.channel_shuffle)
+_ACTIVATE: dict[str, Callable[[Tensor], Tensor]] = {"none": lambda x: x, "relu": F.relu, "relu6": F.relu6}
+_ADDITIONS = (operator.add, operator.iadd, torch.add)
 
 
 def accelerate(model: nn.Module) -> Callable[[Tensor], Tensor] | None:
@@ -45,7 +52,7 @@ def accelerate(model: nn.Module) -> Callable[[Tensor], Tensor] | None:
         return None
     exchanged: dict[fx.Node, fx.Node] = {}
     for chain in chains:
-        exchanged[chain.end] = _exchange(traced, chain, exchanged.get(chain.start, chain.start), library)
+        exchanged[chain.end] = _exchange(traced, chain, exchanged, library)
     traced.recompile()
     norms: list[Any] = [traced.get_submodule(name) for chain in chains for name in chain.norms]
     parameters = list(model.parameters())
@@ -81,22 +88,27 @@ class _Found:
     Attributes:
         start: what comes in.
         pieces: its links.
-        mixing: the nodes around it that make it a unit of ShuffleNetV2: split, both halves, concatenation, shuffle.
+        ending: what becomes of its result.
+        other: the tensor that it is joined with or added to, unless that is ``start``.
+        before: nodes of the ending in front of the links: a split, and both halves.
+        after: nodes of the ending behind them.
     """
 
     start: fx.Node
     pieces: list[_Piece] = field(default_factory=list)
-    mixing: list[fx.Node] = field(default_factory=list)
+    ending: Ending = PLAIN
+    other: fx.Node | None = None
+    before: list[fx.Node] = field(default_factory=list)
+    after: list[fx.Node] = field(default_factory=list)
 
     @property
     def end(self) -> fx.Node:
-        return self.mixing[-1] if self.mixing else self.pieces[-1].end
+        return self.after[-1] if self.after else self.pieces[-1].end
 
     @property
     def nodes(self) -> list[fx.Node]:
         """All of them, in the order of the graph, so far as one depends on another."""
-        inside = [node for piece in self.pieces for node in piece.nodes]
-        return [*self.mixing[:3], *inside, *self.mixing[3:]]
+        return [*self.before, *(node for piece in self.pieces for node in piece.nodes), *self.after]
 
     @property
     def norms(self) -> list[str]:
@@ -117,31 +129,79 @@ def _find_chains(traced: fx.GraphModule) -> list[_Found]:
         if chain.pieces and chain.pieces[-1].link.shuffled:  # nobody is left to put its channels in order
             chain.pieces.pop()
         if chain.pieces:
-            _find_mixing(chain)
+            _find_ending(traced, chain, taken)
             chains.append(chain)
             taken.update(chain.nodes)
     return chains
 
 
-def _find_mixing(chain: _Found) -> None:
-    """Recognises ShuffleNetV2's unit around a chain: ``shuffle(cat(left, chain(right)), 2)`` of ``x.chunk(2, 1)``."""
-    right, join = chain.start, _only_user(chain.pieces[-1].end)
-    shuffle = None if join is None else _only_user(join)
-    if join is None or shuffle is None or join.target is not torch.cat or shuffle.target not in _SHUFFLES:
+def _find_ending(traced: fx.GraphModule, chain: _Found, taken: set[fx.Node]) -> None:
+    after = _only_user(chain.pieces[-1].end)
+    if after is None or after in taken:
         return
-    inputs = join.all_input_nodes
-    if len(inputs) != 2 or inputs[1] is not chain.pieces[-1].end or shuffle.args[1] != 2:
+    if after.target is torch.cat:
+        _find_mixing(traced, chain, after)
+    elif after.target in _ADDITIONS and chain.pieces[-1].link.activation == "none":
+        _find_addition(traced, chain, after)
+
+
+def _find_mixing(traced: fx.GraphModule, chain: _Found, join: fx.Node) -> None:
+    """Recognises ShuffleNetV2's units around a chain.
+
+    ``shuffle(cat(left, chain(right)), 2)``, of the halves of ``x.chunk(2, 1)`` or of two branches of as many channels.
+    """
+    shuffle, inputs = _only_user(join), join.all_input_nodes
+    along = join.kwargs.get("dim", join.args[1] if len(join.args) > 1 else 0)
+    if shuffle is None or shuffle.target not in _SHUFFLES or shuffle.args[1] != 2 or along != 1:
         return
-    left = inputs[0]
+    if len(inputs) != 2 or inputs[1] is not chain.pieces[-1].end:
+        return
+    left, right = inputs[0], chain.start
+    channels = _channels_of(traced, left)
+    if channels is not None and channels == _channels_of(traced, inputs[1]):
+        chain.ending, chain.other, chain.after = Ending("join"), left, [join, shuffle]
+        return
     halves = [(node.target, node.args[1:], len(node.users)) for node in (left, right)]
     if halves != [(operator.getitem, (0,), 1), (operator.getitem, (1,), 1)]:
         return
     split = left.all_input_nodes[0]
     is_chunk = (split.target, split.args[1:], split.kwargs) == ("chunk", (2,), {"dim": 1})
-    same_shape = all(piece.link.stride == 1 for piece in chain.pieces) and chain.pieces[0].link.kind == "pointwise"
-    if right.all_input_nodes[0] is split and is_chunk and len(split.users) == 2 and same_shape:
-        chain.mixing = [split, left, right, join, shuffle]
+    if right.all_input_nodes[0] is split and is_chunk and len(split.users) == 2 and _keeps_size(traced, chain):
+        chain.ending, chain.before, chain.after = Ending("split"), [split, left, right], [join, shuffle]
         chain.start = split.all_input_nodes[0]
+
+
+def _find_addition(traced: fx.GraphModule, chain: _Found, addition: fx.Node) -> None:
+    """Recognises a residual connection behind a chain: ``activation(chain(x) + other)``."""
+    result = chain.pieces[-1].end
+    others = [argument for argument in addition.args if argument is not result]
+    if len(addition.args) != 2 or addition.kwargs or len(others) != 1 or not isinstance(others[0], fx.Node):
+        return
+    in_place_elsewhere = addition.target is operator.iadd and addition.args[0] is not result
+    if in_place_elsewhere or not _keeps_size(traced, chain):
+        return
+    nodes = [addition]
+    activation = _activation_after(traced, nodes)
+    if activation == "hardswish":  # its derivative does not follow from its value
+        nodes, activation = [addition], "none"
+    chain.ending, chain.after = Ending("add", activation), nodes
+    chain.other = None if others[0] is chain.start else others[0]
+
+
+def _keeps_size(traced: fx.GraphModule, chain: _Found) -> bool:
+    """Whether it begins with a pointwise convolution, and its result is as high and wide as what comes in."""
+    for piece in chain.pieces:
+        module: Any = traced.get_submodule(piece.convolution) if piece.convolution else None
+        if module is None or piece.link.stride != 1 or 2 * piece.link.padding + 1 != module.kernel_size[0]:
+            return False
+    return chain.pieces[0].link.kind == "pointwise"
+
+
+def _channels_of(traced: fx.GraphModule, node: fx.Node) -> int | None:
+    """Channels of what a norm, or an activation behind one, gives."""
+    while (module := _module_of(traced, node)) is not None and type(module) in _ACTIVATION_OF_MODULE:
+        node = node.all_input_nodes[0]
+    return module.num_features if isinstance(module, nn.BatchNorm2d) else None
 
 
 def _only_user(node: fx.Node) -> fx.Node | None:
@@ -158,7 +218,7 @@ def _next_piece(traced: fx.GraphModule, chain: _Found, node: fx.Node) -> _Piece 
         nodes.append(after)
     module = _module_of(traced, nodes[-1])
     link = _link_of(module)
-    if link is None and chain.pieces:
+    if chain.pieces and (link is None or link.kind == "stem"):
         return None
     if link is not None:
         after = _only_user(nodes[-1])
@@ -203,6 +263,8 @@ def _link_of(module: nn.Module | None) -> Link | None:
     square = size[0] == size[1] <= LARGEST_WINDOW and stride[0] == stride[1] and padding[0] == padding[1] < size[0]
     if depthwise and square:
         return Link("depthwise", "none", stride=stride[0], padding=padding[0])
+    if square and module.groups == 1 and module.in_channels * size[0] ** 2 <= LARGEST_STEM:
+        return Link("stem", "none", stride=stride[0], padding=padding[0])
     return None
 
 
@@ -221,21 +283,35 @@ def _activation_after(traced: fx.GraphModule, nodes: list[fx.Node]) -> str:
     return name
 
 
-def _exchange(traced: fx.GraphModule, chain: _Found, start: fx.Node, library: ctypes.CDLL) -> fx.Node:
-    """Puts one call of the kernels, with ``start`` as input, in the place of a chain's nodes."""
+def _exchange(
+    traced: fx.GraphModule, chain: _Found, exchanged: dict[fx.Node, fx.Node], library: ctypes.CDLL
+) -> fx.Node:
+    """Puts one call of the kernels in the place of a chain's nodes; ``exchanged``: what has taken others' places."""
     links = tuple(piece.link for piece in chain.pieces)
+    ending = chain.ending
 
-    def call(x: Tensor, *parameters: Tensor) -> Tensor:
-        return run_chain(library, links, x, parameters, mixes=bool(chain.mixing))
+    def call(x: Tensor, other: Tensor | None, *parameters: Tensor) -> Tensor:
+        if ending.kind == "add" and not _fits(x, other, parameters[-1]):
+            return _ACTIVATE[ending.activation](
+                run_chain(library, links, x, parameters) + (x if other is None else other)
+            )
+        return run_chain(library, links, x, parameters, ending, other)
 
+    start = exchanged.get(chain.start, chain.start)
+    other = None if chain.other is None else exchanged.get(chain.other, chain.other)
     with traced.graph.inserting_before(chain.end):
         parameters = []
         for piece in chain.pieces:
             names = [f"{piece.convolution or piece.norm}.weight"]
             names += [f"{piece.norm}.{name}" for name in ("weight", "bias", "running_mean", "running_var")]
             parameters += [traced.graph.get_attr(name) for name in names]
-        result = traced.graph.call_function(call, (start, *parameters))
+        result = traced.graph.call_function(call, (start, other, *parameters))
     chain.end.replace_all_uses_with(result)
     for node in reversed(chain.nodes):  # not left to the removal of dead code, which keeps norms for their statistics
         traced.graph.erase_node(node)
     return result
+
+
+def _fits(x: Tensor, other: Tensor | None, of_result: Tensor) -> bool:
+    """Whether what is added has the result's shape; PyTorch would spread a smaller one over it."""
+    return (x if other is None else other).shape == (len(x), len(of_result), *x.shape[2:])

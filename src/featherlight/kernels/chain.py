@@ -5,14 +5,18 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-Kind = Literal["norm", "pointwise", "depthwise"]
-ACTIVATIONS = {"none": 0, "relu": 1, "relu6": 2}
+from featherlight.errors import FeatherlightError
+from featherlight.kernels.library import Learned, Shape
+
+Kind = Literal["norm", "pointwise", "depthwise", "stem"]
+ACTIVATIONS = {"none": 0, "relu": 1, "relu6": 2, "hardswish": 3}
 PARAMETERS = 5  # of a link: weight, gamma, beta, running mean, running variance
 
 
@@ -21,11 +25,11 @@ class Link:
     """One convolution with its batch norm and activation.
 
     Attributes:
-        kind: ``norm`` is a batch norm of what comes in, without a convolution.
+        kind: ``norm`` is a batch norm of what comes in, without a convolution; ``stem`` a convolution of few channels.
         activation: after the norm.
         groups: of a pointwise convolution.
-        stride: of a depthwise convolution.
-        padding: of a depthwise convolution.
+        stride: of a depthwise convolution or a stem.
+        padding: of a depthwise convolution or a stem.
         momentum: of the running statistics.
         eps: of the norm.
         shuffle: a pointwise convolution's input channels are first shuffled in that many groups; 1: not.
@@ -45,13 +49,25 @@ class Link:
     shuffled: int = 0
 
 
-class _Shape(ctypes.Structure):
-    _fields_ = tuple(
-        (name, ctypes.c_long)
-        for name in (
-            "images", "height", "width", "channels", "size", "stride", "pad", "out_height", "out_width",
-        )
-    )  # fmt: skip
+@dataclass(frozen=True)
+class Ending:
+    """What becomes of a chain's result z.
+
+    Attributes:
+        kind: ``plain``: nothing.
+            ``split``: a unit of ShuffleNetV2. The chain begins with a pointwise convolution, keeps the shape and
+            computes the second half of the channels; then both halves are concatenated and shuffled in two groups.
+            ``join``: the same with another tensor of z's shape in the place of the first half.
+            ``add``: a residual connection, ``activation(z + other)``; ``other`` is the chain's input unless one is
+            given. The last link has no activation, and the first one is a pointwise convolution.
+        activation: after adding: "none", "relu" or "relu6".
+    """
+
+    kind: Literal["plain", "split", "join", "add"] = "plain"
+    activation: str = "none"
+
+
+PLAIN = Ending()
 
 
 @dataclass
@@ -63,7 +79,12 @@ class _State:
 
 
 def run_chain(
-    library: ctypes.CDLL, links: Sequence[Link], x: Tensor, parameters: Sequence[Tensor], *, mixes: bool = False
+    library: ctypes.CDLL,
+    links: Sequence[Link],
+    x: Tensor,
+    parameters: Sequence[Tensor],
+    ending: Ending = PLAIN,
+    other: Tensor | None = None,
 ) -> Tensor:
     """Computes a chain in training mode, and updates the running statistics.
 
@@ -72,24 +93,20 @@ def run_chain(
         links: what to compute.
         x: float32 (N, C, H, W), channels last in memory.
         parameters: for each link its weight (of ``norm``: any tensor), gamma, beta, running mean and variance.
-        mixes: a unit of ShuffleNetV2. The chain begins with a pointwise convolution, keeps the shape and computes the
-            second half of the channels; then both halves are concatenated and shuffled in two groups.
+        ending: what becomes of the result.
+        other: the tensor that it is joined with or added to.
 
     Returns:
         float32 (N, C', H', W'), channels last in memory.
+
+    Raises:
+        FeatherlightError: memory is short; the running statistics of the link at hand are as they were.
     """
-    result: Tensor = _Chain.apply(library, tuple(links), mixes, x, *parameters)
+    result: Tensor = _Chain.apply(library, tuple(links), ending, x, other, *parameters)
     return result
 
 
-def _address(tensor: Tensor | None) -> ctypes.c_void_p:
-    return ctypes.c_void_p(None if tensor is None else tensor.data_ptr())
-
-
-def _integers(*values: int) -> list[ctypes.c_long]:
-    return [ctypes.c_long(value) for value in values]
-
-
+@lru_cache(maxsize=256)
 def _order(channels: int, groups: int) -> Tensor | None:
     """For each channel after a shuffle, the one before it that it is."""
     if groups == 1:
@@ -97,31 +114,45 @@ def _order(channels: int, groups: int) -> Tensor | None:
     return torch.arange(channels, dtype=torch.int32).view(groups, -1).t().reshape(-1).contiguous()
 
 
+@lru_cache(maxsize=256)
 def _inverse(channels: int, groups: int) -> Tensor:
     """For each channel before a shuffle, the one after it that it becomes... read backwards: x[inverse] undoes it."""
     return torch.arange(channels).view(-1, groups).t().reshape(-1)
 
 
+def _pixels_last(x: Tensor) -> Tensor:
+    return x.permute(0, 2, 3, 1).contiguous()
+
+
 class _Chain(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, library: ctypes.CDLL, links: tuple[Link, ...], mixes: bool, x: Tensor, *parameters: Tensor
+        ctx: Any,
+        library: ctypes.CDLL,
+        links: tuple[Link, ...],
+        ending: Ending,
+        x: Tensor,
+        other: Tensor | None,
+        *parameters: Tensor,
     ) -> Tensor:
         value = x.permute(0, 2, 3, 1)
-        strided = links[0].kind == "pointwise" and not mixes and _has_equal_rows(value)
+        strided = links[0].kind == "pointwise" and ending.kind in ("plain", "join") and _has_equal_rows(value)
         value = value if value.is_contiguous() or strided else value.contiguous()
-        chain = _Runner(library, links, parameters, mixes)
+        chain = _Runner(library, links, parameters, ending)
         ctx.chain, ctx.needs_x = chain, x.requires_grad
-        ctx.save_for_backward(x)  # the chain has it too; this notices when it is changed in between
-        return chain.forward(value)
+        out = chain.forward(value, None if other is None else _pixels_last(other))
+        # The chain has x too; this notices when it is changed in between.
+        ctx.save_for_backward(x, out if ending.activation != "none" else None)
+        return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> Any:
-        _ = ctx.saved_tensors
-        gradient = gradients[0].permute(0, 2, 3, 1).contiguous()
-        found_x, found = ctx.chain.backward(gradient, ctx.needs_x)
-        return None, None, None, None if found_x is None else found_x.permute(0, 3, 1, 2), *found
+        _, out = ctx.saved_tensors
+        gradient = _pixels_last(gradients[0])
+        found_x, found_other, found = ctx.chain.backward(gradient, out, ctx.needs_x)
+        both = [None if tensor is None else tensor.permute(0, 3, 1, 2) for tensor in (found_x, found_other)]
+        return None, None, None, *both, *found
 
 
 def _has_equal_rows(x: Tensor) -> bool:
@@ -131,39 +162,61 @@ def _has_equal_rows(x: Tensor) -> bool:
     return channels == 1 and columns == width * pixels and rows == height * columns
 
 
+def _address(tensor: Tensor | None) -> int | None:
+    return None if tensor is None else tensor.data_ptr()
+
+
 class _Runner:
     """One pass through a chain, and back."""
 
     def __init__(
-        self, library: ctypes.CDLL, links: tuple[Link, ...], parameters: Sequence[Tensor], mixes: bool
+        self, library: ctypes.CDLL, links: tuple[Link, ...], parameters: Sequence[Tensor], ending: Ending
     ) -> None:
-        self._library, self._links, self._mixes = library, links, mixes
+        self._library, self._links, self._ending = library, links, ending
         self._parameters = [tuple(parameters[i : i + PARAMETERS]) for i in range(0, len(parameters), PARAMETERS)]
         self._input = torch.empty(0)
         self._states: list[_State] = []
+        self._adds_input = False
 
-    def forward(
-        self, x: Tensor
-    ) -> Tensor:  # (N, H, W, C) -> (N, C, H, W), no view: what follows may change it in place
+    def _call(self, name: str, *arguments: Any) -> None:
+        if getattr(self._library, name)(*arguments):
+            raise FeatherlightError("there is not enough memory for a training step; take a smaller batch_size")
+
+    def _empty(self, *shape: int) -> Tensor:
+        """Memory for a large tensor."""
+        tensor = torch.empty(shape)
+        self._library.use_large_pages(tensor.data_ptr(), 4 * tensor.numel())
+        return tensor
+
+    def forward(self, x: Tensor, other: Tensor | None) -> Tensor:
+        """(N, H, W, C) -> (N, C, H, W), no view: what follows may change it in place."""
         half = x.shape[3] // 2
-        self._input = x.narrow(3, half, half) if self._mixes else x
-        source, norm, act = self._input, None, "none"
+        self._input = x.narrow(3, half, half) if self._ending.kind == "split" else x
+        self._adds_input = self._ending.kind == "add" and other is None
+        value, norm, act = self._input, None, "none"
         for link, parameters in zip(self._links, self._parameters, strict=True):
-            state = self._forward_link(link, parameters, source, norm, act)
+            state = self._forward_link(link, parameters, value, norm, act)
             self._states.append(state)
-            source, norm, act = state.raw, state.norm, link.activation
-        assert norm is not None  # noqa: S101  (a chain has a link)
-        channels = source.shape[3]
-        head = _integers(source.numel() // channels, channels)
-        middle = [_address(source), _address(norm[0]), _address(norm[1]), ctypes.c_int(ACTIVATIONS[act])]
-        count, height, width, _ = source.shape
-        outs = x.shape[3] if self._mixes else channels
-        out = torch.empty(count, outs, height, width, memory_format=torch.channels_last)
-        if self._mixes:
-            self._library.leave_join(*head, *middle, _address(x), ctypes.c_long(x.shape[3]), _address(out))
+            value, norm, act = state.raw, state.norm, link.activation
+        return self._leave(x if other is None else other)
+
+    def _leave(self, other: Tensor) -> Tensor:
+        raw, norm, act = self._states[-1].raw, self._states[-1].norm, ACTIVATIONS[self._links[-1].activation]
+        count, height, width, channels = raw.shape
+        ending, pixels = self._ending, count * height * width
+        mixes = ending.kind in ("split", "join")
+        whole = self._empty(count, height, width, channels * (2 if mixes else 1))
+        head = (pixels, channels, raw.data_ptr(), norm.data_ptr())
+        if mixes:
+            self._call("leave_join", *head, act, other.data_ptr(), other.shape[3], whole.data_ptr())
+        elif ending.kind == "add":
+            self._call("leave_add", *head, ACTIVATIONS[ending.activation], other.data_ptr(), whole.data_ptr())
         else:
-            self._library.leave_forward(*head, *middle, _address(out), ctypes.c_long(channels))
-        return out
+            self._call("leave_forward", *head, act, whole.data_ptr())
+        out = torch.empty(0)
+        return out.set_(
+            whole.untyped_storage(), 0, (count, whole.shape[3], height, width), whole.permute(0, 3, 1, 2).stride()
+        )
 
     def _forward_link(
         self, link: Link, parameters: tuple[Tensor, ...], x: Tensor, norm: Tensor | None, act: str
@@ -171,31 +224,33 @@ class _Runner:
         if link.shuffled:
             return self._forward_shuffled(link, parameters, x, norm, act)
         weight, *statistics = parameters
+        learned = ctypes.byref(Learned(*map(_address, statistics), link.momentum, link.eps))
         count, height, width, ins = x.shape
-        tail = [*map(_address, statistics), ctypes.c_double(link.momentum), ctypes.c_double(link.eps)]
-        head = [_address(None), _address(None)] if norm is None else [_address(norm[0]), _address(norm[1])]
-        code = ctypes.c_int(ACTIVATIONS[act])
         outs = statistics[0].shape[0]
         found = torch.empty(4, outs)
+        y = x
         if link.kind == "norm":
-            y = x
             _check_count(y)
-            self._library.norm_forward(*_integers(x.numel() // ins, ins), _address(x), *tail, _address(found))
+            self._call("norm_forward", count * height * width, ins, _address(x), learned, _address(found))
         elif link.kind == "pointwise":
-            y = torch.empty(count, height, width, outs)
+            y = self._empty(count, height, width, outs)
             _check_count(y)
-            order = _order(ins, link.shuffle)
-            self._library.pointwise_forward(
-                *_integers(count * height * width, ins, outs, link.groups), _address(x), *_integers(x.stride(2)),
-                *head, code, _address(order), _address(weight), _address(y), *tail, _address(found),
+            self._call(
+                "pointwise_forward", count * height * width, ins, outs, link.groups, _address(x), x.stride(2),
+                _address(norm), ACTIVATIONS[act], _address(_order(ins, link.shuffle)), _address(weight), _address(y),
+                learned, _address(found),
             )  # fmt: skip
         else:
-            shape = _depthwise_shape(link, x, weight)
-            y = torch.empty(count, shape.out_height, shape.out_width, outs)
+            shape = _shape(link, x, weight)
+            y = self._empty(count, shape.out_height, shape.out_width, outs)
             _check_count(y)
-            self._library.depthwise_forward(
-                ctypes.byref(shape), _address(x), *head, code, _address(weight), _address(y), *tail, _address(found)
-            )
+            if link.kind == "stem":
+                numbers = _pixels_last(weight)
+                head = (ctypes.byref(shape), outs, _address(x), _address(numbers))
+                self._call("stem_forward", *head, _address(y), learned, _address(found))
+            else:
+                head = (ctypes.byref(shape), _address(x), _address(norm), ACTIVATIONS[act])
+                self._call("depthwise_forward", *head, _address(weight), _address(y), learned, _address(found))
         return _State(y, found)
 
     def _forward_shuffled(
@@ -209,31 +264,48 @@ class _Runner:
             running[back] = updated
         return state
 
-    def backward(self, gradient: Tensor, needs_x: bool) -> tuple[Tensor | None, list[Tensor | None]]:
-        last = self._states[-1]
-        channels = last.raw.shape[3]
-        pixels = last.raw.numel() // channels
-        sums = torch.empty(2, channels, dtype=torch.float64)
-        g: Tensor | None = torch.empty_like(last.raw)
-        arguments = [
-            *_integers(pixels, channels), _address(gradient), _address(last.raw), *map(_address, last.norm[:3]),
-            ctypes.c_int(ACTIVATIONS[self._links[-1].activation]), _address(g), _address(sums),
-        ]  # fmt: skip
-        whole: Tensor | None = None
-        if self._mixes:
-            whole = torch.empty_like(gradient)
-            self._library.enter_split(*arguments, _address(whole), ctypes.c_long(gradient.shape[3]))
-        else:
-            self._library.enter_backward(*arguments)
+    def backward(
+        self, gradient: Tensor, out: Tensor | None, needs_x: bool
+    ) -> tuple[Tensor | None, Tensor | None, list[Tensor | None]]:
+        """Gradients of x, of the other tensor, of the parameters; ``out``: where its activation needs it."""
+        g, sums, left = self._enter(gradient, out)
+        kind = self._ending.kind
+        more = g if self._adds_input else None
+        of_other = left if kind == "join" else g if kind == "add" and not self._adds_input else None
+        whole = left if kind == "split" else None
+        gx: Tensor | None = g
         found: list[Tensor | None] = []
         for number in reversed(range(len(self._links))):
-            assert g is not None  # noqa: S101  (only the first link may have none)
-            g, sums, own = self._backward_link(number, g, sums, whole, needs_x=needs_x or number > 0)
+            assert gx is not None  # noqa: S101  (only the first link may have none)
+            first = number == 0
+            gx, sums, own = self._backward_link(
+                number, gx, sums, whole if first else None, more if first else None, needs_x=needs_x or not first
+            )
             found = [*own, *found]
-        return (g if whole is None else whole), found
+        return (gx if whole is None else whole), of_other, found
+
+    def _enter(self, gradient: Tensor, out: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The gradient before the last activation, its sums, and of the other tensor that is mixed with the result."""
+        last, act = self._states[-1], self._links[-1].activation
+        channels = last.raw.shape[3]
+        sums = torch.empty(2, channels, dtype=torch.float64)
+        head, tail = (last.raw.numel() // channels, channels, gradient.data_ptr(), last.raw.data_ptr()), sums.data_ptr()
+        kind = self._ending.kind
+        if kind in ("split", "join"):
+            g = self._empty(*last.raw.shape)
+            left = self._empty(*gradient.shape) if kind == "split" else self._empty(*last.raw.shape)
+            middle = (_address(last.norm), ACTIVATIONS[act], left.data_ptr(), left.shape[3])
+            self._call("enter_split", *head, *middle, g.data_ptr(), tail)
+            return g, sums, left
+        act = self._ending.activation if kind == "add" else act
+        changes = len(self._links) == 1 and self._links[0].kind == "norm"  # what it gets, which is not ours
+        g = gradient if act == "none" and not changes else self._empty(*last.raw.shape)
+        middle = (_address(last.norm), ACTIVATIONS[act], None if out is None else out.data_ptr())
+        self._call("enter_backward", *head, *middle, g.data_ptr(), tail)
+        return g, sums, None
 
     def _backward_link(
-        self, number: int, g: Tensor, sums: Tensor, whole: Tensor | None, *, needs_x: bool
+        self, number: int, g: Tensor, sums: Tensor, whole: Tensor | None, more: Tensor | None, *, needs_x: bool
     ) -> tuple[Tensor | None, Tensor, list[Tensor | None]]:
         link, weight, state = self._links[number], self._parameters[number][0], self._states[number]
         back = _inverse(weight.shape[0], link.shuffled) if link.shuffled else None
@@ -242,46 +314,55 @@ class _Runner:
         pixels = state.raw.numel() // outs
         coefficients = torch.empty(3, outs)
         gamma, beta = torch.empty(2, outs)
-        self._library.norm_backward(
-            *_integers(pixels, outs), _address(sums), _address(state.norm), _address(coefficients), _address(gamma),
-            _address(beta),
-        )  # fmt: skip
+        addresses = (_address(tensor) for tensor in (sums, state.norm, coefficients, gamma, beta))
+        self._call("norm_backward", pixels, outs, *addresses)
+        of_y = (_address(g), _address(state.raw), _address(coefficients))
         if link.kind == "norm":
-            self._library.leave_backward(
-                *_integers(pixels, outs), _address(g), _address(state.raw), _address(coefficients)
-            )
+            self._call("leave_backward", pixels, outs, *of_y)
             return g, sums, [None, gamma, beta, None, None]
         before = self._states[number - 1] if number else None
         x = before.raw if before else self._input
         ins = x.shape[3]
-        gx = torch.empty(x.shape) if needs_x else None
-        if whole is not None and before is None:
-            gx = whole.narrow(3, ins, ins)
+        norm, act = (before.norm, ACTIVATIONS[self._links[number - 1].activation]) if before else (None, 0)
         dw = torch.empty_like(weight, memory_format=torch.contiguous_format)
         next_sums = torch.empty(2, ins, dtype=torch.float64)
-        of_x = [
-            _address(x),
-            *([ctypes.c_long(x.stride(2))] if link.kind == "pointwise" else []),
-            *(_address(before.norm[i] if before else None) for i in range(3)),
-            ctypes.c_int(ACTIVATIONS[self._links[number - 1].activation] if before else 0),
-        ]
-        of_sums = _address(next_sums if before else None)
-        if link.kind == "pointwise":
-            order = _order(ins, link.shuffle)
-            self._library.pointwise_backward(
-                *_integers(pixels, ins, outs, link.groups), _address(g), _address(state.raw), _address(coefficients),
-                *of_x, _address(order), _address(weight), _address(gx),
-                *_integers(ins if gx is None else gx.stride(2)), of_sums, _address(dw),
+        of_sums = next_sums.data_ptr() if before else None
+        if link.kind == "stem":
+            gx, dw = self._backward_stem(link, weight, x, of_y, outs, g if needs_x else None)
+        elif link.kind == "pointwise":
+            gx = self._empty(*x.shape) if needs_x and whole is None else None
+            if whole is not None:
+                gx = whole.narrow(3, ins, ins)
+            self._call(
+                "pointwise_backward", pixels, ins, outs, link.groups, *of_y, _address(x), x.stride(2), _address(norm),
+                act, _address(_order(ins, link.shuffle)), _address(weight), _address(gx),
+                ins if gx is None else gx.stride(2), _address(more), of_sums, _address(dw),
             )  # fmt: skip
         else:
-            gx = torch.empty(x.shape)
-            self._library.depthwise_backward(
-                ctypes.byref(_depthwise_shape(link, x, weight)), _address(g), _address(state.raw),
-                _address(coefficients), *of_x, _address(weight), _address(gx), of_sums, _address(dw),
+            gx = self._empty(*x.shape)
+            self._call(
+                "depthwise_backward", ctypes.byref(_shape(link, x, weight)), *of_y, _address(x), _address(norm), act,
+                _address(weight), _address(gx), of_sums, _address(dw),
             )  # fmt: skip
         if back is not None:
             dw, gamma, beta = (torch.empty_like(found).index_copy_(0, back, found) for found in (dw, gamma, beta))
         return gx, next_sums, [dw, gamma, beta, None, None]
+
+    def _backward_stem(
+        self, link: Link, weight: Tensor, x: Tensor, of_y: tuple[int | None, ...], outs: int, g: Tensor | None
+    ) -> tuple[Tensor | None, Tensor]:
+        """Gradients of the images, where ``g`` is given, and of the weight."""
+        shape, numbers = _shape(link, x, weight), _pixels_last(weight)
+        dw = torch.empty_like(numbers)
+        self._call("stem_backward", ctypes.byref(shape), outs, *of_y, _address(x), _address(numbers), _address(dw))
+        gx = None
+        if g is not None:  # images seldom want one: adversarial training
+            dy = g.clone()
+            self._call("leave_backward", dy.numel() // outs, outs, dy.data_ptr(), *of_y[1:])
+            size = (x.shape[0], x.shape[3], *x.shape[1:3])
+            convolved = torch.nn.grad.conv2d_input(size, weight, dy.permute(0, 3, 1, 2), link.stride, link.padding)
+            gx = _pixels_last(convolved)
+        return gx, dw.permute(0, 3, 1, 2)
 
 
 def _check_count(y: Tensor) -> None:
@@ -289,8 +370,8 @@ def _check_count(y: Tensor) -> None:
         raise ValueError(f"Expected more than 1 value per channel when training, got input size {tuple(y.shape)}")
 
 
-def _depthwise_shape(link: Link, x: Tensor, weight: Tensor) -> _Shape:
+def _shape(link: Link, x: Tensor, weight: Tensor) -> Shape:
     count, height, width, channels = x.shape
     size = weight.shape[2]
     out_height, out_width = ((side + 2 * link.padding - size) // link.stride + 1 for side in (height, width))
-    return _Shape(count, height, width, channels, size, link.stride, link.padding, out_height, out_width)
+    return Shape(count, height, width, channels, size, link.stride, link.padding, out_height, out_width)

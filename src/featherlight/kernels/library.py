@@ -16,7 +16,7 @@ from featherlight.cost.latency import machine_name
 from featherlight.errors import FeatherlightError
 from featherlight.files import atomic_path, cache_folder
 
-SOURCE = Path(__file__).with_name("chain.c")
+SOURCE = Path(__file__).with_name("chain.c")  # it includes the headers beside it
 # Reassociated sums let loops over channels become vector instructions; the order is fixed by the compiled code.
 # Not -ffast-math, which would also flush small numbers to zero in the whole process.
 FLAGS = (
@@ -24,6 +24,47 @@ FLAGS = (
     "-ffp-contract=fast", "-fopenmp", "-shared", "-fPIC", "-w",
 )  # fmt: skip
 COMPILE_TIMEOUT_S = 300
+# What the kernels take: n a whole number, i a small one, p an address.
+_SIGNATURES = {
+    "keep_memory": "",
+    "use_large_pages": "pn",
+    "norm_forward": "nnppp",
+    "norm_backward": "nnppppp",
+    "pointwise_forward": "nnnnpnpippppp",
+    "pointwise_backward": "nnnnppppnpipppnppp",
+    "stem_forward": "pnppppp",
+    "stem_backward": "pnpppppp",
+    "depthwise_forward": "pppipppp",
+    "depthwise_backward": "ppppppipppp",
+    "leave_forward": "nnppip",
+    "leave_add": "nnppipp",
+    "leave_join": "nnppipnp",
+    "leave_backward": "nnppp",
+    "enter_backward": "nnpppippp",
+    "enter_split": "nnpppipnpp",
+}
+_TYPES = {"n": ctypes.c_long, "i": ctypes.c_int, "p": ctypes.c_void_p}
+
+
+class Shape(ctypes.Structure):
+    """Of a convolution with a square window."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_long)
+        for name in (
+            "images", "height", "width", "channels", "size", "stride", "pad", "out_height", "out_width",
+        )
+    )  # fmt: skip
+
+
+class Learned(ctypes.Structure):
+    """What a batch norm learns and keeps."""
+
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ("gamma", "beta", "running_mean", "running_var")),
+        ("momentum", ctypes.c_double),
+        ("eps", ctypes.c_double),
+    )
 
 
 @cache
@@ -32,10 +73,27 @@ def load_kernels() -> ctypes.CDLL | None:
     if os.environ.get("FEATHERLIGHT_KERNELS") == "off":
         return None
     try:
-        return ctypes.CDLL(str(compile_kernels()))
+        library = open_kernels(compile_kernels())
     except (OSError, FeatherlightError) as error:
         note(f"speed: training goes on with PyTorch's operators alone ({error})")
         return None
+    library.keep_memory()
+    return library
+
+
+def open_kernels(path: Path) -> ctypes.CDLL:
+    """A compiled library.
+
+    Raises:
+        OSError: it cannot be opened.
+        FeatherlightError: it is not whole.
+    """
+    library = ctypes.CDLL(str(path))
+    for name, signature in _SIGNATURES.items():
+        if not hasattr(library, name):
+            raise FeatherlightError(f"{path} is damaged; delete it, and it will be made anew")
+        getattr(library, name).argtypes = [_TYPES[letter] for letter in signature]
+    return library
 
 
 def compile_kernels(folder: Path | None = None, extra_flags: tuple[str, ...] = ()) -> Path:
@@ -52,7 +110,8 @@ def compile_kernels(folder: Path | None = None, extra_flags: tuple[str, ...] = (
     if compiler is None or platform.system() == "Windows":
         raise FeatherlightError("there is no C compiler (cc); install gcc or clang for faster training")
     flags = (*FLAGS, *extra_flags)
-    subject = (SOURCE.read_text(encoding="utf-8"), flags, machine_name(), platform.machine(), compiler)
+    sources = [path.read_text(encoding="utf-8") for path in sorted(SOURCE.parent.glob("*.[ch]"))]
+    subject = (sources, flags, machine_name(), platform.machine(), compiler)
     name = f"kernels-{hashlib.sha256(repr(subject).encode()).hexdigest()[:16]}.so"
     target = (folder or cache_folder() / "kernels") / name
     if not target.is_file():

@@ -13,6 +13,7 @@ from pathlib import Path
 from featherlight.console import counted
 from featherlight.errors import UnreadableImageError
 from featherlight.report.distributions import distributions_svg
+from featherlight.report.enough_section import enough_facts
 from featherlight.report.rendering import THUMBNAIL_SIZE, load_template, tail, thumbnail, write_page
 from featherlight.sources.facts import count_cores
 from featherlight.sources.findings import KINDS, Checked, Finding, Findings, Severity
@@ -75,10 +76,17 @@ def write_check_page(path: Path, findings: Findings, checked: Checked) -> None:
         num_unreadable=len(checked.facts.reasons),
         cards=_make_cards(findings.told(), checked),
         **_class_table(findings),
+        **enough_facts(findings.enough),
         distributions=distributions_svg(checked.facts),
-        command=f"featherlight check {shlex.quote(findings.data)}",
+        command=_command(findings),
     )
     write_page(path, page)
+
+
+def _command(findings: Findings) -> str:
+    """That checks again."""
+    asked = "" if findings.enough is None else f" --enough --time {findings.enough.budget_s:g}s"
+    return f"featherlight check {shlex.quote(findings.data)}{asked}"
 
 
 def _verdict(findings: Findings) -> list[str]:

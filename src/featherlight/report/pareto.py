@@ -7,11 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from featherlight.errors import MissingExtraError, UsageError
-from featherlight.files import atomic_path
-
-FORMATS = (".png", ".svg")
-_GREEN, _GREY, _INK = "#0f766e", "#94a3b8", "#334155"
+from featherlight.report.figure import GREEN, GREY, INK, new_figure, save_figure, tidy
 
 
 @dataclass(frozen=True)
@@ -29,16 +25,6 @@ class Point:
     value: float
 
 
-def check_plot_path(path: Path) -> None:
-    """Refuses early what would fail late.
-
-    Raises:
-        UsageError: a format that is not drawn.
-    """
-    if path.suffix.lower() not in FORMATS:
-        raise UsageError(f"{path}: the plot can be a .png or an .svg file")
-
-
 def pareto_front(points: Sequence[Point]) -> list[Point]:
     """The points that no other beats in cost without losing in value, by cost."""
     front, highest = list[Point](), -math.inf
@@ -49,7 +35,9 @@ def pareto_front(points: Sequence[Point]) -> list[Point]:
     return front
 
 
-def plot_pareto(path: Path, points: Sequence[Point], title: str, axes: tuple[str, str]) -> None:
+def plot_pareto(
+    path: Path, points: Sequence[Point], title: str, axes: tuple[str, str], limit: float | None = None
+) -> None:
     """Draws points and their front.
 
     Args:
@@ -57,31 +45,31 @@ def plot_pareto(path: Path, points: Sequence[Point], title: str, axes: tuple[str
         points: at least one.
         title: what was measured where.
         axes: what cost and value are.
+        limit: of cost; None: there is none to draw.
 
     Raises:
         UsageError: a format that is not drawn.
         MissingExtraError: matplotlib is not installed.
     """
-    check_plot_path(path)
-    try:
-        from matplotlib.figure import Figure  # the object interface: no window, no global state
-    except ImportError as error:
-        raise MissingExtraError("matplotlib", "train", path.name) from error
-    figure = Figure(figsize=(9, 5.4), dpi=120, layout="constrained")
+    figure = new_figure(path, 9, 5.4)
     plot = figure.subplots()
     front = pareto_front(points)
     others = [point for point in points if point not in front]
-    plot.plot([p.cost for p in others], [p.value for p in others], "o", color=_GREY, markersize=6)
-    plot.plot([p.cost for p in front], [p.value for p in front], "o-", color=_GREEN, markersize=7)
+    plot.plot([p.cost for p in others], [p.value for p in others], "o", color=GREY, markersize=6)
+    plot.plot([p.cost for p in front], [p.value for p in front], "o-", color=GREEN, markersize=7)
     for point in points:
         plot.annotate(
-            point.label, (point.cost, point.value), xytext=(6, 5), textcoords="offset points", fontsize=8, color=_INK
+            point.label, (point.cost, point.value), xytext=(6, 5), textcoords="offset points", fontsize=8, color=INK
         )
+    if limit is not None:
+        plot.axvline(limit, color=GREY, linestyle="--", linewidth=1)
+        plot.annotate(
+            "limit", (limit, 1), xycoords=("data", "axes fraction"), xytext=(-4, -4), textcoords="offset points",
+            fontsize=8, color=INK, rotation=90, ha="right", va="top",
+        )  # fmt: skip
     plot.set(xlabel=axes[0], ylabel=axes[1])
     plot.set_xscale("log")
     plot.margins(x=0.15, y=0.1)
-    plot.grid(alpha=0.25)
-    plot.spines[["top", "right"]].set_visible(False)
-    figure.suptitle(title, color=_INK, fontsize=10)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format=path.suffix.lower()[1:])
+    tidy(plot)
+    figure.suptitle(title, color=INK, fontsize=10)
+    save_figure(figure, path)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from featherlight.errors import MissingExtraError
-from featherlight.files import atomic_path
+from featherlight.report.figure import BROWN, GREEN, GREY, new_figure, save_figure, tidy
 
 
 def write_rate_plot(
@@ -18,19 +17,13 @@ def write_rate_plot(
         MissingExtraError: matplotlib is not installed.
         FeatherlightError: the file cannot be written.
     """
-    try:
-        from matplotlib.figure import Figure  # the object interface: no window, no global state
-    except ImportError as error:
-        raise MissingExtraError("matplotlib", "train", path.name) from error
-    figure = Figure(figsize=(7, 4), dpi=120, layout="constrained")
+    figure = new_figure(path, 7, 4)
     axes = figure.subplots()
-    axes.plot(rates, losses, color="#94a3b8", linewidth=0.8, label="loss")
-    axes.plot(rates, smoothed, color="#0f766e", label="smoothed")
-    axes.axvline(suggestion, color="#b7791f", linestyle="--", label=f"suggestion {suggestion:g}")
+    axes.plot(rates, losses, color=GREY, linewidth=0.8, label="loss")
+    axes.plot(rates, smoothed, color=GREEN, label="smoothed")
+    axes.axvline(suggestion, color=BROWN, linestyle="--", label=f"suggestion {suggestion:g}")
     axes.set(xscale="log", xlabel="learning rate", ylabel="training loss", title="Learning-rate range test")
     axes.set_ylim(0.9 * min(smoothed), 1.1 * max(smoothed[0], 1.5 * min(smoothed)))
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
+    tidy(axes)
     axes.legend(frameon=False)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png")
+    save_figure(figure, path)

@@ -12,6 +12,8 @@ from featherlight.report.texts import Texts
 
 Bins = Sequence[Mapping[str, Any]]  # low, high, count, confidence, accuracy of each
 
+FEW_IMAGES = 10  # in a bin; of fewer the accuracy says little
+
 _WIDTH, _HEIGHT = 340, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 330, 10, 266
 _TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -62,8 +64,9 @@ def _axes(say: Texts) -> str:
 
 def _column(entry: Mapping[str, Any], say: Texts) -> str:
     left, right, top = _x(entry["low"]), _x(entry["high"]), _y(entry["accuracy"])
+    depth = "pale" if entry["count"] >= FEW_IMAGES else "pale few"
     return (
-        f'<rect class="column pale" x="{left + 1:.1f}" y="{top:.1f}" width="{right - left - 2:.1f}" '
+        f'<rect class="column {depth}" x="{left + 1:.1f}" y="{top:.1f}" width="{right - left - 2:.1f}" '
         f'height="{max(1.5, _BOTTOM - top):.1f}"><title>{escape(_words(entry, say))}</title></rect>'
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ MIN_KEY_LENGTH = 16  # characters; shorter ones can be tried one by one
 MAX_KEY_FILE_BYTES = 2**20
 HELD_BODIES = 8  # largest bodies that are in memory at once
 WATCH_INTERVAL_S = 1.0
+CGROUPS = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True)
@@ -64,8 +66,7 @@ class Settings:
     @property
     def cores(self) -> int:
         """What each worker computes and decodes with."""
-        found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return self.threads or max(1, found // self.workers)
+        return self.threads or max(1, usable_cores() // self.workers)
 
     @property
     def max_held_bytes(self) -> int:
@@ -79,6 +80,17 @@ class Settings:
             return not ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return self.host != "localhost"
+
+
+def usable_cores() -> int:
+    """Cores that this process may use; a container's share of processor time counts, rounded up."""
+    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        group = Path("/proc/self/cgroup").read_text().strip().rpartition("::/")[2]
+        quota, period = (CGROUPS / group / "cpu.max").read_text().split()
+        return max(1, min(found, math.ceil(int(quota) / int(period))))
+    except (OSError, ValueError):  # no Linux, no such share ("max"), or an older system
+        return found
 
 
 def read_api_keys(path: Path) -> tuple[str, ...]:

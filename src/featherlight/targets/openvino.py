@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 import openvino
 
 from featherlight.engines.exported import ExportedCard
-from featherlight.engines.openvino import RT_INFO
+from featherlight.engines.openvino import RT_INFO, shared_core
 from featherlight.targets.base import Draft
 from featherlight.targets.onnx import FILE_NAME, OnnxTarget
 
@@ -36,7 +36,7 @@ class OpenVinoTarget:
         """See :class:`featherlight.targets.base.Target`."""
         path = folder / self.file_names[0]
         with TemporaryDirectory(dir=folder, prefix=".described-") as inside:  # the old weights are read meanwhile
-            save_with_metadata(openvino.Core().read_model(path), Path(inside) / path.name, exported)
+            save_with_metadata(shared_core().read_model(path), Path(inside) / path.name, exported)
             for name in self.file_names:
                 (Path(inside) / name).replace(folder / name)
 

@@ -89,9 +89,9 @@ def read_network(path: Path) -> Model:
         MissingExtraError: openvino is missing.
     """
     with _explained(path):
-        import openvino
+        from featherlight.engines.openvino import shared_core
 
-        return openvino.Core().read_model(path)
+        return shared_core().read_model(path)
 
 
 def write_network(model: Model, out: Path) -> None:
@@ -199,15 +199,17 @@ def _value(output: Output) -> NDArray[Any]:
     import openvino
     from openvino import opset13 as ops
 
+    from featherlight.engines.openvino import shared_core
+
     model = openvino.Model([ops.result(output)], [], "constant")
-    value: NDArray[Any] = openvino.compile_model(model.clone(), "CPU")([])[0]
+    value: NDArray[Any] = shared_core().compile_model(model.clone(), "CPU")([])[0]
     return value
 
 
 def _logits(model: Model, batches: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
-    import openvino
+    from featherlight.engines.openvino import shared_core
 
-    compiled = openvino.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = shared_core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     outputs = [output for output in compiled.outputs if LOGITS in output.get_names()] or compiled.outputs
     return np.concatenate([compiled(batch)[outputs[0]] for batch in batches])
 

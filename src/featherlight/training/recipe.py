@@ -10,13 +10,13 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 import tomli_w
 
 from featherlight.errors import UsageError
 from featherlight.files import write_text
+from featherlight.training.fields import read_value
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -135,6 +135,7 @@ class Recipe:
         strict: an unreadable image is an error.
         group_by: images of one group stay on one side of our splits: a regular expression searched in paths, or the
             name of a manifest's column; absent: no groups.
+        hold_out: part of the training images that is set aside as a test split, where whoever made the data gave none.
         allow_leaks: train although images to measure with are also in train.
         lang: language of the report.
         history: what the length and target were, up to which step, before the run was extended.
@@ -225,6 +226,7 @@ class Recipe:
     checkpoint_every_s: float = 60.0
     strict: bool = False
     group_by: str | None = None
+    hold_out: float = 0.0
     allow_leaks: bool = False
     lang: Literal["en", "zh"] = "en"
     history: tuple[str, ...] = ()
@@ -261,19 +263,7 @@ def read_field(name: str, value: Any) -> Any:
         near = difflib.get_close_matches(name, _TYPES, n=1)
         meant = f"did you mean {near[0]}? " if near else ""
         raise UsageError(f"unknown recipe field {name!r}; {meant}there are: {', '.join(_TYPES)}")
-    kind = _TYPES[name]
-    if get_origin(kind) in (Union, UnionType):
-        if value is None or value == "none":
-            return None
-        kind = next(part for part in get_args(kind) if part is not NoneType)
-    if get_origin(kind) is Literal:
-        if value not in get_args(kind):
-            raise UsageError(f"recipe field {name} is {value!r}; it can be: {', '.join(get_args(kind))}")
-        return value
-    try:
-        return _read_as(kind, value)
-    except (ValueError, TypeError) as error:
-        raise UsageError(f"recipe field {name} is {value!r}; {_describe(kind)} is expected") from error
+    return read_value(name, value, _TYPES[name])
 
 
 def read_duration(text: str) -> float:
@@ -287,38 +277,6 @@ def read_duration(text: str) -> float:
     if seconds <= 0:
         raise UsageError(f"{text!r} is no duration; write 90s, 15m or 2h")
     return seconds
-
-
-def _read_as(kind: Any, value: Any) -> Any:
-    if get_origin(kind) is tuple:
-        parts = [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-        return tuple(get_args(kind)[0](part) for part in parts)
-    if kind is bool:
-        words = {
-            "true": True,
-            "yes": True,
-            "on": True,
-            "1": True,
-            "false": False,
-            "no": False,
-            "off": False,
-            "0": False,
-        }
-        if isinstance(value, bool):
-            return value
-        if str(value).lower() not in words:
-            raise ValueError(value)
-        return words[str(value).lower()]
-    if kind is int and isinstance(value, float) and not value.is_integer():
-        raise ValueError(value)
-    if kind is not str and isinstance(value, bool):
-        raise TypeError(value)
-    return kind(value)
-
-
-def _describe(kind: Any) -> str:
-    names = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
-    return names.get(kind, "numbers with commas between them")
 
 
 def _find_problem(recipe: Recipe) -> str | None:
@@ -335,7 +293,7 @@ def _find_problem(recipe: Recipe) -> str | None:
         "crop_area": (0.01, 1), "color_jitter": (0, 1), "random_erasing": (0, 1), "repeats": (1, 64),
         "layer_decay": (0, 1), "freeze_epochs": (0, 1_000_000), "target": (0, 1),
         "patience": (0, 1_000_000), "accumulate": (1, 65536), "clip_value": (0, math.inf), "distill_weight": (0, 1),
-        "distill_temperature": (0.01, 1000), "reject_rate": (0, 0.9999),
+        "distill_temperature": (0.01, 1000), "hold_out": (0, 0.9), "reject_rate": (0, 0.9999),
     }  # fmt: skip
     for name, (low, high) in ranges.items():
         value = getattr(recipe, name)

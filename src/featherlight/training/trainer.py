@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from featherlight.errors import FeatherlightError, TrainingStoppedError
+from featherlight.errors import FeatherlightError, TrainingInterruptedError, TrainingStoppedError
 from featherlight.loading.augment import random_seed_for
 from featherlight.loading.batches import Batch, TrainBatches
 from featherlight.training.checkpoint import CHECKPOINT_FILE, Origin, Progress, Stored, load_checkpoint, save_checkpoint
@@ -156,7 +156,7 @@ class Trainer:
             self.clock.end_step(len(batch.labels) * part)
             self.observer.step(self._status(), self.clock.part_done)
             if stop.requested:
-                raise TrainingStoppedError(self._interrupted())
+                raise TrainingInterruptedError(self._interrupted())
             if self.clock.is_over:
                 break
             self._expect_validation()

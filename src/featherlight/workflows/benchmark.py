@@ -17,12 +17,12 @@ from featherlight.cost.latency import (
     check_threads,
     machine_name,
     measure_latencies,
-    torch_threads,
     usable_cores,
 )
 from featherlight.device_profile import DeviceProfile, MeasuredNetwork, write_device_profile
-from featherlight.report.pareto import Point, check_plot_path, plot_pareto
-from featherlight.workflows.benchmark_subject import Subject, open_subject, sample_images
+from featherlight.report.figure import check_plot_path
+from featherlight.report.pareto import Point, plot_pareto
+from featherlight.workflows.benchmark_subject import Subject, forward_call, open_subject
 from featherlight.workflows.benchmark_subjects import Wish, prepare_subjects
 from featherlight.workflows.evaluate import evaluate_engine
 from featherlight.workflows.peak_memory import peak_memory_bytes
@@ -166,16 +166,7 @@ def _measure_latencies(settings: Sequence[Setting], budget_s: float) -> dict[Set
 
 
 def _call(subject: Subject, batch: int, threads: int) -> Callable[[], object]:
-    engine = open_subject(subject, threads)
-    images = sample_images(batch, subject.input_size)
-    if engine.name != "torch":
-        return lambda: engine.logits(images)
-
-    def call() -> None:
-        with torch_threads(threads):  # PyTorch has one number for the whole process
-            engine.logits(images)
-
-    return call
+    return forward_call(open_subject(subject, threads), batch, subject.input_size, threads)
 
 
 def _accuracy(subject: Subject, data: str | Path, split: str | None) -> float:

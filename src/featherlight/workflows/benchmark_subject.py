@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from featherlight.cost.latency import torch_threads
 from featherlight.engines import Engine, open_engine
 
 _OPENVINO_NAMES = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}  # for what is not int8
@@ -50,3 +52,16 @@ def open_subject(subject: Subject, threads: int | None = None) -> Engine:
 def sample_images(batch: int, side: int) -> NDArray[np.uint8]:
     """Random images (batch, side, side, 3), always the same."""
     return np.random.default_rng(0).integers(0, 256, (batch, side, side, 3), np.uint8)
+
+
+def forward_call(engine: Engine, batch: int, input_size: int, threads: int) -> Callable[[], object]:
+    """What is timed: images of the network's size to logits, always the same images."""
+    images = sample_images(batch, input_size)
+    if engine.name != "torch":
+        return lambda: engine.logits(images)
+
+    def call() -> None:
+        with torch_threads(threads):  # PyTorch has one number for the whole process
+            engine.logits(images)
+
+    return call

@@ -46,6 +46,7 @@ class Wish:
         input_size: of networks given by name.
         num_classes: likewise.
         data: images to measure accuracy on; calibration takes their training split.
+        form: of networks with channel shuffles: a name, or ``auto`` to time them.
     """
 
     engines: Sequence[str] = ()
@@ -53,6 +54,7 @@ class Wish:
     input_size: int | None = None
     num_classes: int | None = None
     data: str | Path | None = None
+    form: str = "auto"
 
 
 def prepare_subjects(models: Sequence[str | Path], wish: Wish, folder: Path) -> list[Subject]:
@@ -142,7 +144,7 @@ def _export(file: Path, engine: str, int8: bool, wish: Wish, folder: Path) -> Pa
     exported = ExportedCard(card, "tensor", notes={"precision": "int8" if int8 else "float"})
     if int8:
         equalize(model)
-    target.write(Draft(choose_form(model, target, exported).network, exported), place)
+    target.write(Draft(choose_form(model, target, exported, wish.form).network, exported), place)
     if int8:
         _quantize(target, place, exported, wish.data)
     return made

@@ -12,9 +12,9 @@ from featherlight.engines.exported import IMAGE, TENSOR, Input
 from featherlight.errors import DataError, UnreadableImageError, UsageError
 from featherlight.images import normalize
 from featherlight.model_file import ModelCard
-from featherlight.sources import open_source
 from featherlight.sources.base import Split, take
 from featherlight.sources.reading import prepared_batches
+from featherlight.workflows.known_images import open_as_trained
 
 NUM_IMAGES = 128
 BATCH_SIZE = 16
@@ -44,9 +44,7 @@ def calibration_batches(
     images = data if data is not None else card.provenance.get("data")
     if not isinstance(images, str | Path):
         raise UsageError("int8 needs a few training images, and the model does not say where they are; name the data")
-    recipe = card.provenance.get("recipe")
-    group_by = recipe.get("group_by") if isinstance(recipe, dict) else None
-    split = open_source(images, group_by=group_by).splits["train"]
+    split = open_as_trained(images, card.provenance).splits["train"]
     chosen = take(split, choose_balanced(split.labels, count, seed))
     batches = _raw(chosen) if input == IMAGE else _prepared(chosen, card)
     if not batches:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from featherlight.console import counted, counting, note
 from featherlight.errors import MissingExtraError, UsageError
 from featherlight.files import atomic_path
 from featherlight.report import write_check_page
-from featherlight.sources.findings import Checked, Finding, Findings, Survey, find_all, order_findings
+from featherlight.sources.findings import Checked, Enough, Finding, Findings, Survey, find_all, order_findings
 from featherlight.sources.findings.checked import SPLITS
 from featherlight.sources.findings.cleaning import clean
 from featherlight.sources.findings.manifest import (
@@ -39,6 +40,8 @@ def check(
     fix: str | Path | None = None,
     labels: bool = False,
     labels_time: str = "2m",
+    enough: bool = False,
+    time: str = "10m",
     group_by: str | None = None,
     input_size: int | None = None,
     device: str = "auto",
@@ -52,6 +55,9 @@ def check(
             was left out and why.
         labels: also look for wrong labels, by networks that are trained on parts of the data.
         labels_time: how long that may take, about: ``90s``, ``2m``, ``1h``.
+        enough: also find out whether more photos, a bigger network or cleaner labels would bring most, by a small and a
+            larger network that are trained on parts of the data.
+        time: how long that may take, about.
         group_by: which images belong together, as for training.
         input_size: side of the network's input that sizes are compared with; by default what training would choose.
         device: where networks are trained.
@@ -59,13 +65,15 @@ def check(
     Raises:
         DataError: there is nothing to check.
         UsageError: an argument does not fit, ``fix`` is not empty, or ``out`` or ``fix`` lies within the data.
-        MissingExtraError: ``labels`` needs packages that are not installed.
+        MissingExtraError: ``labels`` or ``enough`` needs packages that are not installed.
     """
     if input_size is not None and input_size not in INPUT_SIZES:
         raise UsageError(f"--input-size {input_size}: {INPUT_SIZES[0]} to {INPUT_SIZES[-1]} is expected")
     refuse_taken(fix, "--fix")
     budget_s = read_duration(labels_time)
+    enough_s = read_duration(time)
     find_label_errors = _load_label_finder() if labels else None
+    find_enough = _load_enough_finder() if enough else None
     survey = survey_data(data, group_by)
     for place in (out, fix):
         _refuse_inside(place, survey.name)
@@ -73,9 +81,10 @@ def check(
         refuse_unlisted(survey.images.paths, survey.name)
     checked = _look(survey, input_size)
     found = list(find_all(checked))
-    if find_label_errors is not None:
-        found += find_label_errors(checked, budget_s, device)
-    findings = _summarise(checked, found)
+    doubts = None if find_label_errors is None else find_label_errors(checked, budget_s, device)
+    findings = _summarise(checked, [*found, *(doubts or ())])
+    if find_enough is not None:
+        findings = replace(findings, enough=find_enough(checked, enough_s, device, doubts))
     if out is not None:
         _write_results(Path(out), findings, checked)
     if fix is not None:
@@ -93,6 +102,16 @@ def _load_label_finder() -> Callable[[Checked, float, str], list[Finding]]:
         module = (error.name or "").partition(".")[0]
         raise MissingExtraError(module, "labels", "looking for wrong labels") from error
     return find_label_errors
+
+
+def _load_enough_finder() -> Callable[[Checked, float, str, Sequence[Finding] | None], Enough]:
+    """Fails at once, likewise."""
+    try:
+        from featherlight.workflows.enough import find_enough
+    except ModuleNotFoundError as error:
+        module = (error.name or "").partition(".")[0]
+        raise MissingExtraError(module, "train", "learning curves") from error
+    return find_enough
 
 
 def _refuse_inside(place: str | Path | None, data: str) -> None:

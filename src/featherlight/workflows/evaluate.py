@@ -20,6 +20,7 @@ from featherlight.sources import open_source
 from featherlight.sources.base import Source
 from featherlight.workflows.averaging import measure_test_time
 from featherlight.workflows.corruptions import measure_corruptions
+from featherlight.workflows.known_images import open_as_trained
 from featherlight.workflows.measuring import (
     ALL,
     Measured,
@@ -185,9 +186,8 @@ def open_images_of(
 ) -> Source:
     """The images to measure on: of the training data the part that was held out, of others all."""
     known = engine.card.provenance
-    group_by = _group_by(known)
     if data is None:
-        source = open_source(_training_data(engine, model), strict=strict, group_by=group_by)
+        source = open_as_trained(_training_data(engine, model), known, strict=strict)
         if source.fingerprint != known.get("fingerprint"):
             note(
                 f"{source.name} has changed since this model was trained; its {'/'.join(source.splits)} images are used"
@@ -195,10 +195,12 @@ def open_images_of(
         return source
     if split == ALL:
         return open_source(data, strict=strict, as_it_is=True)
-    if split is not None or _is_training_data(data, known):
-        return open_source(data, strict=strict, group_by=group_by if _is_training_data(data, known) else None)
+    if _is_training_data(data, known):
+        return open_as_trained(data, known, strict=strict)
+    if split is not None:
+        return open_source(data, strict=strict)
     with suppress(DataError, UsageError):  # too few images to train on, say: then it is not the training data
-        source = open_source(data, group_by=group_by)
+        source = open_as_trained(data, known)
         if source.fingerprint == known.get("fingerprint"):
             return source
     return open_source(data, as_it_is=True)
@@ -206,13 +208,6 @@ def open_images_of(
 
 def _is_training_data(data: str | Path, known: Mapping[str, Any]) -> bool:
     return known.get("data") in (str(data), os.path.abspath(os.path.expanduser(data)))
-
-
-def _group_by(known: Mapping[str, Any]) -> str | None:
-    """How the training images were grouped: without it they would be split otherwise."""
-    recipe = known.get("recipe")
-    group_by = recipe.get("group_by") if isinstance(recipe, Mapping) else None
-    return group_by if isinstance(group_by, str) else None
 
 
 def choose_split(source: Source, split: str | None) -> str:

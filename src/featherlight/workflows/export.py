@@ -92,10 +92,10 @@ class Order:
 
     @property
     def report(self) -> Path:
-        """Where the page goes that compares."""
+        """The page: in the folder, or named like the file, since several files may lie beside each other."""
         if self.target.is_public:
             return self.out.with_name(f"{self.out.name}-{REPORT_NAME}")
-        return self.out.with_name(REPORT_NAME) if self.is_file else self.out / REPORT_NAME
+        return self.out.with_suffix(".html") if self.is_file else self.out / REPORT_NAME
 
 
 def export(

@@ -17,10 +17,10 @@ from featherlight.training.defaults import default_recipe
 from featherlight.training.learner import Learner
 from featherlight.training.rates import LEAST_STEPS, RateTest, try_rates
 from featherlight.training.recipe import read_field
+from featherlight.workflows.fit import preprocessing_of
 from featherlight.workflows.reproduce import facts_of
 from featherlight.workflows.starting_weights import build_network, settle_pretrained
 from featherlight.workflows.teacher import open_teacher, settle_teacher
-from featherlight.workflows.train import preprocessing_of
 from featherlight.workflows.training_images import augmentation_of, load_training_images, weigh_classes
 
 STEPS = 300  # with 100, light networks learn too little at any rate to tell them apart

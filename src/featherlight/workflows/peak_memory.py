@@ -44,10 +44,10 @@ def _run(task: str) -> int:
     images = sample_images(values["batch"], subject.input_size)
     for _ in range(CALLS):
         engine.logits(images)
-    return _peak_here()
+    return peak_here()
 
 
-def _peak_here() -> int:
+def peak_here() -> int:
     """Of this process since it began; ``ru_maxrss`` would remember the parent's on Linux."""
     status = Path("/proc/self/status")
     if status.is_file():

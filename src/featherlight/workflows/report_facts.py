@@ -12,7 +12,7 @@ import numpy as np
 
 from featherlight.cost.latency import ROUNDS, machine_name, summarize, timed, usable_cores
 from featherlight.engines import Engine, prepare_image
-from featherlight.errors import UsageError
+from featherlight.errors import FeatherlightError, UsageError
 from featherlight.metrics import Evaluation
 from featherlight.model_file import ModelCard, find_model_file
 from featherlight.report import CostFacts, LatencyFacts, Mistake
@@ -38,10 +38,13 @@ def _with_counts(facts: CostFacts, card: ModelCard) -> CostFacts:
     from featherlight.cost.count import count_cost
     from featherlight.models.registry import create_model
 
-    with torch.device("meta"):  # nothing is computed
-        network = create_model(card.model, **card.arguments).eval()
-        side = card.preprocessing.input_size
-        cost = count_cost(network, (card.preprocessing.in_channels, side, side), card.model)
+    side = card.preprocessing.input_size
+    try:
+        with torch.device("meta"):  # nothing is computed
+            network = create_model(card.model, **card.arguments).eval()
+            cost = count_cost(network, (card.preprocessing.in_channels, side, side), card.model)
+    except (FeatherlightError, RuntimeError):  # a foreign network that needs values; the page can do without
+        return facts
     return replace(facts, params=cost.params, macs=cost.macs, activation_bytes=cost.activation_bytes)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shlex
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,41 +16,35 @@ from torch import fx, nn
 from featherlight.console import bar, duration, note
 from featherlight.devices import select_device
 from featherlight.engines import open_engine
-from featherlight.errors import FeatherlightError, TrainingStoppedError, UsageError
-from featherlight.images import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from featherlight.errors import FeatherlightError, TrainingInterruptedError, UsageError
 from featherlight.metrics import Evaluation, fit_rule, fit_temperature
 from featherlight.model_file import MODEL_FILE_NAME
 from featherlight.models.weights import save_model
 from featherlight.report import write_curves
 from featherlight.sources import open_source
 from featherlight.sources.base import Source, Unreadable
-from featherlight.sources.reading import find_unreadable
-from featherlight.training.checkpoint import CHECKPOINT_FILE, Origin
+from featherlight.sources.held_out import hold_out
+from featherlight.training.checkpoint import Origin
 from featherlight.training.defaults import default_recipe
-from featherlight.training.exactness import describe_machine, why_inexact
-from featherlight.training.learner import Learner
 from featherlight.training.metrics_log import read_metrics
-from featherlight.training.recipe import RECIPE_FILE_NAME, Recipe, read_duration, read_field, read_recipe, write_recipe
+from featherlight.training.recipe import RECIPE_FILE_NAME, Recipe, read_duration, read_field, read_recipe
 from featherlight.training.recipes.catalogue import find_recipe
-from featherlight.training.speed.settle import settle_speed
-from featherlight.training.trainer import Row, Trainer
+from featherlight.training.trainer import Row
 from featherlight.training.validation import ValidationSet
 from featherlight.workflows.evaluate import choose_split, evaluate_split, report_unreadable, write_evaluation
 from featherlight.workflows.extend import extend
+from featherlight.workflows.fit import fit_recipe, preprocessing_of
 from featherlight.workflows.leaks import refuse_leaks
-from featherlight.workflows.observer import Observer, show_plan
+from featherlight.workflows.observer import show_plan
 from featherlight.workflows.quantize_aware import (
     float_network,
     quantization_facts,
-    settle_ranges,
-    start_quantize_aware,
 )
 from featherlight.workflows.report_facts import cost_of, latency_of
 from featherlight.workflows.reproduce import facts_of, reproduce_command
 from featherlight.workflows.run_directory import check_place, new_run_directory, refuse_taken
 from featherlight.workflows.starting_weights import build_network, settle_pretrained
-from featherlight.workflows.teacher import open_teacher, settle_teacher
-from featherlight.workflows.training_images import augmentation_of, load_training_images, weigh_classes
+from featherlight.workflows.teacher import settle_teacher
 
 __all__ = ["Run", "facts_of", "reproduce_command", "resume", "train"]
 
@@ -114,6 +107,7 @@ def train(
     refuse_taken(out)
     strict, allow_leaks = (read_field(name, settings.get(name, False)) for name in ("strict", "allow_leaks"))
     source = open_source(data, strict=strict, group_by=settings.get("group_by"))
+    source = hold_out(source, read_field("hold_out", settings.get("hold_out", 0.0)), strict=strict)
     check_place(out, source)
     refuse_leaks(source, allow=allow_leaks)
     chosen = default_recipe(facts_of(source), settings)
@@ -143,44 +137,17 @@ def resume(run: str | Path, *, epochs: int | None = None, time: str | None = Non
     recipe = extend(path, read_recipe(path), epochs, time, target)
     with _interrupt_explained(path):
         source = open_source(recipe.data, strict=recipe.strict, group_by=recipe.group_by)
-        return _run_recipe(path, recipe, source)
+        return _run_recipe(path, recipe, hold_out(source, recipe.hold_out, strict=recipe.strict))
 
 
 def _run_recipe(run: Path, recipe: Recipe, source: Source) -> Run:
     report_unreadable(source.unreadable, strict=recipe.strict)
     show_plan(run, recipe, source)
-    device = select_device(recipe.device)
-    preprocessing = preprocessing_of(recipe)
-    augmentation = augmentation_of(recipe, len(source.classes))
-    with _advice(recipe):
-        is_new = not (run / CHECKPOINT_FILE).exists()
-        if recipe.quantize_aware is None:
-            network = build_network(recipe, len(source.classes), pretrained=is_new).to(device)
-        else:
-            network = start_quantize_aware(recipe, source.classes, preprocessing).to(device)
-        teacher = open_teacher(recipe, source, device)
-        batches = load_training_images(source.splits["train"], preprocessing, augmentation, recipe)
-        validation = ValidationSet(source.splits["val"], preprocessing, device, strict=recipe.strict)
-        report_unreadable([*batches.unreadable, *validation.unreadable], strict=recipe.strict)
-        if recipe.strict and "test" in source.splits:  # found after training it would be found too late
-            report_unreadable(find_unreadable(source.splits["test"], preprocessing), strict=True)
-        if isinstance(network, fx.GraphModule) and is_new:
-            settle_ranges(network, batches, preprocessing)
-        started = time.monotonic()
-        recipe = settle_speed(recipe, network, len(source.classes), len(batches))
-        spent_s = time.monotonic() - started
-        origin = Origin(source.fingerprint, teacher.fingerprint if teacher else "", describe_machine(device, recipe))
-        learner = Learner(network, recipe, preprocessing, augmentation, weigh_classes(recipe, source), teacher)
-        with bar("training") as shown, Observer(run, recipe, shown) as observer:
-            trainer = Trainer(learner, batches, validation, run, origin, observer, spent_s)
-            if reason := why_inexact(recipe, origin.machine, trainer.written_on):
-                note(reason)
-            write_recipe(run, recipe)  # not before the images and the checkpoint are known to be usable
-            observer.open_log(trainer.progress.epoch)
-            kept = trainer.fit()
-    note(f"trained in {duration(trainer.progress.seconds)}")
-    result, unreadable = _finish(run, recipe, source, kept, validation, origin)
-    _count_unreadable({*source.unreadable, *batches.unreadable, *validation.unreadable, *unreadable})
+    with bar("training") as shown:
+        fitted = fit_recipe(run, recipe, source, shown)
+    note(f"trained in {duration(fitted.seconds)}")
+    result, unreadable = _finish(run, fitted.recipe, source, fitted.network, fitted.validation, fitted.origin)
+    _count_unreadable({*source.unreadable, *fitted.unreadable, *unreadable})
     return result
 
 
@@ -263,12 +230,6 @@ def _headline(evaluation: Evaluation) -> dict[str, Any]:
     return {name: getattr(evaluation, name) for name in names}
 
 
-def preprocessing_of(recipe: Recipe) -> Preprocessing:
-    """How this recipe's model sees an image."""
-    mean, std = (IMAGENET_MEAN, IMAGENET_STD) if recipe.in_channels == 3 else ((0.5,), (0.25,))
-    return Preprocessing(recipe.input_size, recipe.resize, recipe.crop_fraction, recipe.mean or mean, recipe.std or std)
-
-
 @contextlib.contextmanager
 def _interrupt_explained(run: Path) -> Iterator[None]:
     """Ctrl-C before the first step or after the last; in between the trainer handles it."""
@@ -277,30 +238,4 @@ def _interrupt_explained(run: Path) -> Iterator[None]:
     except KeyboardInterrupt:
         begun = (run / RECIPE_FILE_NAME).exists()
         what = f"go on with: featherlight train --resume {run}" if begun else "training had not begun, nothing is saved"
-        raise TrainingStoppedError(f"interrupted; {what}") from None
-
-
-@contextlib.contextmanager
-def _advice(recipe: Recipe) -> Iterator[None]:
-    """Turns what PyTorch says of too large and too small batches into what to do about it."""
-    try:
-        yield
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise _out_of_memory(recipe) from error
-    except RuntimeError as error:  # the CPU allocator has no class of its own
-        if "can't allocate memory" in str(error) or "not enough memory" in str(error):
-            raise _out_of_memory(recipe) from error
-        raise
-    except ValueError as error:
-        if "more than 1 value per channel" in str(error):
-            raise UsageError(
-                "a batch of one image cannot be normalised; try in a new run: --set batch_size=2"
-            ) from error
-        raise
-
-
-def _out_of_memory(recipe: Recipe) -> FeatherlightError:
-    smaller = max(1, recipe.batch_size // 2)
-    return FeatherlightError(
-        f"out of memory with batch_size {recipe.batch_size}; try in a new run: --set batch_size={smaller}"
-    )
+        raise TrainingInterruptedError(f"interrupted; {what}") from None

@@ -26,8 +26,8 @@ from featherlight.training.learner import Learner
 from featherlight.training.recipe import Recipe
 from featherlight.training.recipes.catalogue import list_recipes
 from featherlight.training.trainer import Trainer, Validation
+from featherlight.workflows.fit import preprocessing_of
 from featherlight.workflows.starting_weights import build_network
-from featherlight.workflows.train import preprocessing_of
 from featherlight.workflows.training_images import augmentation_of
 
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -16,6 +16,7 @@ from featherlight.sources.findings.base import (
 from featherlight.sources.findings.checked import Checked, Survey
 from featherlight.sources.findings.classes import find_class_problems
 from featherlight.sources.findings.copies import find_exact_copies, find_near_copies, find_torn_groups
+from featherlight.sources.findings.enough import Enough
 from featherlight.sources.findings.files import find_animated, find_odd_modes, find_unreadable
 from featherlight.sources.findings.groups import find_groups
 from featherlight.sources.findings.shapes import find_odd_light, find_odd_shapes, find_odd_sizes, find_small
@@ -25,6 +26,7 @@ __all__ = [
     "KINDS",
     "SEVERITIES",
     "Checked",
+    "Enough",
     "Finding",
     "Findings",
     "Severity",

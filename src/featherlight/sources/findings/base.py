@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from featherlight.sources.base import SplitName
+from featherlight.sources.findings.enough import Enough
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
@@ -120,6 +121,7 @@ class Findings:
             would cut.
         input_size: side of the network's input that sizes were compared with, pixels.
         findings: by harm, the worst first.
+        enough: whether more photos, a bigger network or cleaner labels would bring most; None: not asked.
     """
 
     data: str
@@ -127,6 +129,7 @@ class Findings:
     classes: Mapping[str, Mapping[SplitName, int]]
     input_size: int
     findings: tuple[Finding, ...]
+    enough: Enough | None = None
 
     def __len__(self) -> int:
         return len(self.findings)
@@ -160,9 +163,11 @@ class Findings:
 
     def _head(self) -> dict[str, Any]:
         classes = {name: dict(counts) for name, counts in self.classes.items()}
+        asked = {} if self.enough is None else {"enough": self.enough.to_dict()}
         return {
             "data": self.data,
             "num_images": self.num_images,
             "input_size": self.input_size,
             "classes": classes,
+            **asked,
         }

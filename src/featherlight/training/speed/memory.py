@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from featherlight.cost.latency import machine_name
-from featherlight.errors import FeatherlightError
-from featherlight.files import cache_folder, write_text
+from featherlight.cost.remembered import MAX_KEYS, Remembered
+from featherlight.files import cache_folder
+
+__all__ = ["MAX_KEYS", "Memory"]
 
 FILE_NAME = "speed.json"
-MAX_KEYS = 500
-MAX_BYTES = 4 * 2**20
 
 
 class Memory:
@@ -27,35 +25,18 @@ class Memory:
     """
 
     def __init__(self, subject: dict[str, Any], path: Path | None = None) -> None:
-        self._path = path or cache_folder() / FILE_NAME
-        self._key = json.dumps({**subject, "machine": machine_name(), "torch": torch.__version__}, sort_keys=True)
+        self._table = Remembered(path or cache_folder() / FILE_NAME)
+        self._key = {**subject, "machine": machine_name(), "torch": torch.__version__}
 
     def read(self) -> dict[str, tuple[float, float]]:
         """Seconds of a step and of the start, by plan; whatever cannot be read is as if it were not there."""
-        found = self._load().get(self._key, {})
-        pairs = found.items() if isinstance(found, dict) else ()
+        pairs = self._table.get(self._key).items()
         return {str(plan): (float(pair[0]), float(pair[1])) for plan, pair in pairs if _is_measured(pair)}
 
     def add(self, seconds: dict[str, tuple[float, float]]) -> None:
         """Remembers plans beside those that are known. A cache that cannot be written is no reason to stop."""
-        known = self._load()
-        if not seconds:
-            return
-        merged = {**self.read(), **seconds}
-        known.pop(self._key, None)  # the latest stands last, the oldest is forgotten first
-        known[self._key] = {plan: list(pair) for plan, pair in merged.items()}
-        kept = dict(list(known.items())[-MAX_KEYS:])
-        with suppress(FeatherlightError):
-            write_text(self._path, json.dumps(kept, indent=1))
-
-    def _load(self) -> dict[str, Any]:
-        try:
-            if self._path.stat().st_size > MAX_BYTES:
-                return {}
-            loaded = json.loads(self._path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):
-            return {}
-        return loaded if isinstance(loaded, dict) else {}
+        if seconds:
+            self._table.put(self._key, {plan: list(pair) for plan, pair in {**self.read(), **seconds}.items()})
 
 
 def _is_measured(pair: Any) -> bool:

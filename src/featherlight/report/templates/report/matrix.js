@@ -35,6 +35,7 @@ function table(card, data, controls, chosen, order, strength) {
 
 // Only the part in view is drawn, on a canvas that stays while its parent scrolls: 1,000 classes are a million cells.
 function drawing(card, data, controls, chosen, order, strength) {
+  const [NAMES, READABLE] = [96, 9]; // room for names, and the least cell that has one
   const view = card.querySelector(".drawing");
   const paper = view.firstElementChild;
   const canvas = view.querySelector("canvas");
@@ -52,8 +53,9 @@ function drawing(card, data, controls, chosen, order, strength) {
   const resize = () => {
     const width = view.clientWidth;
     zoom.max = Math.max(1, Math.ceil(Math.log2((20 * count) / width))); // up to cells of 20 px or more
-    cell = (width / count) * 2 ** Number(zoom.value);
-    margin = cell >= 9 ? 96 : 0;
+    const besideNames = (width - NAMES) / count; // where all cells fit beside readable names
+    cell = (besideNames >= READABLE ? besideNames : width / count) * 2 ** Number(zoom.value);
+    margin = cell >= READABLE ? NAMES : 0;
     paper.style.width = paper.style.height = `${margin + cell * count}px`;
     view.style.height = `${Math.min(width, 640)}px`;
     const scale = window.devicePixelRatio || 1;

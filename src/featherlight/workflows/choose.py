@@ -1,0 +1,221 @@
+"""Limits, images and an hour -> the network to take, as files: nobody has to know a network by name."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from featherlight.choosing import Choice
+from featherlight.console import bar, counted, duration, note
+from featherlight.device_profile import read_device_profile
+from featherlight.errors import TrainingInterruptedError, UsageError
+from featherlight.files import write_text
+from featherlight.report.choose_page import write_choose_page
+from featherlight.report.pareto import Point, plot_pareto
+from featherlight.sources import open_source
+from featherlight.sources.base import Source
+from featherlight.sources.held_out import hold_out
+from featherlight.workflows.choose_answer import answer
+from featherlight.workflows.choose_deliver import deliver
+from featherlight.workflows.choose_order import Order, read_limits, read_order
+from featherlight.workflows.choose_race import Racer
+from featherlight.workflows.choose_screen import list_entries, screen
+from featherlight.workflows.choose_state import STATE_FILE_NAME, State, read_state
+from featherlight.workflows.evaluate import report_unreadable
+from featherlight.workflows.leaks import refuse_leaks
+from featherlight.workflows.reproduce import facts_of
+from featherlight.workflows.run_directory import check_place
+
+CHOICE_FILE_NAME = "choose.json"
+PAGE_FILE_NAME = "choose.html"
+PLOT_FILE_NAME = "pareto.png"
+PLACE = Path("choices")
+HELD_OUT = 0.1  # of the training images, where the data has no test split
+
+
+def choose(
+    data: str | Path,
+    *,
+    max_latency: str | float | None = None,
+    max_size: str | float | None = None,
+    max_macs: str | float | None = None,
+    min_accuracy: str | float | None = None,
+    time: str = "1h",
+    models: Sequence[str] = (),
+    input_sizes: Sequence[int] = (),
+    trials: int = 0,
+    device_profile: str | Path | None = None,
+    target: str = "onnx",
+    int8: bool = False,
+    half_weights: bool = False,
+    threads: int | None = None,
+    seed: int = 0,
+    device: str | None = None,
+    out: str | Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> Choice:
+    """Finds the network that names images best within limits, trains it, and gives it as verified files.
+
+    Networks that cannot keep the limits are dropped before training. The rest race: all train a little, the best go
+    on. Validation images decide; the accuracy that is reported is that of the exported file on images that took no
+    part. Called again with the same arguments it goes on where it was stopped; nothing is done twice.
+
+    Args:
+        data: images, as :func:`featherlight.train` takes them.
+        max_latency: of an image, exported: ``5ms``, or a number of milliseconds.
+        max_size: of the exported files: ``1MB``, or a number of bytes.
+        max_macs: multiply-adds of an image: ``50M``, or a number.
+        min_accuracy: that must be reached: ``0.9`` or ``90%``.
+        time: for everything.
+        models: names or patterns of networks; by default all plain ones.
+        input_sizes: sides of images to try; by default what suits the data.
+        trials: further candidates whose image size and recipe Optuna draws.
+        device_profile: latencies of the device that the network is for; by default this machine's are measured.
+        target: ``onnx`` or ``openvino``.
+        int8: export in 8 bits.
+        half_weights: store weights in float16.
+        threads: that the exported file computes with; by default all cores.
+        seed: of everything random.
+        device: where to train.
+        out: folder for all files; by default ``choices/NAME``.
+        settings: fields of the recipe that all candidates share; see :class:`featherlight.training.recipe.Recipe`.
+
+    Raises:
+        UsageError: an unknown name, an unfit value, or ``out`` holds something else.
+        DataError: no usable images or device profile.
+        MissingExtraError: the target or Optuna is not installed.
+        TrainingInterruptedError: stopped; all is saved.
+    """
+    limits = read_limits(max_latency, max_size, max_macs, min_accuracy)
+    order = read_order(
+        data, limits, time, models=models, input_sizes=input_sizes, trials=trials, device_profile=device_profile,
+        target=target, int8=int8, half_weights=half_weights, threads=threads, seed=seed,
+        settings={**(settings or {}), **({} if device is None else {"device": device})},
+    )  # fmt: skip
+    folder = Path(out) if out is not None else _usual_folder(data)
+    _check_folder(folder)
+    state = read_state(folder)
+    if state is not None and state.order != order:
+        raise UsageError(
+            f"{folder} holds a choice with other limits or options; choose another --out, or finish that one: "
+            f"featherlight choose --resume {folder}"
+        )
+    return _choose(folder, order, state)
+
+
+def resume_choice(folder: str | Path) -> Choice:
+    """Goes on with a choice that was stopped; one that is finished is told again.
+
+    Raises:
+        UsageError: the folder holds no choice.
+        TrainingInterruptedError: stopped again; all is saved.
+    """
+    path = Path(folder)
+    state = read_state(path)
+    if state is None:
+        raise UsageError(
+            f"{path}: no choice (there is no {STATE_FILE_NAME} in it); begin one: featherlight choose DATA"
+        )
+    return _choose(path, state.order, state)
+
+
+def _choose(folder: Path, order: Order, state: State | None) -> Choice:
+    state = state or State(folder, order, "")
+    with _interrupt_explained(folder):
+        source = _open(order)
+        state.hold_out = 0.0 if "test" in source.splits else HELD_OUT
+        source = hold_out(source, state.hold_out, strict=bool(order.settings.get("strict", False)))
+        check_place(folder, source)
+        _check_images(state, source)
+        report_unreadable(source.unreadable, strict=False)
+        _tell_images(source)
+        facts = facts_of(source)
+        if not state.entries:
+            list_entries(state, facts, len(source.classes))
+        folder.mkdir(parents=True, exist_ok=True)
+        state.save()
+        if not state.starters and not state.rungs:
+            screen(state, source, facts)
+        _tell_starters(state)
+        profile = read_device_profile(order.device_profile) if order.device_profile else None
+        with bar("choosing") as shown:
+            Racer(state, source, facts, profile, shown).run()
+        winner = deliver(state, source, profile)
+        choice = answer(state, source, winner, profile)
+        _write(folder, choice)
+        state.save()
+    return choice
+
+
+def _open(order: Order) -> Source:
+    settings = order.settings
+    strict, group_by = bool(settings.get("strict", False)), settings.get("group_by")
+    source = open_source(order.data, strict=strict, group_by=group_by)
+    refuse_leaks(source, allow=bool(settings.get("allow_leaks", False)))
+    return source
+
+
+def _usual_folder(data: str | Path) -> Path:
+    """The same for the same data, so that the same command goes on where it was stopped."""
+    return PLACE / (re.sub(r"[^A-Za-z0-9._-]+", "-", Path(data).name).strip("-") or "data")
+
+
+def _check_folder(folder: Path) -> None:
+    """Only a choice's own folder may be filled further."""
+    if not os.path.lexists(folder) or (folder / STATE_FILE_NAME).is_file():
+        return
+    if not folder.is_dir() or any(folder.iterdir()):
+        raise UsageError(f"{folder} exists and is not empty; choose another --out")
+
+
+def _check_images(state: State, source: Source) -> None:
+    if state.fingerprint and state.fingerprint != source.fingerprint:
+        raise UsageError(
+            f"{source.name}: the images have changed since this choice began, so it cannot go on; choose another --out"
+        )
+    state.fingerprint = source.fingerprint
+
+
+def _tell_images(source: Source) -> None:
+    counts = ", ".join(f"{len(split):,} {name}" for name, split in source.splits.items())
+    note(f"{source.name}: {counted(len(source.classes), 'class')}; images: {counts}")
+    if "test" in source.own_splits and "val" not in source.own_splits:
+        note("there is no test split, so a tenth of the training images is held out for the accuracy in the end")
+
+
+def _tell_starters(state: State) -> None:
+    dropped = sum(bool(entry.dropped) for entry in state.entries.values())
+    started = ", ".join(state.starters) or "no network"
+    note(f"{started} to train, {dropped} of {len(state.entries)} left out; {duration(state.spent_s)} passed")
+
+
+def _write(folder: Path, choice: Choice) -> None:
+    """The answer as files: for programs, for people, as a picture."""
+    points = [
+        Point(candidate.name, candidate.latency_ms, 100 * (candidate.accuracy or 0.0))
+        for candidate in choice.trained
+        if candidate.latency_ms is not None
+    ]
+    if points:
+        plot_pareto(
+            folder / PLOT_FILE_NAME, points, choice.machine, ("ms an image (median)", "accuracy on validation, %"),
+            limit=choice.limits.latency_ms,
+        )  # fmt: skip
+    write_choose_page(folder / PAGE_FILE_NAME, choice)
+    write_text(folder / CHOICE_FILE_NAME, json.dumps(choice.to_dict(), indent=2) + "\n")
+
+
+@contextmanager
+def _interrupt_explained(folder: Path) -> Iterator[None]:
+    """Says how to go on, whatever stopped it."""
+    try:
+        yield
+    except (KeyboardInterrupt, TrainingInterruptedError):
+        saved = (folder / STATE_FILE_NAME).exists()
+        what = f"all is saved. Go on with: featherlight choose --resume {folder}" if saved else "nothing had begun"
+        raise TrainingInterruptedError(f"interrupted; {what}") from None
