@@ -164,6 +164,18 @@ def test_a_server_that_stopped_is_named_and_asked_again(tmp_path: Path, visit: C
         page.wait_for("#answer .label", "red")
 
 
+def test_a_picture_that_came_before_the_model_was_known_is_looked_at_then(
+    server: Running, visit: Callable[..., Visit]
+) -> None:
+    page = visit("about:blank")
+    page.page.route("**/v1/model", lambda route: route.abort())
+    page.page.goto(server.url)
+    page.wait_for("[role=alert]", "The server does not answer")
+    page.page.unroute("**/v1/model")
+    page.choose(upload("red"))
+    page.wait_for("#answer .label", "red")
+
+
 def test_a_server_with_keys_asks_for_one(tmp_path: Path, visit: Callable[..., Visit]) -> None:
     keys = tmp_path / "keys.txt"
     keys.write_text("sixteen-letters-or-more\n")
