@@ -95,17 +95,22 @@ class WebTarget(OnnxTarget):
             "classes": list(card.classes),
             "preprocessing": card.preprocessing.to_dict(),
             "engine": f"onnxruntime-web {self._runtime.version}",
-            "reject": None if card.reject is None else dict(card.reject),
+            "reject": None if card.reject is None else {name: card.reject[name] for name in ("score", "threshold")},
             "verification": dict(exported.verification),
         }
 
 
 def _without_paths(exported: ExportedCard) -> ExportedCard:
-    provenance = {name: value for name, value in exported.card.provenance.items() if name not in _PRIVATE}
-    verification = dict(exported.verification)
-    if "data" in verification:
-        verification["data"] = PurePath(str(verification["data"])).name
-    return replace(exported, card=replace(exported.card, provenance=provenance), verification=verification)
+    card = exported.card
+    provenance = {name: value for name, value in card.provenance.items() if name not in _PRIVATE}
+    reject = None if card.reject is None else _named(card.reject, "fitted_on")
+    verification = _named(exported.verification, "data")
+    return replace(exported, card=replace(card, provenance=provenance, reject=reject), verification=verification)
+
+
+def _named(values: Mapping[str, Any], field: str) -> dict[str, Any]:
+    """A field that may be a path becomes its last part."""
+    return {name: PurePath(str(value)).name if name == field else value for name, value in values.items()}
 
 
 def _manifest(title: str) -> Mapping[str, Any]:
