@@ -197,10 +197,10 @@ def test_a_half_copied_folder_is_not_kept(site: Path, tmp_path: Path, visit: Cal
     folder = tmp_path / "site"
     shutil.copytree(site, folder)
     facts = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-    (folder / "model.json").write_text(json.dumps({**facts, "title": "Half"}), encoding="utf-8")
+    (folder / "model.json").write_text(json.dumps({**facts, "model": "half"}), encoding="utf-8")
     with serving_folder(folder) as url:
         page = visit(url)
-        page.wait_for("h1", "Half")
+        page.wait_for("#about", "half")
         assert page.page.evaluate(STATE_AFTER_INSTALLING) == "redundant"
 
 

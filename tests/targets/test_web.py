@@ -123,6 +123,7 @@ def test_the_page_may_connect_to_its_own_server_alone(exported: Export) -> None:
     assert "connect-src 'self';" in policy[1]
     assert "unsafe-inline" not in policy[1]
     assert "<title>Which &lt;colour&gt;?</title>" in index
+    assert "<h1>Which &lt;colour&gt;?</h1>" in index
     assert "<!-- head -->" not in index
 
 

@@ -36,7 +36,9 @@ _HEAD = f"""<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
 <link rel="manifest" href="{MANIFEST}">
 <link rel="apple-touch-icon" href="icon-192.png">"""
 BRAND = "Featherlight"
-_MARK, _TITLE = "<!-- head -->", f"<title>{BRAND}</title>"  # in the page, for what is said here
+_MARK = "<!-- head -->"  # in the page, for the lines above
+_TITLE = f"<title>{BRAND}</title>"
+_HEADING = '<h1 data-text="title">What is in this picture?</h1>'
 _PRIVATE = ("data", "recipe", "teacher")  # of the provenance: they hold paths
 
 
@@ -82,15 +84,16 @@ class WebTarget(OnnxTarget):
                 (folder / name).write_bytes(source.read_bytes())
         for name, source in self._runtime.files.items():
             (folder / name).write_bytes(source.read_bytes())
-        page = (folder / INDEX).read_text(encoding="utf-8")
-        title = f"<title>{html.escape(self._title or BRAND)}</title>"
-        (folder / INDEX).write_text(page.replace(_MARK, _HEAD).replace(_TITLE, title), encoding="utf-8")
+        page = (folder / INDEX).read_text(encoding="utf-8").replace(_MARK, _HEAD)
+        if self._title:
+            title = html.escape(self._title)
+            page = page.replace(_TITLE, f"<title>{title}</title>").replace(_HEADING, f"<h1>{title}</h1>")
+        (folder / INDEX).write_text(page, encoding="utf-8")
 
     def _facts(self, exported: ExportedCard) -> Mapping[str, Any]:
         """What the page knows of the model."""
         card = exported.card
         return {
-            "title": self._title,
             "model": card.model,
             "classes": list(card.classes),
             "preprocessing": card.preprocessing.to_dict(),

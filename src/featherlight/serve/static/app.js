@@ -36,7 +36,6 @@ async function introduce() {
   try {
     model = await describe();
     const count = model.classes.length === 1 ? text("oneClass") : text("classes", { n: number(model.classes.length) });
-    if (model.title) document.title = part("title").textContent = model.title;
     part("about").textContent = text("about", { model: model.model, count });
     if (current) show(current);
     else showStart(model.classes);
