@@ -208,6 +208,7 @@ def test_names_of_classes_and_files_are_words_not_html(tmp_path: Path, visit: Ca
 def test_a_phone_shows_everything_within_its_width(server: Running, visit: Callable[..., Visit]) -> None:
     page = visit(server.url, **PHONE)
     page.wait_for(".classes")
+    page.wait_for("#empty", "Tap to choose a picture")
     page.choose(upload("red"), upload("blue"), upload("green"))
     page.wait_for("#gallery li:nth-child(1)", "green")
     assert not is_wider_than_the_screen(page)

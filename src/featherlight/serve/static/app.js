@@ -23,6 +23,7 @@ let drawing = Promise.resolve(); // small copies are made one after the other: e
 
 async function begin() {
   translate();
+  if (matchMedia("(pointer: coarse)").matches) part("invitation").textContent = text("tap");
   part("privacy").textContent = text(privacy);
   part("limit").textContent = text("limit", { n: MAX_TRIES });
   listen();
