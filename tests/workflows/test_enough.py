@@ -80,7 +80,7 @@ def test_too_few_images_ask_for_more(tmp_path: Path) -> None:
 def test_wrong_labels_ask_for_cleaning(tmp_path: Path) -> None:
     """A third of the labels are drawn by lot of three, so that two ninths are wrong; no network can name those."""
     pytest.importorskip("cleanlab")
-    found = ask(tmp_path, TINY, labels=True, train=60, val=60, classes=3, noise=5, wrong=1 / 3)
+    found = ask(tmp_path, TINY, labels=True, train=30, val=60, classes=3, noise=5, wrong=1 / 3)
     assert found.answer == "cleaner_labels"
     gain = found.gains["cleaner_labels"]
     assert gain is not None
@@ -90,7 +90,7 @@ def test_wrong_labels_ask_for_cleaning(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_task_too_hard_for_the_small_network_asks_for_a_bigger_one(tmp_path: Path) -> None:
     """Stripes are too fine for the small network, which halves the image twice before its first unit."""
-    found = ask(tmp_path, COARSE, train=30, val=40, classes=6, noise=10)
+    found = ask(tmp_path, COARSE, train=20, val=40, classes=4, noise=10)
     assert found.answer == "bigger_network"
 
 
