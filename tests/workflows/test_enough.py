@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -179,7 +180,7 @@ def test_time_decides_how_large_images_are_and_both_networks_train_alike(
 ) -> None:
     checked = look(draw_gratings(tmp_path / "data", 10, classes=2))
     checked.facts.sizes[:] = 500
-    plan = enough._plan(checked, np.arange(20), budget_s, "cpu", PAIRS)
+    plan = enough._plan(checked, np.arange(20), time.monotonic() + budget_s, "cpu", PAIRS)
     small, large = plan.recipes
     assert small.input_size == large.input_size == size
     assert small.epochs == large.epochs
