@@ -21,7 +21,7 @@ from featherlight.workflows.small_networks import read_checked
 
 Paint = Callable[[Path, str, int], Path]
 TINY = (Pair(16, "cifar", "shufflenet_v1_g3_x0_25", "mobilenet_v1_x0_25"),)
-COARSE = (Pair(16, "imagenet", "shufflenet_v1_g3_x0_25", "mobilenet_v1_x0_25"),)
+COARSE = (Pair(16, "imagenet", "mobilenet_v1_x0_25", "shufflenet_v1_g3_x1_0"),)
 
 
 def draw_gratings(
@@ -90,7 +90,7 @@ def test_wrong_labels_ask_for_cleaning(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_task_too_hard_for_the_small_network_asks_for_a_bigger_one(tmp_path: Path) -> None:
-    """Stripes are too fine for the small network, which halves the image twice before its first unit."""
+    """Stripes are fine, the small network has few channels for them where the image is still large."""
     found = ask(tmp_path, COARSE, train=20, val=40, classes=4, noise=10)
     assert found.answer == "bigger_network"
 
