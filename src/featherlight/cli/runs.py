@@ -18,7 +18,9 @@ Examples:
   featherlight runs
   featherlight runs --sort accuracy
   featherlight runs experiments/ --sort size --json
-  tensorboard --logdir runs
+
+\b
+Curves of all of them: tensorboard --logdir runs
 
 \b
 DIR is looked through with all folders below it. The accuracy of an unfinished run is
