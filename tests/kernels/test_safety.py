@@ -57,7 +57,7 @@ def test_memory_that_cannot_be_had_is_one_clear_error(links, ending, tmp_path):
             failures += 1
         finally:
             scarce.allow(-1)
-    assert 3 < failures < 199
+    assert 3 <= failures < 199
     assert torch.isfinite(given[0].grad if given[0].grad is not None else given[1].grad).all()
 
 

@@ -85,6 +85,8 @@ def run_chain(
     parameters: Sequence[Tensor],
     ending: Ending = PLAIN,
     other: Tensor | None = None,
+    *,
+    reduced: bool = False,
 ) -> Tensor:
     """Computes a chain in training mode, and updates the running statistics.
 
@@ -95,6 +97,7 @@ def run_chain(
         parameters: for each link its weight (of ``norm``: any tensor), gamma, beta, running mean and variance.
         ending: what becomes of the result.
         other: the tensor that it is joined with or added to.
+        reduced: the factors of products are rounded to bfloat16, where the processor multiplies that faster.
 
     Returns:
         float32 (N, C', H', W'), channels last in memory.
@@ -102,7 +105,7 @@ def run_chain(
     Raises:
         FeatherlightError: memory is short; the running statistics of the link at hand are as they were.
     """
-    result: Tensor = _Chain.apply(library, tuple(links), ending, x, other, *parameters)
+    result: Tensor = _Chain.apply(library, tuple(links), ending, reduced, x, other, *parameters)
     return result
 
 
@@ -131,6 +134,7 @@ class _Chain(torch.autograd.Function):
         library: ctypes.CDLL,
         links: tuple[Link, ...],
         ending: Ending,
+        reduced: bool,
         x: Tensor,
         other: Tensor | None,
         *parameters: Tensor,
@@ -138,7 +142,7 @@ class _Chain(torch.autograd.Function):
         value = x.permute(0, 2, 3, 1)
         strided = links[0].kind == "pointwise" and ending.kind in ("plain", "join") and _has_equal_rows(value)
         value = value if value.is_contiguous() or strided else value.contiguous()
-        chain = _Runner(library, links, parameters, ending)
+        chain = _Runner(library, links, parameters, ending, reduced)
         ctx.chain, ctx.needs_x = chain, x.requires_grad
         out = chain.forward(value, None if other is None else _pixels_last(other))
         # The chain has x too; this notices when it is changed in between.
@@ -152,7 +156,7 @@ class _Chain(torch.autograd.Function):
         gradient = _pixels_last(gradients[0])
         found_x, found_other, found = ctx.chain.backward(gradient, out, ctx.needs_x)
         both = [None if tensor is None else tensor.permute(0, 3, 1, 2) for tensor in (found_x, found_other)]
-        return None, None, None, *both, *found
+        return None, None, None, None, *both, *found
 
 
 def _has_equal_rows(x: Tensor) -> bool:
@@ -170,9 +174,14 @@ class _Runner:
     """One pass through a chain, and back."""
 
     def __init__(
-        self, library: ctypes.CDLL, links: tuple[Link, ...], parameters: Sequence[Tensor], ending: Ending
+        self,
+        library: ctypes.CDLL,
+        links: tuple[Link, ...],
+        parameters: Sequence[Tensor],
+        ending: Ending,
+        reduced: bool,
     ) -> None:
-        self._library, self._links, self._ending = library, links, ending
+        self._library, self._links, self._ending, self._reduced = library, links, ending, reduced
         self._parameters = [tuple(parameters[i : i + PARAMETERS]) for i in range(0, len(parameters), PARAMETERS)]
         self._input = torch.empty(0)
         self._states: list[_State] = []
@@ -238,7 +247,7 @@ class _Runner:
             self._call(
                 "pointwise_forward", count * height * width, ins, outs, link.groups, _address(x), x.stride(2),
                 _address(norm), ACTIVATIONS[act], _address(_order(ins, link.shuffle)), _address(weight), _address(y),
-                learned, _address(found),
+                learned, _address(found), self._reduced,
             )  # fmt: skip
         else:
             shape = _shape(link, x, weight)
@@ -247,7 +256,7 @@ class _Runner:
             if link.kind == "stem":
                 numbers = _pixels_last(weight)
                 head = (ctypes.byref(shape), outs, _address(x), _address(numbers))
-                self._call("stem_forward", *head, _address(y), learned, _address(found))
+                self._call("stem_forward", *head, _address(y), learned, _address(found), self._reduced)
             else:
                 head = (ctypes.byref(shape), _address(x), _address(norm), ACTIVATIONS[act])
                 self._call("depthwise_forward", *head, _address(weight), _address(y), learned, _address(found))
@@ -336,7 +345,7 @@ class _Runner:
             self._call(
                 "pointwise_backward", pixels, ins, outs, link.groups, *of_y, _address(x), x.stride(2), _address(norm),
                 act, _address(_order(ins, link.shuffle)), _address(weight), _address(gx),
-                ins if gx is None else gx.stride(2), _address(more), of_sums, _address(dw),
+                ins if gx is None else gx.stride(2), _address(more), of_sums, _address(dw), self._reduced,
             )  # fmt: skip
         else:
             gx = self._empty(*x.shape)
@@ -354,7 +363,8 @@ class _Runner:
         """Gradients of the images, where ``g`` is given, and of the weight."""
         shape, numbers = _shape(link, x, weight), _pixels_last(weight)
         dw = torch.empty_like(numbers)
-        self._call("stem_backward", ctypes.byref(shape), outs, *of_y, _address(x), _address(numbers), _address(dw))
+        tail = (_address(x), _address(numbers), _address(dw), self._reduced)
+        self._call("stem_backward", ctypes.byref(shape), outs, *of_y, *tail)
         gx = None
         if g is not None:  # images seldom want one: adversarial training
             dy = g.clone()
