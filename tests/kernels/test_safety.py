@@ -37,13 +37,19 @@ def parameters(links: tuple[Link, ...], channels: int) -> list[Tensor]:
     return found
 
 
+@pytest.fixture(scope="module")
+def scarce(tmp_path_factory):
+    """The kernels, compiled so that memory runs out when a test says so."""
+    flags = ("-O1", "-include", str(HERE / "scarce_memory.h"))
+    return open_kernels(compile_kernels(tmp_path_factory.mktemp("scarce"), flags))
+
+
 @pytest.mark.parametrize(
     ("links", "ending"),
     [(UNIT, PLAIN), (UNIT, Ending("split")), ((Link("norm", "relu6"),), PLAIN), ((Link("stem", "relu"),), PLAIN)],
     ids=["chain", "unit", "norm", "stem"],
 )
-def test_memory_that_cannot_be_had_is_one_clear_error(links, ending, tmp_path):
-    scarce = open_kernels(compile_kernels(tmp_path, ("-O1", "-include", str(HERE / "scarce_memory.h"))))
+def test_memory_that_cannot_be_had_is_one_clear_error(links, ending, scarce):
     x = torch.randn(2, 16, 5, 5).contiguous(memory_format=torch.channels_last).requires_grad_()
     failures = 0
     for allowed in range(200):
