@@ -249,6 +249,15 @@ def test_a_strided_result_is_joined_with_another():
     check(links, (10, 10, 24), (3, 1), (4, 7, 6), 5, Ending("join"), with_other=True)
 
 
+@pytest.mark.parametrize("kind", ["join", "add"])
+def test_another_tensor_of_another_shape_is_refused(kind):
+    links = [Link("pointwise", "none")]
+    x, other = torch.randn(2, 6, 5, 5), torch.randn(2, 6, 4, 5)
+    assert LIBRARY is not None
+    with pytest.raises(ValueError, match="does not go with"):
+        run_chain(LIBRARY, links, x, parameters_of(build(links, (6, 6), (1,))), Ending(kind), other)
+
+
 def test_an_input_that_is_not_channels_last_is_computed_too():
     links = [Link("pointwise", "relu")]
     layers = build(links, (6, 10), (1,))

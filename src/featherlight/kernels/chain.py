@@ -103,6 +103,7 @@ def run_chain(
         float32 (N, C', H', W'), channels last in memory.
 
     Raises:
+        ValueError: shapes do not go together, or there is one value a channel.
         FeatherlightError: memory is short; the running statistics of the link at hand are as they were.
     """
     result: Tensor = _Chain.apply(library, tuple(links), ending, reduced, x, other, *parameters)
@@ -213,6 +214,8 @@ class _Runner:
         raw, norm, act = self._states[-1].raw, self._states[-1].norm, ACTIVATIONS[self._links[-1].activation]
         count, height, width, channels = raw.shape
         ending, pixels = self._ending, count * height * width
+        if ending.kind in ("join", "add") and other.shape != raw.shape:
+            raise ValueError(f"{tuple(other.shape)} does not go with a result of shape {tuple(raw.shape)}")
         mixes = ending.kind in ("split", "join")
         whole = self._empty(count, height, width, channels * (2 if mixes else 1))
         head = (pixels, channels, raw.data_ptr(), norm.data_ptr())
