@@ -106,17 +106,17 @@ def _numbers(arguments: tuple[Any, ...]) -> list[int]:
     for argument in arguments:
         shape = getattr(argument, "_obj", None)  # passed by reference
         if isinstance(shape, Shape):
-            found += [getattr(shape, name) for name, _ in shape._fields_]
+            found += [getattr(shape, name) for name, *_ in shape._fields_]
         elif isinstance(argument, int):
             found.append(argument)
     return found
 
 
-class TimedOperators(TorchDispatchMode):
+class TimedOperators(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """PyTorch's operators, each call measured."""
 
     def __init__(self, rows: Rows) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._rows = rows
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -181,7 +181,7 @@ def profile(plain: nn.Module, batch: int, size: int, steps: int) -> tuple[Rows, 
     step()
     rows.clear()
     with TimedOperators(rows):
-        total = seconds_of(lambda: [step() for _ in range(steps)])
+        total = sum(seconds_of(step) for _ in range(steps))
     module.load_kernels = load_kernels
     return rows, total / steps
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn.grad import conv2d_input
 
 from featherlight.errors import FeatherlightError
 from featherlight.kernels.library import Learned, Shape
@@ -256,13 +257,14 @@ class _Runner:
             shape = _shape(link, x, weight)
             y = self._empty(count, shape.out_height, shape.out_width, outs)
             _check_count(y)
+            tail = (_address(y), learned, _address(found))
             if link.kind == "stem":
                 numbers = _pixels_last(weight)
                 head = (ctypes.byref(shape), outs, _address(x), _address(numbers))
-                self._call("stem_forward", *head, _address(y), learned, _address(found), self._reduced)
+                self._call("stem_forward", *head, *tail, self._reduced)
             else:
-                head = (ctypes.byref(shape), _address(x), _address(norm), ACTIVATIONS[act])
-                self._call("depthwise_forward", *head, _address(weight), _address(y), learned, _address(found))
+                inputs = (_address(x), _address(norm), ACTIVATIONS[act], _address(weight))
+                self._call("depthwise_forward", ctypes.byref(shape), *inputs, *tail)
         return _State(y, found)
 
     def _forward_shuffled(
@@ -312,8 +314,8 @@ class _Runner:
         act = self._ending.activation if kind == "add" else act
         changes = len(self._links) == 1 and self._links[0].kind == "norm"  # what it gets, which is not ours
         g = gradient if act == "none" and not changes else self._empty(*last.raw.shape)
-        middle = (_address(last.norm), ACTIVATIONS[act], None if out is None else out.data_ptr())
-        self._call("enter_backward", *head, *middle, g.data_ptr(), tail)
+        values = None if out is None else out.data_ptr()
+        self._call("enter_backward", *head, _address(last.norm), ACTIVATIONS[act], values, g.data_ptr(), tail)
         return g, sums, None
 
     def _backward_link(
@@ -373,7 +375,9 @@ class _Runner:
             dy = g.clone()
             self._call("leave_backward", dy.numel() // outs, outs, dy.data_ptr(), *of_y[1:])
             size = (x.shape[0], x.shape[3], *x.shape[1:3])
-            convolved = torch.nn.grad.conv2d_input(size, weight, dy.permute(0, 3, 1, 2), link.stride, link.padding)
+            convolved = conv2d_input(  # type: ignore[no-untyped-call]
+                size, weight, dy.permute(0, 3, 1, 2), link.stride, link.padding
+            )
             gx = _pixels_last(convolved)
         return gx, dw.permute(0, 3, 1, 2)
 
