@@ -142,7 +142,8 @@ INLINE unsigned bfloat16(float x) { /* rounded to nearest, to even between two *
 static void pack(float *to, const float *from, idx depth, idx cols, idx rk, idx rj, int paired) {
     idx all = halves(cols), h;
     for (idx j = 0, width; j < all; j += width) {
-        width = panel(all - j, &h) * VL + h * VL / 2;
+        idx n = panel(all - j, &h); /* first: it sets h */
+        width = n * VL + h * VL / 2;
         idx given = least(width, cols - j);
         for (idx k = 0; k < depth; k += paired ? 2 : 1, to += width) {
             const float *p = from + k * rk + j * rj;
