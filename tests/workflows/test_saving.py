@@ -12,7 +12,7 @@ import pytest
 
 from featherlight.model_file import read_tensors
 from featherlight.training.checkpoint import read_progress
-from featherlight.workflows import fit as workflow
+from featherlight.workflows import train as workflow
 
 ROOT = Path(__file__).parents[2]
 OPTIONS = (
