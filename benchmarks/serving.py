@@ -27,7 +27,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -41,7 +41,7 @@ NETWORK, SIDE = "shufflenet_v2_x1_0", 224
 OFFLINE_AIM, TAIL_AIM = 0.7, 5.0
 CONNECTIONS = 6  # requests of eight images at a time
 LOAD, OVERLOAD = 0.7, 2.0  # of capacity
-MAX_OUTSTANDING = 400  # connections of the open loop; more would say more about the client
+IDLE_S, MAX_OUTSTANDING = 5.0, 400  # a connection is let go after; the client has at most so many
 BOUNDARY = "featherlight-benchmark"
 MET = {True: "met", False: "NOT MET"}
 ANSWERED = {200, 503}
@@ -152,12 +152,13 @@ class Connection:
     def __init__(self, port: int) -> None:
         self._port = port
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        self._last = 0.0
 
     async def ask(self, request: bytes) -> int:
         """Sends a request; gives the status, 0 when there was no answer."""
         try:
-            if self._streams is not None and self._streams[0].at_eof():
-                self.close()  # it was silent for too long
+            if time.monotonic() > self._last + IDLE_S:
+                self.close()
             if self._streams is None:
                 self._streams = await asyncio.open_connection("127.0.0.1", self._port, limit=2**20)
             reader, writer = self._streams
@@ -166,8 +167,7 @@ class Connection:
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
             length = re.search(r"content-length: (\d+)", head)
             await reader.readexactly(int(length[1]) if length else 0)
-            if "connection: close" in head:
-                self.close()
+            self._last = time.monotonic() if "connection: close" not in head else 0.0
             return int(head.split(" ", 2)[1])
         except (OSError, asyncio.IncompleteReadError):
             self.close()
@@ -263,7 +263,7 @@ def measured(pid: int, run: Callable[[], Any]) -> Results:
 @contextmanager
 def server(command: Sequence[str], port: int) -> Iterator[int]:
     """A server's process, once it accepts connections."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     try:
         for _ in range(600):
             with socket.socket() as probe:
@@ -275,10 +275,11 @@ def server(command: Sequence[str], port: int) -> Iterator[int]:
         yield process.pid
     finally:
         process.send_signal(signal.SIGTERM)
-        try:
+        with suppress(subprocess.TimeoutExpired):
             process.wait(60)
-        except subprocess.TimeoutExpired:
-            process.kill()
+        with suppress(ProcessLookupError):  # LitServe's workers outlive it
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def free_port() -> int:

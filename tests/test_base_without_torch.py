@@ -171,8 +171,8 @@ for name in featherlight.__all__:
     assert result.stderr == ""
     missing = dict(line.split(" | ") for line in result.stdout.splitlines())
     assert set(missing) == {
-        "Export", "Run", "benchmark", "create_model", "export", "find_rate", "load_model", "load_weights", "profile",
-        "resume", "save_model", "train",
+        "Export", "Run", "benchmark", "choose", "compare", "create_model", "export", "find_rate", "load_model",
+        "load_weights", "profile", "resume", "save_model", "train",
     }  # fmt: skip
     assert all(
         text == f'featherlight.{name} needs torch, which is not installed. Run: pip install "featherlight[train]"'

@@ -142,6 +142,7 @@ def test_threshold_of_rejection_comes_back_and_is_absent_in_older_files(tmp_path
         ('{"score": "energy"}', "it rejects images below None, which is no number"),
         ('{"score": "energy", "threshold": NaN}', "it rejects images below nan, which is no number"),
         ('{"score": "energy", "threshold": -Infinity}', "it rejects images below -inf, which is no number"),
+        (f'{{"score": "energy", "threshold": {10**400}}}', f"it rejects images below {10**39}, which is no number"),
         ('{"score": "energy", "threshold": true}', "it rejects images below True, which is no number"),
         ('{"score": "energy", "threshold": "1"}', "it rejects images below '1', which is no number"),
     ],

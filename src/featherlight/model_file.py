@@ -11,6 +11,7 @@ import math
 import os
 import re
 import struct
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -37,6 +38,7 @@ MAX_HEADER_BYTES = 8 * 2**20  # the zoo's largest header, with 10,000 class name
 MAX_TENSORS = 10_000
 MAX_CLASSES = 100_000
 REJECT_SCORES = ("energy", "probability")
+_LARGEST = sys.float_info.max
 MAX_NAME = 200  # characters of a network's name
 
 Tensors = dict[str, NDArray[Any]]
@@ -263,9 +265,19 @@ def _checked_temperature(path: Path, text: object) -> float:
 
 
 def _checked_reject(path: Path, reject: dict[str, Any]) -> dict[str, Any]:
-    score, threshold = reject.get("score"), reject.get("threshold")
-    if score not in REJECT_SCORES:
-        raise ModelFileError(f"{path}: it rejects images by {score!r:.40}, not by {' or '.join(REJECT_SCORES)}")
-    if isinstance(threshold, bool) or not isinstance(threshold, (int, float)) or not math.isfinite(threshold):
-        raise ModelFileError(f"{path}: it rejects images below {threshold!r:.40}, which is no number")
+    problem = find_reject_problem(reject)
+    if problem:
+        raise ModelFileError(f"{path}: {problem}")
     return reject
+
+
+def find_reject_problem(reject: Mapping[str, Any]) -> str | None:
+    """Why no image can be rejected by this field of a card; None: it can."""
+    score = reject.get("score")
+    threshold: Any = reject.get("threshold")
+    if score not in REJECT_SCORES:
+        return f"it rejects images by {score!r:.40}, not by {' or '.join(REJECT_SCORES)}"
+    is_number = isinstance(threshold, (int, float)) and not isinstance(threshold, bool)
+    if not is_number or not -_LARGEST <= threshold <= _LARGEST:  # a whole number may have 400 digits
+        return f"it rejects images below {threshold!r:.40}, which is no number"
+    return None

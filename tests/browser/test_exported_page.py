@@ -197,16 +197,23 @@ def test_a_half_copied_folder_is_not_kept(site: Path, tmp_path: Path, visit: Cal
     folder = tmp_path / "site"
     shutil.copytree(site, folder)
     facts = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-    (folder / "model.json").write_text(json.dumps({**facts, "title": "Half"}), encoding="utf-8")
+    (folder / "model.json").write_text(json.dumps({**facts, "model": "half"}), encoding="utf-8")
     with serving_folder(folder) as url:
         page = visit(url)
-        page.wait_for("h1", "Half")
+        page.wait_for("#about", "half")
         assert page.page.evaluate(STATE_AFTER_INSTALLING) == "redundant"
 
 
-def test_a_folder_without_its_model_says_so(site: Path, tmp_path: Path, visit: Callable[..., Visit]) -> None:
+def test_a_folder_with_a_damaged_file_says_so_and_can_be_tried_again(
+    site: Path, tmp_path: Path, visit: Callable[..., Visit]
+) -> None:
     folder = tmp_path / "site"
     shutil.copytree(site, folder)
-    (folder / "model.onnx").write_bytes(b"not a model")
-    with serving_folder(folder) as url:
-        visit(url).wait_for("[role=alert]", "The model cannot be loaded")
+    for name, content in (("model.onnx", b"not a model"), ("onnxruntime.js", b"not a script")):
+        (folder / name).write_bytes(content)
+        with serving_folder(folder) as url:
+            page = visit(url)
+            page.wait_for("[role=alert]", "The model cannot be loaded")
+            shutil.copyfile(site / name, folder / name)
+            page.page.click("text=Try again")
+            page.wait_for(".classes")

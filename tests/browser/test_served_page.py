@@ -164,6 +164,18 @@ def test_a_server_that_stopped_is_named_and_asked_again(tmp_path: Path, visit: C
         page.wait_for("#answer .label", "red")
 
 
+def test_a_picture_that_came_before_the_model_was_known_is_looked_at_then(
+    server: Running, visit: Callable[..., Visit]
+) -> None:
+    page = visit("about:blank")
+    page.page.route("**/v1/model", lambda route: route.abort())
+    page.page.goto(server.url)
+    page.wait_for("[role=alert]", "The server does not answer")
+    page.page.unroute("**/v1/model")
+    page.choose(upload("red"))
+    page.wait_for("#answer .label", "red")
+
+
 def test_a_server_with_keys_asks_for_one(tmp_path: Path, visit: Callable[..., Visit]) -> None:
     keys = tmp_path / "keys.txt"
     keys.write_text("sixteen-letters-or-more\n")
@@ -196,6 +208,7 @@ def test_names_of_classes_and_files_are_words_not_html(tmp_path: Path, visit: Ca
 def test_a_phone_shows_everything_within_its_width(server: Running, visit: Callable[..., Visit]) -> None:
     page = visit(server.url, **PHONE)
     page.wait_for(".classes")
+    page.wait_for("#empty", "Tap to choose a picture")
     page.choose(upload("red"), upload("blue"), upload("green"))
     page.wait_for("#gallery li:nth-child(1)", "green")
     assert not is_wider_than_the_screen(page)

@@ -73,3 +73,4 @@ def test_rule_says_how_it_was_fitted_and_rate_0_is_none() -> None:
     }  # fmt: skip
     assert np.sum(~accepts(logits, rule, 1.5)) == 10
     assert fit_rule(logits, 0, 1.5) is None
+    assert fit_rule(np.full((3, 2), np.nan), 0.1, 1.5) is None  # of a broken network nothing is learnt

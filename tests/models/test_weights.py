@@ -163,6 +163,14 @@ def test_classes_that_do_not_fit_are_refused_before_writing(
     assert os.listdir(tmp_path) == []
 
 
+def test_threshold_that_no_file_may_hold_is_refused_before_writing(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="reject: it rejects images by 'mood', not by energy or probability"):
+        save_model(
+            small_model(), tmp_path / "m.safetensors", CLASSES, COLOUR, reject={"score": "mood", "threshold": 1.0}
+        )
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan"), float("inf")])
 def test_temperature_that_no_file_may_hold_is_refused_before_writing(tmp_path: Path, temperature: float) -> None:
     with pytest.raises(UsageError, match=r"temperature is .*; a positive number is needed"):

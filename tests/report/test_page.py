@@ -255,6 +255,10 @@ def test_cost_and_latency_say_where_they_were_measured(tmp_path: Path) -> None:
     assert numbers["95% are faster than"] == "129 ms"
     assert "Activations for an image" not in numbers
     assert "Measured on a machine, with torch and 1 thread, one image of 32 × 32 px at a time, 30 calls" in text
+    assert "was not quiet" not in text
+    noisy = replace(latency, low_ms=2.5, high_ms=9.04)
+    _, text = render(tmp_path, evaluation(["a", "b"]), latency=noisy)
+    assert "The machine was not quiet: medians of rounds lie between 2.5 ms and 9.04 ms." in text
 
 
 def test_chinese_report_leaves_nothing_of_ours_in_english(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from made_comparison import make_comparison, make_enough, write_comparison
 
 from featherlight.metrics import Evaluation, evaluate_logits
 from featherlight.report import CostFacts, LatencyFacts, Mistake, write_check_page, write_report
@@ -158,7 +159,7 @@ def check_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     counts = {"a": {"train": 20, "val": 5}, "a class with a rather long name": {"train": 10, "val": 5}}
     path = tmp_path_factory.mktemp("check") / "check.html"
-    findings = Findings("my data", 40, counts, 32, order_findings(found))
+    findings = Findings("my data", 40, counts, 32, order_findings(found), make_enough())
     write_check_page(path, findings, Checked(survey, facts, splits, duplicates, 32))
     return path
 
@@ -181,9 +182,15 @@ def export_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def compare_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    comparison = make_comparison(("shuffle-small", "shuffle-wide", "mobile/a rather long name/onnx", "mobile/int8"))
+    return write_comparison(tmp_path_factory.mktemp("compare") / "compare.html", comparison)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("name", ["report", "report_zh", "check_page", "export_page"])
+@pytest.mark.parametrize("name", ["report", "report_zh", "check_page", "export_page", "compare_page"])
 def test_page_fits_is_readable_and_has_names(
     name: str, width: int, scheme: str, visit: Callable[..., Any], request: pytest.FixtureRequest
 ) -> None:
@@ -241,10 +248,12 @@ def test_mistakes_are_filtered_by_keyboard(report: Path, visit: Callable[..., An
         tab.keyboard.press("Home")
         tab.get_by_label("Show", exact=True).focus()
         tab.keyboard.press("ArrowDown")
-        unsure = shown(tab)
-        assert {one["kinds"].split()[0] for one in unsure} == {"unsure"}
-        surest_last = [float(one["p"]) for one in unsure]
-        assert surest_last == sorted(surest_last)
+        unsure = [float(one["p"]) for one in shown(tab)]
+        assert unsure == sorted(unsure)
+        tab.keyboard.press("ArrowDown")
+        pairs = [int(one["pair"]) for one in shown(tab)]
+        assert pairs == sorted(pairs)
+        assert pairs[0] == 0
 
 
 def test_more_mistakes_come_when_asked_for(report: Path, visit: Callable[..., Any]) -> None:

@@ -31,10 +31,10 @@ def slow_picture() -> bytes:
 
 @pytest.fixture(scope="module")
 def hasty(colour_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A server with little room, little patience and keys."""
+    """A server with little patience and keys."""
     keys = tmp_path_factory.mktemp("keys") / "keys.txt"
     keys.write_text(f"# of the gate\n{KEY}\n\n{OTHER}\n")
-    options = ("--request-timeout", "2s", "--queue", 2, "--max-files", 2, "--threads", 1, "--api-key-file", keys)
+    options = ("--request-timeout", "3s", "--threads", 1, "--api-key-file", keys)
     with run_server(colour_model, *options) as running:
         yield running
 
@@ -55,6 +55,12 @@ def test_half_sent_body_is_408_and_ends_the_connection(hasty: Running) -> None:
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert b"application/problem+json" in answer
     assert b"connection: close" in answer.lower()
+
+
+def test_refused_body_that_never_ends_is_answered_in_time(hasty: Running) -> None:
+    with hasty.socket() as connection:
+        connection.sendall(HEAD + b"Authorization: Bearer %s\r\nContent-Length: 99999999\r\n\r\nhalf" % KEY.encode())
+        assert hasty.read_all(connection).startswith(b"HTTP/1.1 413 ")
 
 
 def test_silent_connection_is_closed(hasty: Running) -> None:
@@ -89,33 +95,33 @@ def test_any_of_the_keys_opens(hasty: Running, headers: dict[str, str]) -> None:
         assert client.get("/metrics").status_code == 200
 
 
-def test_what_does_not_fit_is_refused_at_once_and_the_rest_answered(hasty: Running, slow_picture: bytes) -> None:
-    def ask(_: int) -> httpx.Response:
-        with hasty.client(headers={"X-API-Key": KEY, "content-type": "image/png"}) as client:
-            return client.post("/v1/predict", content=slow_picture)
-
-    with concurrent.futures.ThreadPoolExecutor(12) as pool:
-        responses = list(pool.map(ask, range(12)))
-    statuses = [response.status_code for response in responses]
-    assert set(statuses) == {200, 503}
-    for response in responses:
-        if response.status_code == 503:
-            assert int(response.headers["retry-after"]) >= 1
-            assert response.headers["content-type"] == "application/problem+json"
-    assert all(r.json()["predictions"][0]["label"] == "red" for r in responses if r.status_code == 200)
-
-
-def test_stop_finishes_what_was_accepted(colour_model: Path, slow_picture: bytes) -> None:
+def test_what_does_not_fit_is_refused_at_once_and_a_stop_finishes_the_rest(
+    colour_model: Path, slow_picture: bytes
+) -> None:
+    options = ("--threads", 1, "--queue", 3, "--max-files", 3, "--request-timeout", "100s")
     with (
-        run_server(colour_model, "--threads", 1) as running,
-        concurrent.futures.ThreadPoolExecutor(3) as pool,
+        run_server(colour_model, *options) as running,
+        concurrent.futures.ThreadPoolExecutor(12) as pool,
         running.client(headers={"content-type": "image/png"}) as client,
     ):
-        asked = [pool.submit(client.post, "/v1/predict", content=slow_picture) for _ in range(3)]
+
+        def ask_twelve() -> list[concurrent.futures.Future[httpx.Response]]:
+            return [pool.submit(client.post, "/v1/predict", content=slow_picture) for _ in range(12)]
+
+        responses = [asked.result() for asked in ask_twelve()]
+        assert {response.status_code for response in responses} == {200, 503}
+        for response in responses:
+            if response.status_code == 503:
+                assert int(response.headers["retry-after"]) >= 1
+                assert response.headers["content-type"] == "application/problem+json"
+            else:
+                assert response.json()["predictions"][0]["label"] == "red"
+
+        asked = ask_twelve()
         while running.metric("featherlight_queue_images") < 3 and not all(future.done() for future in asked):
             time.sleep(0.01)
         assert running.stop() == 0
-        assert [future.result().status_code for future in asked] == [200] * 3
+        assert sum(future.exception() is None and future.result().status_code == 200 for future in asked) >= 3
         assert "Traceback" not in "\n".join(running.lines)
 
 

@@ -51,7 +51,7 @@ def model(tmp_path_factory: pytest.TempPathFactory, color_folder: Path) -> Path:
         provenance={
             "data": PRIVATE, "recipe": {"data": PRIVATE}, "teacher": {"model": PRIVATE}, "metrics": {"top1": 0.5},
         },
-        reject={"score": "energy", "threshold": -3.0},
+        reject={"score": "energy", "threshold": -3.0, "fitted_on": PRIVATE},
     )  # fmt: skip
 
 
@@ -82,6 +82,7 @@ def test_nothing_in_the_folder_names_a_place_or_shows_an_image(exported: Export,
     assert exported.report.is_file()
     provenance = json.loads(scan_onnx(exported.path).metadata["provenance"])
     assert provenance == {"metrics": {"top1": 0.5}}
+    assert json.loads(scan_onnx(exported.path).metadata["reject"])["fitted_on"] == "photos"
 
 
 def test_every_kept_file_has_its_checksum_in_the_service_worker(exported: Export) -> None:
@@ -122,6 +123,7 @@ def test_the_page_may_connect_to_its_own_server_alone(exported: Export) -> None:
     assert "connect-src 'self';" in policy[1]
     assert "unsafe-inline" not in policy[1]
     assert "<title>Which &lt;colour&gt;?</title>" in index
+    assert "<h1>Which &lt;colour&gt;?</h1>" in index
     assert "<!-- head -->" not in index
 
 

@@ -149,6 +149,7 @@ def test_choice_killed_before_its_export_only_exports(copied: Path) -> None:
     assert {name: read_progress(state.run_of(name)).step for name in state.entries} == trained
 
 
+@pytest.mark.slow
 def test_winner_whose_gate_fails_gives_way_to_the_next(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     state = rewind(copied)
     real, refused = choose_deliver.export, list[str]()

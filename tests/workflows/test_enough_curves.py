@@ -139,4 +139,6 @@ def test_what_limits_the_answer_is_told() -> None:
 def test_too_few_images_are_an_answer() -> None:
     found = too_few(7, "at least two classes of 10 images are needed", 60)
     assert found.answer == "more_photos"
-    assert found.sentence.startswith("More photos: 7 are too few to measure anything; at least two")
+    assert found.sentence.startswith(
+        "More photos: 7 to train and validate on are too few to measure anything; at least"
+    )

@@ -126,8 +126,9 @@ def test_reject_rate_0_takes_the_threshold_away(model: Path, unknown: Path) -> N
     assert evaluate(model, reject_rate=0, store=True, device="cpu").reject is None
     assert read_card(model).reject is None
     assert not any(answer.rejected for answer in Predictor(model, device="cpu").predict(sorted(unknown.glob("*.png"))))
-    with pytest.raises(UsageError, match="this model rejects nothing; fit a threshold"):
-        evaluate(model, unknown=unknown, device="cpu")
+    for options in ({}, {"reject_rate": 0}):
+        with pytest.raises(UsageError, match="this model rejects nothing; fit a threshold"):
+            evaluate(model, unknown=unknown, device="cpu", **options)
 
 
 def test_exported_files_reject_the_same_images(half_rejecting: Path, color_folder: Path, tmp_path: Path) -> None:

@@ -38,11 +38,11 @@ def fit_rule(
 ) -> dict[str, Any] | None:
     """The field ``reject`` of a model's card for validation images, logits (N, K): so many of them are rejected.
 
-    Returns None where the rate is 0.
+    Returns None where the rate is 0, and where outputs are NaN or infinite.
     """
-    if not reject_rate:
-        return None
     scores = known_scores(logits, score, temperature)
+    if not reject_rate or not np.isfinite(scores).all():
+        return None
     return {
         "score": score,
         "threshold": fit_to_known(scores, reject_rate),

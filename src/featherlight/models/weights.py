@@ -12,7 +12,15 @@ from torch import nn
 
 from featherlight.errors import FeatherlightError, ModelFileError, UsageError
 from featherlight.images import Preprocessing
-from featherlight.model_file import ModelCard, find_model_file, read_card, read_shapes, read_tensors, write_model_file
+from featherlight.model_file import (
+    ModelCard,
+    find_model_file,
+    find_reject_problem,
+    read_card,
+    read_shapes,
+    read_tensors,
+    write_model_file,
+)
 from featherlight.models.registry import create_model
 
 
@@ -54,6 +62,9 @@ def save_model(
         raise UsageError(f"the preprocessing gives {given} channels, the network takes {taken}")
     if not (math.isfinite(temperature) and temperature > 0):
         raise UsageError(f"temperature is {temperature}; a positive number is needed")
+    problem = None if reject is None else find_reject_problem(reject)
+    if problem:
+        raise UsageError(f"reject: {problem}")
     name = arguments.pop("name")
     card = ModelCard(name, arguments, tuple(classes), preprocessing, temperature, provenance or {}, reject)
     tensors = {key: tensor.detach().cpu().contiguous().numpy() for key, tensor in model.state_dict().items()}

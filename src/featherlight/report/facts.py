@@ -11,6 +11,7 @@ from featherlight.report.rendering import percent
 from featherlight.report.texts import Texts
 
 MAX_EPOCHS_LISTED = 100
+_QUIET = 1.5  # times; on a quiet machine rounds differ by less
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class LatencyFacts:
         threads: it may use.
         machine: processor and operating system.
         input: ``224 x 224 px``.
+        low_ms: the lowest of the rounds' medians.
+        high_ms: the highest of them.
     """
 
     p50_ms: float
@@ -51,6 +54,13 @@ class LatencyFacts:
     threads: int
     machine: str
     input: str
+    low_ms: float = 0.0
+    high_ms: float = 0.0
+
+    @property
+    def is_unsteady(self) -> bool:
+        """Whether rounds differ so much that the machine was not quiet."""
+        return self.high_ms > _QUIET * self.low_ms
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,8 @@ class Mistake:
         true: name of its class.
         predicted: name the model gave.
         probability: the model's confidence in ``predicted``.
-        kind: ``worst``: among the most confident; ``unsure``: among the least.
+        kind: ``worst``: among the most confident; ``pair``: of classes that are often
+            confused; ``unsure``: among the least confident.
         top: the likeliest classes and their probabilities, the likeliest first.
         heats: ``predicted`` and ``true`` -> where in ``image`` the network found it, (h, w) from 0 to 1.
     """
@@ -72,11 +73,6 @@ class Shown:
     def is_wrong(self) -> bool:
         """Whether it was named wrongly; the least certain images may be right."""
         return self.mistake.true != self.mistake.predicted
-
-    @property
-    def kinds(self) -> str:
-        """Under what it is found."""
-        return f"{self.mistake.kind} pair" if self.pair >= 0 else self.mistake.kind
 
 
 def show_mistakes(mistakes: Sequence[Mistake], evaluation: Evaluation) -> list[Shown]:

@@ -104,9 +104,12 @@ def _right(evaluation: Evaluation) -> int:
 
 def _mistakes(mistakes: Sequence[Mistake], evaluation: Evaluation) -> dict[str, Any]:
     shown = show_mistakes(mistakes, evaluation)
-    kinds = {kind for one in shown for kind in one.kinds.split()}
-    wrong = sum(one.is_wrong for one in shown)
-    return {"mistakes": shown, "wrong_shown": wrong, "kinds": kinds, "has_heats": any(one.heats for one in shown)}
+    return {
+        "mistakes": shown,
+        "wrong_shown": sum(one.is_wrong for one in shown),
+        "has_pairs": any(one.pair >= 0 for one in shown),
+        "has_heats": any(one.heats for one in shown),
+    }
 
 
 def _calibration(evaluation: Evaluation, say: Texts) -> dict[str, Any]:

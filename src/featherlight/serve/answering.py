@@ -41,7 +41,7 @@ async def answer(request: Request, service: Service, top: int, note: Note) -> Re
         predictions = await _predict_while_there(request, service, uploads, top, deadline)
     except Problem as problem:
         if problem.status != HTTPStatus.REQUEST_TIMEOUT:
-            await body.drain()
+            await body.drain(deadline - asyncio.get_running_loop().time())
         if not body.is_read:
             problem.headers["Connection"] = "close"
         raise

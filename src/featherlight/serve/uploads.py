@@ -53,12 +53,12 @@ class Body:
         self._service.hold(kept - self.size)
         self.size = 0
 
-    async def drain(self) -> None:
+    async def drain(self, seconds: float) -> None:
         """Throws away what is still to come: whoever is cut off while sending does not read the refusal."""
         if "expect" in self._request.headers and not self.size:
             return  # it waits to be asked for the body
         left = self.limit
-        with suppress(ClientDisconnect), anyio.move_on_after(self._service.settings.request_timeout_s):
+        with suppress(ClientDisconnect), anyio.move_on_after(seconds):
             async for chunk in self._pieces():
                 left -= len(chunk)
                 if left < 0:

@@ -36,7 +36,9 @@ _HEAD = f"""<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
 <link rel="manifest" href="{MANIFEST}">
 <link rel="apple-touch-icon" href="icon-192.png">"""
 BRAND = "Featherlight"
-_MARK, _TITLE = "<!-- head -->", f"<title>{BRAND}</title>"  # in the page, for what is said here
+_MARK = "<!-- head -->"  # in the page, for the lines above
+_TITLE = f"<title>{BRAND}</title>"
+_HEADING = '<h1 data-text="title">What is in this picture?</h1>'
 _PRIVATE = ("data", "recipe", "teacher")  # of the provenance: they hold paths
 
 
@@ -82,30 +84,36 @@ class WebTarget(OnnxTarget):
                 (folder / name).write_bytes(source.read_bytes())
         for name, source in self._runtime.files.items():
             (folder / name).write_bytes(source.read_bytes())
-        page = (folder / INDEX).read_text(encoding="utf-8")
-        title = f"<title>{html.escape(self._title or BRAND)}</title>"
-        (folder / INDEX).write_text(page.replace(_MARK, _HEAD).replace(_TITLE, title), encoding="utf-8")
+        page = (folder / INDEX).read_text(encoding="utf-8").replace(_MARK, _HEAD)
+        if self._title:
+            title = html.escape(self._title)
+            page = page.replace(_TITLE, f"<title>{title}</title>").replace(_HEADING, f"<h1>{title}</h1>")
+        (folder / INDEX).write_text(page, encoding="utf-8")
 
     def _facts(self, exported: ExportedCard) -> Mapping[str, Any]:
         """What the page knows of the model."""
         card = exported.card
         return {
-            "title": self._title,
             "model": card.model,
             "classes": list(card.classes),
             "preprocessing": card.preprocessing.to_dict(),
             "engine": f"onnxruntime-web {self._runtime.version}",
-            "reject": None if card.reject is None else dict(card.reject),
+            "reject": None if card.reject is None else {name: card.reject[name] for name in ("score", "threshold")},
             "verification": dict(exported.verification),
         }
 
 
 def _without_paths(exported: ExportedCard) -> ExportedCard:
-    provenance = {name: value for name, value in exported.card.provenance.items() if name not in _PRIVATE}
-    verification = dict(exported.verification)
-    if "data" in verification:
-        verification["data"] = PurePath(str(verification["data"])).name
-    return replace(exported, card=replace(exported.card, provenance=provenance), verification=verification)
+    card = exported.card
+    provenance = {name: value for name, value in card.provenance.items() if name not in _PRIVATE}
+    reject = None if card.reject is None else _named(card.reject, "fitted_on")
+    verification = _named(exported.verification, "data")
+    return replace(exported, card=replace(card, provenance=provenance, reject=reject), verification=verification)
+
+
+def _named(values: Mapping[str, Any], field: str) -> dict[str, Any]:
+    """A field that may be a path becomes its last part."""
+    return {name: PurePath(str(value)).name if name == field else value for name, value in values.items()}
 
 
 def _manifest(title: str) -> Mapping[str, Any]:

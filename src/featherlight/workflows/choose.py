@@ -24,7 +24,7 @@ from featherlight.workflows.choose_answer import answer
 from featherlight.workflows.choose_deliver import deliver
 from featherlight.workflows.choose_order import Order, read_limits, read_order
 from featherlight.workflows.choose_race import Racer
-from featherlight.workflows.choose_screen import list_entries, screen
+from featherlight.workflows.choose_screen import check_profile, list_entries, screen
 from featherlight.workflows.choose_state import STATE_FILE_NAME, State, read_state
 from featherlight.workflows.evaluate import report_unreadable
 from featherlight.workflows.leaks import refuse_leaks
@@ -135,14 +135,16 @@ def _choose(folder: Path, order: Order, state: State | None) -> Choice:
         report_unreadable(source.unreadable, strict=False)
         _tell_images(source)
         facts = facts_of(source)
+        profile = read_device_profile(order.device_profile) if order.device_profile else None
         if not state.entries:
             list_entries(state, facts, len(source.classes))
+            if profile is not None:
+                check_profile(profile, state)
         folder.mkdir(parents=True, exist_ok=True)
         state.save()
         if not state.starters and not state.rungs:
-            screen(state, source, facts)
+            screen(state, source, facts, profile)
         _tell_starters(state)
-        profile = read_device_profile(order.device_profile) if order.device_profile else None
         with bar("choosing") as shown:
             Racer(state, source, facts, profile, shown).run()
         winner = deliver(state, source, profile)

@@ -127,7 +127,7 @@ def _pick(name: str, state: State, source: Source) -> Pick:
         macs=entry.macs,
         params=entry.params,
         agreement=facts["agreement"],
-        files=tuple(facts["files"]),
+        files=tuple(str((state.folder / file).absolute()) for file in facts["files"]),
         run=str(state.run_of(name).absolute()),
     )
 

@@ -68,8 +68,7 @@ def _deliver(name: str, state: State, source: Source, profile: DeviceProfile | N
         "num_images": evaluation.num_images,
         "agreement": made.verification.agreement,
         "latency_here_ms": measured,
-        "files": [*(str(path.absolute()) for path in made.files), str((run / MODEL_FILE_NAME).absolute())],
-        "reports": [str(made.report.absolute()), str((run / "report.html").absolute())],
+        "files": [str(path.relative_to(state.folder)) for path in (*made.files, run / MODEL_FILE_NAME)],
     }
     note(f"{name}: {show_figures(latency, made.size_bytes, entry.macs)}")
     return ""

@@ -69,7 +69,8 @@ class Order:
     def from_dict(cls, values: Mapping[str, Any]) -> Order:
         """What :meth:`to_dict` gave, also after a way through JSON."""
         tuples = {name: tuple(values[name]) for name in ("models", "input_sizes")}
-        return cls(**{**values, **tuples, "limits": Limits(**values["limits"])})
+        settings = {name: tuple(one) if isinstance(one, list) else one for name, one in values["settings"].items()}
+        return cls(**{**values, **tuples, "limits": Limits(**values["limits"]), "settings": settings})
 
     def budget(self) -> dict[str, Any]:
         """``budget`` of ``choose.json``: limits and options as plain values."""
@@ -173,12 +174,13 @@ def _read(value: str | float | None, name: str, units: Mapping[str, float], exam
 
 
 def _match(patterns: Sequence[str]) -> tuple[str, ...]:
-    """Names of networks; by default all plain ones, of whose published variants most compute the same."""
+    """Names of networks; variants, most of which compute the same, only for patterns with a dot."""
     if not patterns:
         return tuple(name for name in list_models() if "." not in name)
     found: list[str] = []
     for pattern in patterns:
-        names = [pattern] if pattern.startswith(f"{TIMM}/") else list_models(pattern)
+        found_here = [name for name in list_models(pattern) if "." in pattern or "." not in name]
+        names = [pattern] if pattern.startswith(f"{TIMM}/") else found_here
         if not names:
             model_info(pattern)  # says which names are near
         found += names

@@ -59,6 +59,8 @@ class Racer:
             TrainingInterruptedError: somebody stopped it; all is saved.
             DataError: the images cannot be read.
         """
+        if not self.state.starters:
+            return
         sizes = rung_sizes(len(self.state.starters) + self.state.order.trials)
         for number in range(len(sizes)):
             if number == len(self.state.rungs) and not self._begin(number, sizes):

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from featherlight.choosing import show_latency
 from featherlight.console import counting
-from featherlight.device_profile import DeviceProfile, read_device_profile
+from featherlight.device_profile import DeviceProfile
 from featherlight.errors import UsageError
 from featherlight.models.catalogue import model_info
 from featherlight.sources.base import Source
@@ -60,17 +60,11 @@ def name_of(model: str, size: int) -> str:
     return f"{model.replace('/', '-')}-{size}"
 
 
-def screen(state: State, source: Source, facts: DataFacts) -> None:
+def screen(state: State, source: Source, facts: DataFacts, profile: DeviceProfile | None) -> None:
     """Drops what cannot keep the limits, and of the rest what there is no time for; the others become starters.
 
     Networks are taken in the order of hope; each is exported and timed, until there are enough that fit.
-
-    Raises:
-        UsageError: the device profile has none of these networks.
     """
-    profile = read_device_profile(state.order.device_profile) if state.order.device_profile else None
-    if profile is not None:
-        _check_profile(profile, state)
     _drop_by_count(state)
     alive = [name for name, entry in state.entries.items() if not entry.dropped]
     wanted = count_starters(state, alive, len(source.splits["train"]))
@@ -180,7 +174,12 @@ def _better(name: str, entries: dict[str, Entry]) -> str:
     return ""
 
 
-def _check_profile(profile: DeviceProfile, state: State) -> None:
+def check_profile(profile: DeviceProfile, state: State) -> None:
+    """Refuses early what would drop every network.
+
+    Raises:
+        UsageError: the device profile has none of these networks.
+    """
     sizes = sorted({row.input_size for row in profile.measurements})
     found = [
         entry

@@ -46,7 +46,7 @@ class Entry:
         pretrained: what its weights start from, once that is settled.
         dropped: why it is out.
         trial: what was drawn for it, by Optuna's names.
-        delivered: facts of its exported file, once that is measured.
+        delivered: facts of its exported file, once that is measured; names of files are relative to the folder.
     """
 
     model: str

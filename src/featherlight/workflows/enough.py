@@ -95,9 +95,9 @@ def find_enough(
     started = time.monotonic()
     positions = _usable(checked)
     if not len(positions):
-        counted_images = int((checked.splits != NOWHERE).sum())
-        return too_few(counted_images, f"at least two classes of {LEAST_IN_CLASS} images are needed", budget_s)
-    plan = _plan(checked, positions, budget_s * (1 - RESERVED), device, pairs or PAIRS)
+        there_are = int(_is_used(checked).sum())
+        return too_few(there_are, f"at least two classes of {LEAST_IN_CLASS} images are needed", budget_s)
+    plan = _plan(checked, positions, started + budget_s * (1 - RESERVED), device, pairs or PAIRS)
     images = read_checked(checked, positions, plan.pair.input_size)
     suggested = _suggested(checked, images, doubts or ())
     trials: list[Trial] = []
@@ -113,23 +113,29 @@ def find_enough(
     return conclude(trials, _setting(checked, images, plan, time.monotonic() - started, budget_s, doubts is not None))
 
 
-def _usable(checked: Checked) -> NDArray[np.int64]:
-    """Positions of images to train or validate on, of classes that are large enough."""
+def _is_used(checked: Checked) -> NDArray[np.bool_]:
+    """Whether an image can be read and is there to train or validate on."""
     used = np.isin(checked.splits, (_TRAIN, _VAL)) & (checked.survey.images.labels != NOWHERE)
-    return of_large_classes(checked, np.flatnonzero(used & checked.facts.readable))
+    return np.asarray(used & checked.facts.readable)
 
 
-def _plan(checked: Checked, positions: NDArray[np.int64], budget_s: float, device: str, pairs: Sequence[Pair]) -> _Plan:
+def _usable(checked: Checked) -> NDArray[np.int64]:
+    """Positions of such images, of classes that are large enough."""
+    return of_large_classes(checked, np.flatnonzero(_is_used(checked)))
+
+
+def _plan(checked: Checked, positions: NDArray[np.int64], deadline: float, device: str, pairs: Sequence[Pair]) -> _Plan:
     """The largest images for which there is time for the usual length, else the smallest and what there is time for."""
     sizes = fitting_sizes(checked, positions, [pair.input_size for pair in pairs])
     fitting = [pair for pair in pairs if pair.input_size in sizes] or [pairs[-1]]
     num_classes = len(np.unique(checked.survey.images.labels[positions]))
-    num_trained = len(positions) * (FOLDS - 1) // FOLDS
+    is_given = checked.survey.sides[positions] == _VAL
+    num_trained = int((~is_given).sum()) if is_given.any() else len(positions) * (FOLDS - 1) // FOLDS
     for pair in fitting:
         facts = DataFacts("images", num_trained, pair.input_size, checked.survey.flip_safe)
         small, large = (_recipe(facts, pair, name, device) for name in (pair.small, pair.large))
         image_s = sum(1 / images_per_s(recipe, num_classes) for recipe in (small, large))
-        epochs = int(budget_s / (len(PARTS) * num_trained * image_s))
+        epochs = int((deadline - time.monotonic()) / (len(PARTS) * num_trained * image_s))
         if epochs >= small.epochs:
             return _Plan(pair, (small, large), small.epochs)
     shorter = {"epochs": max(1, epochs)}

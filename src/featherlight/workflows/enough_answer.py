@@ -97,7 +97,7 @@ def conclude(trials: Sequence[Trial], setting: Setting) -> Enough:
 
 def too_few(num_images: int, needed: str, budget_s: float) -> Enough:
     """Where not even a curve can be measured."""
-    sentence = f"More photos: {num_images:,} are too few to measure anything; {needed}."
+    sentence = f"More photos: {num_images:,} to train and validate on are too few to measure anything; {needed}."
     return Enough("more_photos", sentence, {}, budget_s=budget_s)
 
 

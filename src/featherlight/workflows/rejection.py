@@ -103,7 +103,8 @@ def run_unknown(engine: Engine, options: RejectOptions) -> Unknown | None:
     """
     if options.unknown is None:
         return None
-    if engine.card.reject is None and options.false_accept_rate is None and not options.reject_rate:
+    keeps = engine.card.reject is not None and options.reject_rate is None
+    if not (keeps or options.reject_rate or options.false_accept_rate is not None):
         raise UsageError("this model rejects nothing; fit a threshold: --reject-rate 0.05 or --false-accept-rate 0.05")
     images = open_unlabelled(options.unknown)
     order = np.random.default_rng(_SEED).permutation(len(images))[:MAX_UNKNOWN]

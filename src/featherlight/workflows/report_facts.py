@@ -71,6 +71,8 @@ def latency_of(engine: Engine, threads: int | None = None) -> LatencyFacts:
         threads=threads or _threads_of(engine),
         machine=", ".join([*_accelerator(engine), machine_name()]),
         input=f"{side} × {side} px",
+        low_ms=found.low_ms,
+        high_ms=found.high_ms,
     )
 
 

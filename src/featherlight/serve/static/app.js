@@ -9,6 +9,7 @@ import { Problem } from "./problem.js";
 import { number, text, translate } from "./texts.js";
 
 const MAX_WAITS = 4; // times that a busy server is asked again by itself
+const MAX_WAIT_S = 30;
 
 const part = (id) => document.getElementById(id);
 const gallery = new Gallery(part("gallery"), show);
@@ -16,11 +17,13 @@ const camera = new Camera(part("video"));
 const queue = [];
 let model = null;
 let current = null;
+let introducing = false;
 let working = false;
 let drawing = Promise.resolve(); // small copies are made one after the other: each needs the whole picture in memory
 
 async function begin() {
   translate();
+  if (matchMedia("(pointer: coarse)").matches) part("invitation").textContent = text("tap");
   part("privacy").textContent = text(privacy);
   part("limit").textContent = text("limit", { n: MAX_TRIES });
   listen();
@@ -28,17 +31,20 @@ async function begin() {
 }
 
 async function introduce() {
+  if (introducing) return;
+  introducing = true;
   showNote(text("loading"), true);
   try {
     model = await describe();
     const count = model.classes.length === 1 ? text("oneClass") : text("classes", { n: number(model.classes.length) });
-    if (model.title) document.title = part("title").textContent = model.title;
     part("about").textContent = text("about", { model: model.model, count });
     if (current) show(current);
     else showStart(model.classes);
     work();
   } catch (error) {
     showProblem(asProblem(error), introduce, takeKey(introduce));
+  } finally {
+    introducing = false;
   }
 }
 
@@ -60,13 +66,18 @@ function listen() {
   document.addEventListener("dragleave", (event) => !event.relatedTarget && dragging(event, false));
   document.addEventListener("drop", (event) => {
     dragging(event, false);
-    addOrExplain([...event.dataTransfer.files]);
+    addOrExplain(dropped(event.dataTransfer));
   });
 }
 
 function dragging(event, over) {
   event.preventDefault();
   part("stage").classList.toggle("over", over);
+}
+
+function dropped({ items }) {
+  const files = [...items].filter((item) => item.kind === "file" && !item.webkitGetAsEntry()?.isDirectory);
+  return files.map((item) => item.getAsFile());
 }
 
 function pressed(event) {
@@ -111,7 +122,8 @@ function nameOf(file) {
 
 /** Looks at what waits, one picture after the other. */
 async function work() {
-  if (working || !model) return;
+  if (!model) return introduce(); // goes on here when it knows the model
+  if (working) return;
   working = true;
   while (queue.length) await look(queue.shift());
   working = false;
@@ -134,7 +146,7 @@ async function classifyPatiently(attempt) {
     try {
       return await classify(attempt.file, attempt.name);
     } catch (error) {
-      if (error.kind !== "busy" || waits === MAX_WAITS) throw error;
+      if (error.kind !== "busy" || waits === MAX_WAITS || error.waitSeconds > MAX_WAIT_S) throw error;
       if (attempt === current) showNote(text("busyAgain", { n: error.waitSeconds }), true);
       await new Promise((done) => setTimeout(done, error.waitSeconds * 1000));
     }
@@ -188,10 +200,13 @@ function clear() {
 
 async function openCamera() {
   if (!Camera.possible) return part("lens").click(); // a phone's own camera, without a secure address
+  part("photograph").disabled = true;
   try {
     await camera.start();
   } catch (error) {
     return showProblem(new Problem("noCamera", error.message));
+  } finally {
+    part("photograph").disabled = false;
   }
   filming(true);
   part("shoot").focus();

@@ -21,7 +21,10 @@ export class Camera {
   async start() {
     this.#stream = await navigator.mediaDevices.getUserMedia(WANTED);
     this.video.srcObject = this.#stream;
-    await this.video.play();
+    await this.video.play().catch((error) => {
+      this.stop();
+      throw error;
+    });
   }
 
   stop() {

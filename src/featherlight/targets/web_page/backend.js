@@ -7,20 +7,9 @@ import { keepOffline } from "./offline.js";
 export const live = true;
 export const privacy = "browserPrivacy";
 
-const worker = new Worker("worker.js", { type: "module" });
 const waiting = new Map();
+let worker = null;
 let asked = 0;
-
-worker.addEventListener("message", ({ data: { id, result, problem } }) => {
-  const { done, failed } = waiting.get(id);
-  waiting.delete(id);
-  if (problem) failed(new Problem(problem.kind, problem.detail));
-  else done(result);
-});
-worker.addEventListener("error", (event) => {
-  for (const { failed } of waiting.values()) failed(new Problem("noModel", event.message ?? ""));
-  waiting.clear();
-});
 
 /** Loads the model; what it says of itself: {model, classes, ...}. */
 export async function describe() {
@@ -39,6 +28,23 @@ export function useKey() {}
 
 function ask(what, picture = null, given = []) {
   const id = asked++;
+  worker ??= startWorker();
   worker.postMessage({ id, what, picture }, given);
   return new Promise((done, failed) => waiting.set(id, { done, failed }));
+}
+
+function startWorker() {
+  const started = new Worker("worker.js", { type: "module" });
+  started.addEventListener("message", ({ data: { id, result, problem } }) => {
+    const { done, failed } = waiting.get(id);
+    waiting.delete(id);
+    if (problem) failed(new Problem(problem.kind, problem.detail));
+    else done(result);
+  });
+  started.addEventListener("error", (event) => {
+    for (const { failed } of waiting.values()) failed(new Problem("noModel", event.message ?? ""));
+    waiting.clear();
+    worker = null; // the next question starts another
+  });
+  return started;
 }

@@ -13,19 +13,24 @@ for (const card of document.querySelectorAll("[data-mistakes]")) {
     unsure: (a, b) => number(a, "p") - number(b, "p"),
     pair: (a, b) => number(a, "pair") - number(b, "pair") || number(b, "p") - number(a, "p"),
   };
+  const belongs = {
+    "": (figure) => !("right" in figure.dataset),
+    unsure: () => true,
+    pair: (figure) => number(figure, "pair") >= 0,
+  };
   const value = (name) => controls.querySelector(`[name=${name}]`)?.value ?? "";
 
   const show = () => {
     const kind = value("kind");
     const fits = (figure) =>
-      (kind ? figure.dataset.kinds.split(" ").includes(kind) : !("right" in figure.dataset)) &&
+      belongs[kind](figure) &&
       ["true", "predicted"].every((name) => !value(name) || figure.dataset[name] === value(name));
-    const found = figures.filter(fits).sort(orders[kind] ?? orders[""]);
+    const found = figures.filter(fits).sort(orders[kind]);
     for (const figure of figures) figure.hidden = true;
     for (const figure of found.slice(0, limit)) figure.hidden = false;
     list.append(...found);
     more.hidden = found.length <= limit;
-    const isFiltered = kind || value("true") || value("predicted");
+    const isFiltered = kind === "pair" || value("true") || value("predicted");
     said.textContent = !isFiltered ? "" : said.dataset.say.replace("{found}", found.length).replace("{all}", figures.length);
     for (const heat of card.querySelectorAll("[data-heat]")) heat.hidden = heat.dataset.heat !== value("heat");
   };
