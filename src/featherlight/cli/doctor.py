@@ -71,7 +71,8 @@ def _engine(engine: Runtime) -> str:
 
 
 def _extra(extra: Extra) -> str:
-    state = f"needs {', '.join(extra.missing)}: {extra.command}" if extra.missing else "installed"
+    missing = ", ".join(requirement.partition(">=")[0] for requirement in extra.missing)  # versions are pip's business
+    state = f"needs {missing}\n    {extra.command}" if missing else "installed"
     return f"  {extra.name:<12} {extra.purpose}\n    {state}"
 
 

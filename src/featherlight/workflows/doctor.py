@@ -30,8 +30,8 @@ from featherlight.workflows.installed import (
 
 PURPOSES = {
     "": "the base: reads images, folders and model files; lists networks",
-    "choose": "choose: finds the best network within limits",
-    "convert": "convert: Keras weights",
+    "choose": "choose: the best network within limits",
+    "convert": "convert of Keras weights",
     "data": "Parquet manifests",
     "huggingface": "Hugging Face data sets",
     "int8": "export --int8 and OpenVINO's int8",
