@@ -31,7 +31,7 @@ from torch.utils.flop_counter import flop_registry
 
 from featherlight import create_model
 from featherlight.cost.latency import machine_name
-from featherlight.kernels import accelerate
+from featherlight.kernels.accelerate import accelerate
 from featherlight.kernels.library import Shape, load_kernels
 
 MODELS = ("mobilenet_v1_x1_0", "shufflenet_v1_g3_x1_0", "shufflenet_v2_x0_5", "shufflenet_v2_x1_0")

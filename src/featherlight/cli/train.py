@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from featherlight.cli import completing
 from featherlight.cli.options import Duration, Setting, device_option, lang_option
 from featherlight.cli.recipes import show_recipes
 from featherlight.errors import UsageError
@@ -39,14 +40,16 @@ EXTENDING = {"epochs", "time", "target"}  # options that a run can be taken up w
 
 
 @click.command("train", epilog=EXAMPLES)
-@click.argument("data", required=False)
+@click.argument("data", required=False, shell_complete=completing.data)
 @click.option(
     "--model",
+    shell_complete=completing.network,
     metavar="NAME",
     help="Network; `featherlight models` lists them.  [default: shufflenet_v2_x0_5, or the recipe's]",
 )
 @click.option(
     "--recipe",
+    shell_complete=completing.recipe,
     metavar="NAME",
     help="A published recipe, by name: its settings come first, other options change them.",
 )
@@ -79,6 +82,7 @@ EXTENDING = {"epochs", "time", "target"}  # options that a run can be taken up w
 )
 @click.option(
     "--teacher",
+    shell_complete=completing.model_or_network,
     metavar="MODEL",
     help="Learn also from a larger model of the same classes: a run directory, a model file, or a network with "
     "ImageNet weights.",
@@ -86,11 +90,13 @@ EXTENDING = {"epochs", "time", "target"}  # options that a run can be taken up w
 @click.option("--out", metavar="DIR", help="The run directory.  [default: a new one in runs/]")
 @click.option(
     "--quantize-aware",
+    shell_complete=completing.model,
     metavar="MODEL",
     help="Fine-tune this model so that it keeps its accuracy in int8; without DATA, on the images it was trained on.",
 )
 @click.option(
     "--resume",
+    shell_complete=completing.run,
     metavar="RUN",
     help="Go on with a run that was stopped; with --epochs, --time or --target (counted from its start) for longer.",
 )

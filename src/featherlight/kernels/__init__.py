@@ -1,5 +1,1 @@
-"""Faster training operators; never needed, never visible in a saved model."""
-
-from featherlight.kernels.accelerate import accelerate
-
-__all__ = ["accelerate"]
+"""Faster training operators behind ``accelerate(model)``; never needed, never visible in a saved model."""
