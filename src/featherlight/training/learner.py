@@ -117,6 +117,13 @@ class Learner:
         self.gathered += len(labels)
         return loss.item(), int((logits.argmax(1) == labels).sum())
 
+    def miss(self) -> None:
+        """Counts a batch of which this process of a team has no image."""
+        self._set_modes()
+        for norm in learning_norms(self.model):
+            if norm.num_batches_tracked is not None:
+                norm.num_batches_tracked += 1
+
     def _mix(self, images: Tensor, labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
         torch.manual_seed(seed)
         return mix_batch(images, labels, self.augmentation)
@@ -198,8 +205,12 @@ class Learner:
                 parameter.grad = torch.empty_like(parameter).copy_(gradients[name])
 
 
+def learning_norms(model: nn.Module) -> list[_BatchNorm]:
+    """Batch norms that see the batch and remember it."""
+    return [module for module in model.modules() if isinstance(module, _BatchNorm) and module.training]
+
+
 def running_statistics(model: nn.Module) -> list[Tensor]:
-    """Means and variances of the norms that learn at present."""
-    norms = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.training]
-    found = [statistic for norm in norms for statistic in (norm.running_mean, norm.running_var)]
+    """Means and variances of the norms, where they learn at present."""
+    found = [statistic for norm in learning_norms(model) for statistic in (norm.running_mean, norm.running_var)]
     return [statistic for statistic in found if statistic is not None]

@@ -202,6 +202,7 @@ class Trainer:
                     f"no image of a process's share of batch {number + 1} can be read; find them with: "
                     "featherlight check"
                 )
+            self.learner.miss()
             return 0.0, 0.0, 0.0
         own = () if self.team.is_alone else (self.team.rank,)  # processes must not draw alike
         seed = random_seed_for(self.recipe.seed, self.progress.batches, *own)

@@ -19,8 +19,8 @@ RARE = {
     "cycle_momentum", "base_momentum", "max_momentum", "step_epochs", "gamma", "power", "loss", "ema_every",
     "ema_start", "reestimate_norms", "crop_area", "auto_augment", "color_jitter", "random_erasing", "repeats",
     "layer_decay", "freeze_epochs", "unfreeze", "target", "patience", "accumulate", "sync_norms", "clip_value",
-    "distill_weight", "distill_temperature", "reject_rate", "layout", "precision", "compile", "kernels", "threads", "hold_out",
-    "lang", "history",
+    "distill_weight", "distill_temperature", "reject_rate", "layout", "precision", "compile", "kernels", "threads",
+    "hold_out", "lang", "history",
 }  # fmt: skip
 
 
