@@ -24,6 +24,7 @@ from statistics import median
 from typing import Any
 
 import torch
+from featherlight.kernels.accelerate import accelerate
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -31,7 +32,6 @@ from torch.utils.flop_counter import flop_registry
 
 from featherlight import create_model
 from featherlight.cost.latency import machine_name
-from featherlight.kernels.accelerate import accelerate
 from featherlight.kernels.library import Shape, load_kernels
 
 MODELS = ("mobilenet_v1_x1_0", "shufflenet_v1_g3_x1_0", "shufflenet_v2_x0_5", "shufflenet_v2_x1_0")
@@ -174,7 +174,7 @@ def profile(plain: nn.Module, batch: int, size: int, steps: int) -> tuple[Rows, 
     if library is None:
         raise SystemExit("there is no C compiler here")
     rows: Rows = defaultdict(Row)
-    module: Any = importlib.import_module("featherlight.kernels.accelerate")
+    module: Any = importlib.import_module("featherlight.kernels.exchange")
     module.load_kernels = lambda: TimedLibrary(library, rows)
     model = copy.deepcopy(plain).to(memory_format=torch.channels_last).train()
     step = Step(model, accelerate(model) or model, batch, size)

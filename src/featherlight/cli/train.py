@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from typing import Any
 
@@ -168,6 +169,8 @@ def command(
         result = train_quantize_aware(quantize_aware, data, out=out, **{**given, **without_repeats(given, settings)})
     else:
         result = train(data or "digits", out=out, **{**given, **without_repeats(given, settings)})
+    if int(os.environ.get("RANK", "0")) > 0:  # of several processes one speaks
+        return
     metrics = result.metrics
     click.echo(
         f"{metrics['split']} accuracy {metrics['top1']:.2%} on {metrics['num_images']:,} images\n"
