@@ -24,7 +24,6 @@ from statistics import median
 from typing import Any
 
 import torch
-from featherlight.kernels.accelerate import accelerate
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -32,6 +31,7 @@ from torch.utils.flop_counter import flop_registry
 
 from featherlight import create_model
 from featherlight.cost.latency import machine_name
+from featherlight.kernels import accelerate
 from featherlight.kernels.library import Shape, load_kernels
 
 MODELS = ("mobilenet_v1_x1_0", "shufflenet_v1_g3_x1_0", "shufflenet_v2_x0_5", "shufflenet_v2_x1_0")

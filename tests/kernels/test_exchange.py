@@ -11,11 +11,7 @@ from torch.nn import functional as F
 
 from featherlight import create_model
 from featherlight.errors import FeatherlightError
-<<<<<<< HEAD:tests/kernels/test_accelerate.py
-from featherlight.kernels.accelerate import accelerate
-=======
-from featherlight.kernels.accelerate import accelerate
->>>>>>> main:tests/kernels/test_exchange.py
+from featherlight.kernels import accelerate
 from featherlight.kernels.library import compile_kernels, load_kernels, reduces_products
 
 needs_compiler = pytest.mark.skipif(load_kernels() is None, reason="no C compiler here")

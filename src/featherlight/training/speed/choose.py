@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from featherlight.console import note
 from featherlight.cost.latency import garbage_collector_paused
-from featherlight.kernels.accelerate import accelerate
+from featherlight.kernels import accelerate
 from featherlight.training.speed.memory import Memory
 from featherlight.training.speed.plan import SpeedPlan, candidates, cannot_compile
 from featherlight.training.speed.step import TrainingStep, plan_threads

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from featherlight.kernels.accelerate import accelerate
+from featherlight.kernels import accelerate
 from featherlight.training.speed.plan import SpeedPlan
 
 Loss = Callable[[Tensor, Tensor], Tensor]
