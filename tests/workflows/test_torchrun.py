@@ -82,7 +82,7 @@ def test_ctrl_c_saves_and_another_number_of_processes_goes_on(tmp_path, color_fo
     assert (out / CHECKPOINT_FILE).exists()
     assert not (out / "model.safetensors").exists()
     again = [sys.executable, "-m", "featherlight", "train", "--resume", str(out)]
-    alone = subprocess.run(again, text=True, capture_output=True, timeout=300)
+    alone = subprocess.run(again, check=False, text=True, capture_output=True, timeout=300)
     assert alone.returncode == 0, alone.stderr
     assert "processes 4, now 1" in alone.stderr
     assert (out / "model.safetensors").exists()
