@@ -44,11 +44,17 @@ def test_classes_are_spread_and_copies_stay_together(flat_folder):
         assert all((f"{k:02}.png" in names) == (f"{k:02}-copy.png" in names) for k in range(9))
 
 
-def test_groups_stay_together(flat_folder):
-    source = open_source(flat_folder, group_by=r"/\d(?=\d)")  # 00 to 09 are one group, 10 and 11 another
-    for number in (1, 2):
-        names = {Path(path).name[0] for path in take_fold(source, f"{number}/2").splits["val"].paths}
-        assert len(names) == 1
+def test_groups_stay_together(tmp_path, paint):
+    for split in ("train", "val"):
+        for colour in ("blue", "red"):
+            for k in range(12):
+                paint(tmp_path / split / colour / f"person{k // 2}-{split}{k}.png", colour, k + 100 * (split == "val"))
+    source = open_source(tmp_path, group_by=r"person\d")
+    for number in (1, 2, 3):
+        fold = take_fold(source, f"{number}/3")
+        people = {name: {Path(path).name.partition("-")[0] for path in fold.splits[name].paths} for name in fold.splits}
+        assert not people["train"] & people["val"]
+        assert len(people["train"] | people["val"]) == 6
 
 
 def test_a_given_test_split_is_left_alone(color_folder):
