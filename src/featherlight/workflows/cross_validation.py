@@ -31,7 +31,7 @@ from featherlight.metrics import Evaluation, evaluate_logits, fit_temperature
 from featherlight.metrics.mistakes import list_mistakes
 from featherlight.model_file import MODEL_FILE_NAME
 from featherlight.report import Mistake
-from featherlight.sources.base import Source, Split, Unreadable, take
+from featherlight.sources.base import Source, Split, Unreadable, join_splits, take
 from featherlight.sources.cross_validation import read_fold
 from featherlight.training.defaults import default_recipe
 from featherlight.training.recipe import Recipe, read_duration, read_field, read_recipe, write_recipe
@@ -103,8 +103,7 @@ def cross_validate(
     if isinstance(chosen.get("pretrained"), bool):
         chosen["pretrained"] = "auto" if chosen["pretrained"] else "none"
     refuse_taken(out)
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise UsageError("folds are shared among devices by themselves: run --folds without torchrun")
+    _refuse_torchrun()
     strict, part = (
         read_field("strict", chosen.get("strict", False)),
         read_field("hold_out", chosen.get("hold_out", 0.0)),
@@ -142,6 +141,7 @@ def finish_folds(path: str | Path) -> CrossValidation:
         UsageError: no directory of folds.
         TrainingStoppedError: interrupted or diverged; what was reached is saved.
     """
+    _refuse_torchrun()
     path = Path(path)
     try:
         rows = json.loads((path / FOLDS_FILE_NAME).read_text(encoding="utf-8"))["folds"]
@@ -157,6 +157,11 @@ def finish_folds(path: str | Path) -> CrossValidation:
             f"{error}. All folds go on with: featherlight train --resume {shlex.quote(str(path))}"
         ) from error
     return _measure(path, runs, recipe)
+
+
+def _refuse_torchrun() -> None:
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError("folds are shared among devices by themselves: run them without torchrun")
 
 
 def _is_finished(run: Path) -> bool:
@@ -254,8 +259,6 @@ def _evaluate(found: Sequence[_Fold], source: Source, recipe: Recipe) -> tuple[E
 
 
 def _joined(found: Sequence[_Fold]) -> Split:
-    from featherlight.sources.base import join_splits
-
     splits = {str(number): fold.images for number, fold in enumerate(found)}
     return join_splits(Source("", (), splits, ""))  # type: ignore[arg-type]
 
