@@ -117,7 +117,8 @@ class Trainer:
         self.progress, self.best, self.written_on = stored.progress, stored.best, stored.machine
         if self.progress.batches == 0:
             self.progress.seconds += spent_s
-        learner.restore_gradients(stored.gradients, self.progress.gathered)
+        if self.team.is_leader:  # they are of images that count once, however many processes go on
+            learner.restore_gradients(stored.gradients, self.progress.gathered)
         self.team.copy_from_leader(learner.state)  # machines may draw fresh weights differently
         self._waiting = self.progress.gathered > 0
         self._updates = math.ceil(len(batches) / self.recipe.accumulate)  # in an epoch
