@@ -15,7 +15,7 @@ from featherlight.training.recipe import Recipe
 from featherlight.training.speed import SpeedPlan, TrainingStep, choose_plan, plan_threads
 from featherlight.training.speed.choose import RunLength, Trial, explain_choice
 from featherlight.training.speed.memory import MAX_KEYS, Memory
-from featherlight.training.speed.plan import candidates, cannot_compile
+from featherlight.training.speed.plan import candidates, cannot_compile, convolves_in_bfloat16
 from featherlight.training.speed.settle import is_settled, plan_of, settle_speed
 
 CPU = torch.device("cpu")
@@ -256,3 +256,12 @@ def test_the_choice_is_explained_in_images_a_second() -> None:
         "speed: eager float32 channels-last, 2 threads. Images/s, forwards and backwards alone: "
         "compiled float32 channels-last, 1 thread: 256 after 40 s; eager float32 channels-last, 2 threads: 128"
     )
+
+
+def test_bfloat16_is_tried_before_it_is_believed() -> None:
+    assert convolves_in_bfloat16(CPU)
+    assert not convolves_in_bfloat16(torch.device("meta"))
+
+
+def test_a_device_that_torch_compile_is_not_used_on_is_named() -> None:
+    assert "mps" in str(cannot_compile(torch.device("mps")))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,9 @@ from featherlight.cli import completing
 from featherlight.cli.options import Duration, Setting, device_option, lang_option
 from featherlight.cli.recipes import show_recipes
 from featherlight.errors import UsageError
+
+if TYPE_CHECKING:
+    from featherlight.workflows.cross_validation import CrossValidation
 
 EXAMPLES = """\b
 Examples:
@@ -23,6 +26,7 @@ Examples:
   featherlight train cifar10 --recipe article-ascend-mobilenet-v1
   featherlight train photos/ --teacher runs/large --target 0.93
   featherlight train --quantize-aware runs/a --out runs/a-int8
+  featherlight train photos/ --folds 5
   featherlight train --resume runs/photos-20260101-120000
   featherlight train --resume runs/photos-20260101-120000 --epochs 40
 
@@ -131,6 +135,13 @@ EXTENDING = {"epochs", "time", "target"}  # options that a run can be taken up w
     help="Keep images of one group (person, video, object) on one side of the split: what REGEX finds in their "
     "paths, or a manifest's COLUMN.",
 )
+@click.option(
+    "--folds",
+    type=click.IntRange(2, 100),
+    metavar="K",
+    help="Cross-validate: train K networks, each measured on the part of the images that it did not see; on several "
+    "devices side by side. Options of length are for each of them.",
+)
 @lang_option
 @click.option("--allow-leaks", is_flag=True, default=None, help="Go on though val or test images are also in train.")
 @click.option("--strict", is_flag=True, default=None, help="An unreadable image is an error, not skipped.")
@@ -146,16 +157,31 @@ def command(
     data: str | None,
     out: str | None,
     quantize_aware: str | None,
+    folds: int | None,
     resume: str | None,
     settings: tuple[tuple[str, str], ...],
     **options: Any,
 ) -> None:
     """Train a light network on images; the result is a run directory with the model in it."""
+    from featherlight.workflows.cross_validation import cross_validate, finish_folds, is_cross_validation
     from featherlight.workflows.quantize_aware import train_quantize_aware
     from featherlight.workflows.train import resume as resume_run
     from featherlight.workflows.train import train
 
     given = {name: value for name, value in options.items() if value is not None}
+    if folds is not None or (resume is not None and is_cross_validation(resume)):
+        if resume is not None and (data is not None or out is not None or given or settings or folds is not None):
+            raise UsageError("--resume goes on with all folds as they are; leave out the other options")
+        if quantize_aware is not None:
+            raise UsageError("--folds trains new networks; leave out --quantize-aware")
+        _show_folds(
+            finish_folds(resume)
+            if resume is not None
+            else cross_validate(
+                data or "digits", folds=folds or 0, out=out, **{**given, **without_repeats(given, settings)}
+            )
+        )
+        return
     if resume is not None:
         if data is not None or out is not None or quantize_aware is not None or given.keys() - EXTENDING or settings:
             raise UsageError(
@@ -177,6 +203,17 @@ def command(
         f"model   {result.model_path}\n"
         f"report  {result.path / 'report.html'}\n"
         f"next    featherlight predict {shlex.quote(str(result.path))} IMAGE"
+    )
+
+
+def _show_folds(found: CrossValidation) -> None:
+    low, high = found.evaluation.top1_interval or (0.0, 1.0)
+    folds = ", ".join(f"{accuracy:.2%}" for accuracy in found.top1)
+    click.echo(
+        f"out-of-fold accuracy {found.evaluation.top1:.2%} on {found.evaluation.num_images:,} images "
+        f"(95 %: {low:.2%} to {high:.2%})\n"
+        f"folds   {folds}\n"
+        f"report  {found.path / 'report.html'}"
     )
 
 

@@ -64,17 +64,33 @@ def choose_splits(
     Returns:
         Per split the positions, ascending.
     """
-    keys = facts.pixels.copy()
-    links = find_duplicates(facts).links()
-    if groups is not None:
-        names = np.array(groups, object)
-        named = np.flatnonzero(names != "")
-        keys[named] = [_name_hash(str(group)) for group in names[named]]
-        members = [named[group] for group in equal_groups(keys[named])]
-        links = np.concatenate([links, *(np.stack((group[:-1], group[1:]), axis=1) for group in members)])
+    keys, named = facts.pixels.copy(), _named(groups)
+    keys[named] = _group_keys(groups, named)
     readable = np.flatnonzero(facts.readable)
-    chosen = split_by_hash(_speakers(keys, components(len(keys), links))[readable], fractions)
+    chosen = split_by_hash(_speakers(keys, hanging_together(facts, groups))[readable], fractions)
     return {split: readable[indices] for split, indices in chosen.items()}
+
+
+def hanging_together(facts: Facts, groups: Sequence[str] | None) -> NDArray[np.int64]:
+    """For each image the first of those it hangs together with: copies, near copies, images of one group.
+
+    Args:
+        facts: of the images.
+        groups: see :func:`choose_splits`.
+    """
+    named = _named(groups)
+    members = [named[group] for group in equal_groups(_group_keys(groups, named))]
+    links = [np.stack((group[:-1], group[1:]), axis=1) for group in members]
+    return components(len(facts.pixels), np.concatenate([find_duplicates(facts).links(), *links]))
+
+
+def _named(groups: Sequence[str] | None) -> NDArray[np.int64]:
+    """Positions of images that belong to a group."""
+    return np.flatnonzero(np.array([] if groups is None else groups, object) != "")
+
+
+def _group_keys(groups: Sequence[str] | None, named: NDArray[np.int64]) -> NDArray[np.uint64]:
+    return np.array([_name_hash((groups or ())[position]) for position in named.tolist()], np.uint64)
 
 
 def _speakers(keys: NDArray[np.uint64], roots: NDArray[np.int64]) -> NDArray[np.uint64]:

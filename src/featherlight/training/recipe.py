@@ -16,6 +16,7 @@ import tomli_w
 
 from featherlight.errors import UsageError
 from featherlight.files import write_text
+from featherlight.sources.cross_validation import read_fold
 from featherlight.training.fields import read_value
 
 if sys.version_info >= (3, 11):
@@ -137,6 +138,7 @@ class Recipe:
         group_by: images of one group stay on one side of our splits: a regular expression searched in paths, or the
             name of a manifest's column; absent: no groups.
         hold_out: part of the training images that is set aside as a test split, where whoever made the data gave none.
+        fold: such as ``2/5``: this run is the second of five in a cross-validation, and validates on the second fifth.
         allow_leaks: train although images to measure with are also in train.
         lang: language of the report.
         history: what the length and target were, up to which step, before the run was extended.
@@ -229,6 +231,7 @@ class Recipe:
     strict: bool = False
     group_by: str | None = None
     hold_out: float = 0.0
+    fold: str = ""
     allow_leaks: bool = False
     lang: Literal["en", "zh"] = "en"
     history: tuple[str, ...] = ()
@@ -321,6 +324,10 @@ def _find_contradiction(recipe: Recipe) -> str | None:
         return "reestimate_norms takes an epoch more than the time (time_s) has; give a number of epochs"
     if recipe.cycle_momentum and (recipe.schedule != "one-cycle" or recipe.base_momentum > recipe.max_momentum):
         return "cycle_momentum goes with schedule=one-cycle and a base_momentum of at most max_momentum"
+    if recipe.fold:
+        read_fold(recipe.fold)
+        if recipe.keep == "best" or recipe.patience or recipe.target:
+            return "keep=best, patience and target would choose by the images that a fold is measured on"
     if any(values and len(values) != recipe.in_channels for values in (recipe.mean, recipe.std)):
         return f"mean and std need a number for each of {recipe.in_channels} channels, or none"
     return None

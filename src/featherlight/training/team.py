@@ -16,6 +16,8 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, distributed
+from torch.distributed import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 from featherlight.console import silence
 from featherlight.errors import FeatherlightError, TrainingStoppedError
@@ -158,7 +160,10 @@ def join_team(device: Callable[[], torch.device]) -> Iterator[Team]:
     if kind in ENGINES:
         torch.accelerator.set_device_index(device().index or 0)
     try:
-        distributed.init_process_group(engine, timeout=PATIENCE)
+        store, rank, size = next(rendezvous("env://", timeout=PATIENCE))
+        # torchrun keeps its store when it starts workers anew: what the lost ones left in it must not be found.
+        start = PrefixStore(f"start {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+        distributed.init_process_group(engine, timeout=PATIENCE, store=start, rank=rank, world_size=size)
     except (RuntimeError, ValueError) as error:
         raise FeatherlightError(
             f"the {world} processes do not find each other ({error}); start them with: "

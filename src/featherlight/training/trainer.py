@@ -12,7 +12,6 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -117,12 +116,14 @@ class Trainer:
         self.progress, self.best, self.written_on = stored.progress, stored.best, stored.machine
         if self.progress.batches == 0:
             self.progress.seconds += spent_s
-        learner.restore_gradients(stored.gradients, self.progress.gathered)
+        if self.team.is_leader:  # they are of images that count once, however many processes go on
+            learner.restore_gradients(stored.gradients, self.progress.gathered)
         self.team.copy_from_leader(learner.state)  # machines may draw fresh weights differently
         self._waiting = self.progress.gathered > 0
         self._updates = math.ceil(len(batches) / self.recipe.accumulate)  # in an epoch
-        clock = Clock if self.team.is_alone else partial(SharedClock, self.team)
-        self.clock = clock(self.recipe, self._updates, self.progress)
+        self.clock = Clock(self.recipe, self._updates, self.progress)
+        if not self.team.is_alone:
+            self.clock = SharedClock(self.team, self.recipe, self._updates, self.progress)
         reopen(self.progress, self.recipe, self.clock.part_done)
         self._saved_at = time.monotonic()
         self._seen_at_start, self._started_at = self.progress.images_seen, time.monotonic()

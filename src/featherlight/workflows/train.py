@@ -21,9 +21,7 @@ from featherlight.metrics import Evaluation, fit_rule, fit_temperature
 from featherlight.model_file import MODEL_FILE_NAME
 from featherlight.models.weights import save_model
 from featherlight.report import write_curves
-from featherlight.sources import open_source
 from featherlight.sources.base import Source, Unreadable
-from featherlight.sources.held_out import hold_out
 from featherlight.training.checkpoint import Origin
 from featherlight.training.defaults import default_recipe
 from featherlight.training.metrics_log import read_metrics
@@ -35,6 +33,7 @@ from featherlight.training.validation import ValidationSet
 from featherlight.workflows.evaluate import choose_split, evaluate_split, report_unreadable, write_evaluation
 from featherlight.workflows.extend import extend
 from featherlight.workflows.fit import Fitted, fit_recipe, preprocessing_of
+from featherlight.workflows.known_images import open_to_train
 from featherlight.workflows.leaks import refuse_leaks
 from featherlight.workflows.observer import show_plan
 from featherlight.workflows.quantize_aware import (
@@ -117,8 +116,8 @@ def _train(team: Team, data: str | Path, out: str | Path | None, settings: dict[
     prepare_out(out, team)
     strict, allow_leaks = (read_field(name, settings.get(name, False)) for name in ("strict", "allow_leaks"))
     with team.one_first():
-        source = open_source(data, strict=strict, group_by=settings.get("group_by"))
-        source = hold_out(source, read_field("hold_out", settings.get("hold_out", 0.0)), strict=strict)
+        part, fold = read_field("hold_out", settings.get("hold_out", 0.0)), read_field("fold", settings.get("fold", ""))
+        source = open_to_train(data, settings.get("group_by"), part, fold, strict=strict)
     check_same_images(source, team)
     check_place(out, source)
     refuse_leaks(source, allow=allow_leaks)
@@ -155,8 +154,7 @@ def resume(run: str | Path, *, epochs: int | None = None, time: str | None = Non
     with join_team(lambda: select_device(device)) as team, _interrupt_explained(path):
         recipe = team.share(extend(path, read_recipe(path), epochs, time, target))
         with team.one_first():
-            source = open_source(recipe.data, strict=recipe.strict, group_by=recipe.group_by)
-            source = hold_out(source, recipe.hold_out, strict=recipe.strict)
+            source = open_to_train(recipe.data, recipe.group_by, recipe.hold_out, recipe.fold, strict=recipe.strict)
         check_same_images(source, team)
         return _run_recipe(path, recipe, source, team)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import platform
 import shutil
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from torch import nn
 
 from featherlight.cost.latency import usable_cores
 from featherlight.kernels.library import reduces_products
@@ -92,11 +94,30 @@ def candidates(pinned: Mapping[str, Any], device: torch.device, pixels: int, *, 
 
 def computes_bfloat16(device: torch.device) -> bool:
     """Whether the device multiplies bfloat16 in hardware; elsewhere it is emulated and slow."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device.type != "cpu":
-        return device.type in ("npu", "xpu")
-    return bool({"avx512_bf16", "amx_bf16", "bf16"} & _processor_flags())
+    if device.type == "cpu":
+        return bool({"avx512_bf16", "amx_bf16", "bf16"} & _processor_flags())
+    return _says_bfloat16(device) and convolves_in_bfloat16(device)
+
+
+def _says_bfloat16(device: torch.device) -> bool:
+    if device.type == "mps":
+        return torch.backends.mps.is_macos_or_newer(14, 0)
+    ask = getattr(torch.get_device_module(device), "is_bf16_supported", None)
+    if ask is None:
+        return False
+    return bool(ask(including_emulation=False) if device.type in ("cuda", "xpu") else ask())
+
+
+def convolves_in_bfloat16(device: torch.device) -> bool:
+    """Whether a convolution under autocast works there, forwards and backwards: a driver may lack what a chip has."""
+    layer = nn.Conv2d(8, 8, 1, device=device)
+    try:
+        with torch.autocast(device.type, torch.bfloat16):
+            loss = layer(torch.ones(2, 8, 4, 4, device=device)).float().sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+    except (RuntimeError, NotImplementedError, AssertionError):
+        return False
+    return layer.weight.grad is not None and bool(torch.isfinite(layer.weight.grad).all())
 
 
 def cannot_compile(device: torch.device) -> str | None:
@@ -106,7 +127,13 @@ def cannot_compile(device: torch.device) -> str | None:
     if device.type == "cpu":
         compiler = os.environ.get("CXX", "g++")
         return None if shutil.which(compiler) or shutil.which("clang++") else f"no C++ compiler ({compiler}) here"
-    return None if device.type == "cuda" else f"torch.compile is not used on {device.type}"
+    if device.type not in ("cuda", "xpu"):
+        return f"torch.compile is not used on {device.type}"
+    if importlib.util.find_spec("triton") is None:
+        return "torch.compile needs Triton"
+    if device.type == "cuda" and torch.version.hip is None and torch.cuda.get_device_capability(device) < (7, 0):
+        return "torch.compile needs a GPU of compute capability 7.0 or newer"
+    return None
 
 
 def _processor_flags() -> set[str]:
