@@ -32,7 +32,7 @@ from torch.utils.flop_counter import flop_registry
 from featherlight import create_model
 from featherlight.cost.latency import machine_name
 from featherlight.kernels import accelerate
-from featherlight.kernels.library import load_kernels
+from featherlight.kernels.library import Shape, load_kernels
 
 MODELS = ("mobilenet_v1_x1_0", "shufflenet_v1_g3_x1_0", "shufflenet_v2_x0_5", "shufflenet_v2_x1_0")
 CLASSES = 10
@@ -60,7 +60,7 @@ Rows = dict[str, Row]
 def kernel_cost(name: str, numbers: list[int]) -> tuple[float, float]:
     """Operations and floats that a call moves at least; ``numbers`` are its leading whole arguments."""
     if name.startswith("depthwise"):
-        images, height, width, channels, size, _, _, out_height, out_width = numbers
+        images, height, width, channels, size, _, _, out_height, out_width = numbers[:9]
         ins, outs = images * height * width * channels, images * out_height * out_width * channels
         once = 2.0 * outs * size * size
         return (once, ins + outs) if name == "depthwise_forward" else (2 * once, 2 * (ins + outs))
@@ -76,9 +76,9 @@ def kernel_cost(name: str, numbers: list[int]) -> tuple[float, float]:
         return 2.0 * pixels * outs * channels * size * size, moved
     floats = {
         "norm_forward": 1, "leave_forward": 2, "leave_add": 3, "leave_join": 4, "leave_backward": 3,
-        "enter_backward": 3, "enter_add": 4, "enter_split": 5, "norm_backward": 0,
+        "enter_backward": 3, "enter_split": 5,
     }  # fmt: skip
-    return 0.0, floats.get(name, 0) * numbers[0] * numbers[1]
+    return 0.0, floats[name] * numbers[0] * numbers[1] if name in floats else 0
 
 
 class TimedLibrary:
@@ -104,18 +104,19 @@ class TimedLibrary:
 def _numbers(arguments: tuple[Any, ...]) -> list[int]:
     found: list[int] = []
     for argument in arguments:
-        if isinstance(argument, ctypes.c_long):
-            found.append(argument.value)
-        elif hasattr(argument, "_obj"):  # a shape, by reference
-            found += [getattr(argument._obj, name) for name, _ in argument._obj._fields_]
+        shape = getattr(argument, "_obj", None)  # passed by reference
+        if isinstance(shape, Shape):
+            found += [getattr(shape, name) for name, *_ in shape._fields_]
+        elif isinstance(argument, int):
+            found.append(argument)
     return found
 
 
-class TimedOperators(TorchDispatchMode):
+class TimedOperators(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """PyTorch's operators, each call measured."""
 
     def __init__(self, rows: Rows) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._rows = rows
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -180,7 +181,7 @@ def profile(plain: nn.Module, batch: int, size: int, steps: int) -> tuple[Rows, 
     step()
     rows.clear()
     with TimedOperators(rows):
-        total = seconds_of(lambda: [step() for _ in range(steps)])
+        total = sum(seconds_of(step) for _ in range(steps))
     module.load_kernels = load_kernels
     return rows, total / steps
 

@@ -62,9 +62,10 @@ def test_layouts_give_the_gradients_of_a_plain_loop(layout: Any) -> None:
         torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-4)
 
 
-def test_bfloat16_keeps_weights_statistics_and_gradients_in_float32() -> None:
+@pytest.mark.parametrize("kernels", [False, True])
+def test_bfloat16_keeps_weights_statistics_and_gradients_in_float32(kernels: bool) -> None:
     network = small_network()
-    loss, found = gradients(network, SpeedPlan(precision="bfloat16"))
+    loss, found = gradients(network, SpeedPlan(precision="bfloat16", kernels=kernels))
     expected_loss, expected = plain_gradients()
     assert loss == pytest.approx(expected_loss, rel=2**-7)  # bfloat16 has 8 bits
     assert loss != pytest.approx(expected_loss, rel=1e-7)  # it was bfloat16 indeed

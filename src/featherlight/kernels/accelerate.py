@@ -13,7 +13,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from featherlight.kernels.chain import PLAIN, Ending, Link, run_chain
-from featherlight.kernels.library import load_kernels
+from featherlight.kernels.library import load_kernels, reduces_products
 
 _ACTIVATION_OF_MODULE: dict[Any, str] = {
     nn.ReLU: "relu", nn.ReLU6: "relu6", nn.Hardswish: "hardswish", nn.Identity: "none",
@@ -28,17 +28,22 @@ _ACTIVATE: dict[str, Callable[[Tensor], Tensor]] = {"none": lambda x: x, "relu":
 _ADDITIONS = (operator.add, operator.iadd, torch.add)
 
 
-def accelerate(model: nn.Module) -> Callable[[Tensor], Tensor] | None:
+def accelerate(model: nn.Module, *, reduced: bool = False) -> Callable[[Tensor], Tensor] | None:
     """A function that computes ``model`` in training mode, faster, with the same weights and statistics.
 
     The model itself stays as it is. Batches that the kernels do not know (not float32, not on the CPU) and networks
     whose norms are frozen are computed by the model.
 
+    Args:
+        model: the network.
+        reduced: the factors of products are rounded to bfloat16; sums, norms and all that is kept stay float32.
+
     Returns:
-        The function; None where there is nothing to gain: no compiler, or no chain of known operators.
+        The function; None where there is nothing to gain: no compiler, no chain of known operators, or no instruction
+        for what is ``reduced``.
     """
     library = load_kernels()
-    if library is None:
+    if library is None or (reduced and not reduces_products()):
         return None
     was_training = model.training
     try:
@@ -52,7 +57,7 @@ def accelerate(model: nn.Module) -> Callable[[Tensor], Tensor] | None:
         return None
     exchanged: dict[fx.Node, fx.Node] = {}
     for chain in chains:
-        exchanged[chain.end] = _exchange(traced, chain, exchanged, library)
+        exchanged[chain.end] = _exchange(traced, chain, exchanged, library, reduced=reduced)
     traced.recompile()
     norms: list[Any] = [traced.get_submodule(name) for chain in chains for name in chain.norms]
     parameters = list(model.parameters())
@@ -284,18 +289,22 @@ def _activation_after(traced: fx.GraphModule, nodes: list[fx.Node]) -> str:
 
 
 def _exchange(
-    traced: fx.GraphModule, chain: _Found, exchanged: dict[fx.Node, fx.Node], library: ctypes.CDLL
+    traced: fx.GraphModule,
+    chain: _Found,
+    exchanged: dict[fx.Node, fx.Node],
+    library: ctypes.CDLL,
+    *,
+    reduced: bool,
 ) -> fx.Node:
     """Puts one call of the kernels in the place of a chain's nodes; ``exchanged``: what has taken others' places."""
     links = tuple(piece.link for piece in chain.pieces)
     ending = chain.ending
 
     def call(x: Tensor, other: Tensor | None, *parameters: Tensor) -> Tensor:
-        if ending.kind == "add" and not _fits(x, other, parameters[-1]):
-            return _ACTIVATE[ending.activation](
-                run_chain(library, links, x, parameters) + (x if other is None else other)
-            )
-        return run_chain(library, links, x, parameters, ending, other)
+        if ending.kind != "add" or _fits(x, other, parameters[-1]):
+            return run_chain(library, links, x, parameters, ending, other, reduced=reduced)
+        result = run_chain(library, links, x, parameters, reduced=reduced)
+        return _ACTIVATE[ending.activation](result + (x if other is None else other))
 
     start = exchanged.get(chain.start, chain.start)
     other = None if chain.other is None else exchanged.get(chain.other, chain.other)

@@ -1,11 +1,12 @@
-/* Training operators of light networks: pointwise and depthwise convolution, each with the batch norm and activation
- * around it, forwards and backwards.
+/* Training operators of light networks: pointwise and depthwise convolution and the first one of a network, each with
+ * the batch norm and activation around it, forwards and backwards.
  *
  * Activations lie channels last, as matrices of pixels x channels. What a layer keeps is its raw output y, before the
  * norm. The norm and the activation, z = act(s * y + t) with s and t a channel, are computed by whoever reads y, in
  * registers; the statistics are gathered by whoever writes it. Backwards likewise: whoever writes the gradient g of
  * s * y + t gathers the two sums that the norm's own gradient needs, and whoever reads it computes
- * dy = a * g + b * y + c on the way. So each tensor is read and written once where the usual operators take five passes.
+ * dy = a * g + b * y + c on the way. So each tensor is read and written once where the usual operators take five
+ * passes.
  *
  * Sums run over blocks in float and between blocks in double, always in the same order for the same number of threads.
  *
@@ -20,7 +21,8 @@
 #include <sys/mman.h>
 #endif
 
-/* Memory that is given back is kept for the next step: asking the system for it anew costs about as much as writing it. */
+/* Memory that is given back is kept for the next step; asking the system for it anew costs about as much as writing it.
+ * The limits are the largest that there are. */
 int keep_memory(void) {
 #if defined(__GLIBC__)
     return !mallopt(M_MMAP_THRESHOLD, 32 << 20) || !mallopt(M_TRIM_THRESHOLD, 0x7fffffff);

@@ -1,5 +1,5 @@
-/* Depthwise convolution. An image is computed in blocks of VL channels, so that a channel's numbers stay in registers and
- * the few rows that a window needs stay in the first-level cache. */
+/* Depthwise convolution. An image is computed in blocks of VL channels, so that a channel's numbers stay in registers
+ * and the few rows that a window needs stay in the first-level cache. */
 #pragma once
 #include "statistics.h"
 
@@ -16,6 +16,13 @@ INLINE BlockNorm block_norm(const float *norm, int act, idx channels, idx c, idx
     b.s = load_part(norm + c, n), b.t = load_part(norm + channels + c, n);
     b.mean = load_part(norm + 2 * channels + c, n);
     return b;
+}
+
+/* Asks for part `number` of `parts` of the numbers at p. A block of channels is read in small pieces far apart, which
+ * no processor foresees; so while an image is computed, the next one is fetched, in order. */
+INLINE void fetch(const float *p, idx count, idx number, idx parts) {
+    idx end = count * (number + 1) / parts;
+    for (idx i = count * number / parts; i < end; i += 16) __builtin_prefetch(p + i, 0, 2);
 }
 
 /* Reads a row of an image's block of channels into a padded row. */
@@ -54,7 +61,8 @@ int depthwise_forward(const Shape *shape, const float *x, const float *before, i
         float *ring = floats(k * wide * VL), *zeros = floats(wide * VL);
         vec taps[MAX_SIZE * MAX_SIZE];
         Stats *mine = stats + omp_get_thread_num();
-        idx start, end, pixels = d.out_height * d.out_width;
+        idx start, end, pixels = d.out_height * d.out_width, pieces = padded(ch) / VL * d.out_height;
+        idx size = d.height * d.width * ch; /* of an image */
         share(d.images, 1, &start, &end);
         if (ring && zeros) {
             memset(zeros, 0, wide * VL * sizeof(float));
@@ -70,7 +78,8 @@ int depthwise_forward(const Shape *shape, const float *x, const float *before, i
                     for (idx l = 0; l < VL; l++) taps[i][l] = l < lanes ? w[(c + l) * k * k + i] : 0;
                 vec first = {0}, sum = {0}, square = {0};
                 for (idx oy = 0; oy < d.out_height; oy++) {
-                    idx top = oy * d.stride - d.pad;
+                    idx top = oy * d.stride - d.pad, part = c / VL * d.out_height + oy;
+                    if (n + 1 < end) fetch(x + (n + 1) * size, size, part, pieces);
                     for (; ready < least(d.height, top + k); ready++)
                         block_row(ring + ready % k * wide * VL, x + (n * d.height + ready) * d.width * ch + c, d.width,
                                   ch, lanes, d.pad, norm);
@@ -158,11 +167,13 @@ int depthwise_backward(const Shape *shape, const float *g, const float *y, const
 #pragma omp parallel num_threads(threads) reduction(| : failed)
     {
         int me = omp_get_thread_num();
-        /* Rings of the rows at hand; row r of an image has place r % size. Rows of z live until dx is done with them. */
+        /* Rings of the rows at hand; row r of an image has place r % deep. */
         idx deep = 2 * k;
         float *z = floats(deep * wide * VL), *dx = floats(deep * wide * VL), *dy = floats(deep * dy_wide * VL);
         float *zeros = floats((wide + dy_wide) * VL), *waste = floats(wide * VL), *mine = dws + me * k * k * pc;
         vec taps[MAX_SIZE * MAX_SIZE], filter[MAX_SIZE * MAX_SIZE];
+        idx read_size = d.height * d.width * ch, written_size = d.out_height * d.out_width * ch;
+        idx pieces = pc / VL * d.out_height;
         memset(mine, 0, k * k * pc * sizeof(float));
         idx start, end;
         share(d.images, 1, &start, &end);
@@ -188,6 +199,12 @@ int depthwise_backward(const Shape *shape, const float *g, const float *y, const
                 if (!gathers) memset(dx, 0, deep * wide * VL * sizeof(float));
                 for (idx oy = 0; oy < d.out_height; oy++) {
                     idx top = oy * d.stride - d.pad, at = (n * d.out_height + oy) * d.out_width * ch + c;
+                    idx part = c / VL * d.out_height + oy;
+                    if (n + 1 < end) {
+                        fetch(x + (n + 1) * read_size, read_size, part, pieces);
+                        fetch(g + (n + 1) * written_size, written_size, part, pieces);
+                        fetch(y + (n + 1) * written_size, written_size, part, pieces);
+                    }
                     for (; read < least(d.height, top + k); read++)
                         block_row(z + read % deep * wide * VL, image + read * d.width * ch, d.width, ch, lanes, d.pad,
                                   norm);
@@ -223,8 +240,8 @@ int depthwise_backward(const Shape *shape, const float *g, const float *y, const
                             if (k == 3) gather_row(line + d.pad * VL, around, taps, 3, d.width);
                             else gather_row(line + d.pad * VL, around, taps, k, d.width);
                         }
-                        leave_row(result + left * d.width * ch, line + d.pad * VL, image + left * d.width * ch, d.width, ch, lanes,
-                                  norm, &one, &two);
+                        leave_row(result + left * d.width * ch, line + d.pad * VL, image + left * d.width * ch, d.width,
+                                  ch, lanes, norm, &one, &two);
                         if (!gathers) memset(line, 0, wide * VL * sizeof(float));
                     }
                 }

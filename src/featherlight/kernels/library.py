@@ -26,14 +26,15 @@ FLAGS = (
 COMPILE_TIMEOUT_S = 300
 # What the kernels take: n a whole number, i a small one, p an address.
 _SIGNATURES = {
+    "computes_bfloat16": "",
     "keep_memory": "",
     "use_large_pages": "pn",
     "norm_forward": "nnppp",
     "norm_backward": "nnppppp",
-    "pointwise_forward": "nnnnpnpippppp",
-    "pointwise_backward": "nnnnppppnpipppnppp",
-    "stem_forward": "pnppppp",
-    "stem_backward": "pnpppppp",
+    "pointwise_forward": "nnnnpnpipppppi",
+    "pointwise_backward": "nnnnppppnpipppnpppi",
+    "stem_forward": "pnpppppi",
+    "stem_backward": "pnppppppi",
     "depthwise_forward": "pppipppp",
     "depthwise_backward": "ppppppipppp",
     "leave_forward": "nnppip",
@@ -79,6 +80,12 @@ def load_kernels() -> ctypes.CDLL | None:
         return None
     library.keep_memory()
     return library
+
+
+def reduces_products() -> bool:
+    """Whether the kernels multiply bfloat16 on this processor."""
+    library = load_kernels()
+    return library is not None and bool(library.computes_bfloat16())
 
 
 def open_kernels(path: Path) -> ctypes.CDLL:

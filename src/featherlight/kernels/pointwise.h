@@ -12,9 +12,9 @@ typedef struct {
     const Shape *window; /* a row is a window of x; NULL: a pixel */
 } Source;
 
-static idx rows_a_block(idx channels) { /* about half of a usual second-level cache */
-    idx rows = 65536 / channels / 24 * 24;
-    return rows < 24 ? 24 : rows > 192 ? 192 : rows;
+static idx rows_a_block(idx channels) { /* about half of a usual second-level cache; few rows: many sums to be loaded */
+    idx rows = 131072 / channels / 24 * 24;
+    return rows < 48 ? 48 : rows > 192 ? 192 : rows;
 }
 
 /* The windows of pixels r0 to r0 + rows, each as size * size * channels numbers; zeros outside of the image. */
@@ -64,20 +64,22 @@ static void read_source(float *out, idx ldo, idx step, const Source *s, idx r0, 
 }
 
 static int product_forward(idx pixels, idx ins, idx outs, idx groups, Source source, const float *w, float *y,
-                           const Learned *learned, float *out) {
+                           const Learned *learned, float *out, int paired) {
     idx gi = ins / groups, go = outs / groups, po = padded(go), block = rows_a_block(ins + groups * po);
+    idx depth = paired ? (gi + 1) / 2 : gi; /* of a product, in cells */
     int threads = omp_get_max_threads(), failed = 0;
     int as_is = !source.norm.s && !source.from && !source.window, whole = halves(go) == go;
-    float *wt = floats(groups * gi * po);
+    float *wt = floats(groups * depth * po);
     Stats *stats = new_stats(threads, outs);
     if (!wt || !stats) {
         free(wt), free_stats(stats, threads);
         return 1;
     }
-    for (idx g = 0; g < groups; g++) pack(wt + g * gi * po, w + g * go * gi, gi, go, 1, gi);
+    for (idx g = 0; g < groups; g++) pack(wt + g * depth * po, w + g * go * gi, gi, go, 1, gi, paired);
 #pragma omp parallel num_threads(threads) reduction(| : failed)
     {
-        float *a = floats(block * (2 * ins + po)), *tmp = a + block * ins, *c = tmp + block * ins;
+        float *a = floats(block * (2 * ins + po + groups * depth)), *tmp = a + block * ins;
+        float *c = tmp + block * ins, *cells = c + block * po;
         Stats *mine = stats + omp_get_thread_num();
         idx start, end;
         share(pixels, block, &start, &end);
@@ -86,10 +88,16 @@ static int product_forward(idx pixels, idx ins, idx outs, idx groups, Source sou
             rows = least(block, end - r0);
             if (!as_is) read_source(a, ins, gi, &source, r0, rows, ins, groups, tmp);
             const float *left = as_is ? source.x + r0 * source.ldx : a;
+            idx ld = as_is ? source.ldx : ins, step = gi;
+            if (paired) {
+                for (idx g = 0; g < groups; g++)
+                    pair_columns(cells + g * depth, groups * depth, left + g * gi, ld, rows, gi);
+                left = cells, ld = groups * depth, step = depth;
+            }
             for (idx g = 0; g < groups; g++) {
                 float *result = y + r0 * outs + g * go, *to = whole ? result : c; /* a product may write beyond go */
                 idx ldc = whole ? outs : po;
-                multiply(rows, go, gi, left + g * gi, as_is ? source.ldx : ins, 1, wt + g * gi * po, 0, to, ldc, 0);
+                multiply(rows, go, depth, left + g * step, ld, 1, wt + g * depth * po, 0, to, ldc, 0, paired);
                 block_stats(mine, g * go, result, outs, to, ldc, rows, go);
             }
         }
@@ -99,19 +107,23 @@ static int product_forward(idx pixels, idx ins, idx outs, idx groups, Source sou
     return end_stats(stats, threads, outs, learned, out, failed);
 }
 
-/* y (pixels x outs) = z w', with z (pixels x ins) the normalised, activated x. w: (outs, ins/groups). */
+int computes_bfloat16(void) { return HAS_PAIRS; }
+
+/* y (pixels x outs) = z w', with z (pixels x ins) the normalised, activated x. w: (outs, ins/groups). With
+ * `reduced`, factors are rounded to bfloat16 where that is faster; sums are float32. */
 int pointwise_forward(idx pixels, idx ins, idx outs, idx groups, const float *x, idx ldx, const float *norm, int act,
-                      const int *from, const float *w, float *y, const Learned *learned, float *out) {
+                      const int *from, const float *w, float *y, const Learned *learned, float *out, int reduced) {
     Source source = {x, ldx, {norm, norm ? norm + ins : NULL, NULL, act}, from, NULL};
-    return product_forward(pixels, ins, outs, groups, source, w, y, learned, out);
+    return product_forward(pixels, ins, outs, groups, source, w, y, learned, out, reduced && HAS_PAIRS);
 }
 
 /* A convolution of few input channels; w: (outs, size, size, channels). */
 int stem_forward(const Shape *shape, idx outs, const float *x, const float *w, float *y, const Learned *learned,
-                 float *out) {
+                 float *out, int reduced) {
     Source source = {x, 0, {NULL, NULL, NULL, NONE}, NULL, shape};
     idx pixels = shape->images * shape->out_height * shape->out_width;
-    return product_forward(pixels, shape->size * shape->size * shape->channels, outs, 1, source, w, y, learned, out);
+    idx ins = shape->size * shape->size * shape->channels;
+    return product_forward(pixels, ins, outs, 1, source, w, y, learned, out, reduced && HAS_PAIRS);
 }
 
 /* Where the gradient of x goes. */
@@ -145,23 +157,28 @@ static void write_target(const Target *t, double *sums, const Source *s, const f
 }
 
 static int product_backward(idx pixels, idx ins, idx outs, idx groups, const float *g, const float *y,
-                            const float *coef, Source source, const float *w, Target target, float *dw) {
+                            const float *coef, Source source, const float *w, Target target, float *dw,
+                            int paired) {
     idx gi = ins / groups, go = outs / groups, pi = padded(gi), ld = groups * pi + VL; /* no power of two */
     idx block = rows_a_block(2 * ld + outs), numbers = block * (2 * ld + outs + (source.from ? ins : 0));
     int threads = omp_get_max_threads(), failed = 0, plain = !source.norm.s && !source.from && halves(gi) == gi;
     int as_is = plain && !source.window && source.ldx % 256; /* else rows would push each other out of the cache */
     int direct = plain && !target.more && !target.sums;
-    float *wp = floats(outs * pi), *dws = floats(threads * outs * pi);
+    idx depth = paired ? (go + 1) / 2 : go, across = groups * depth; /* of a product for dx, in cells */
+    idx cells = paired ? block * across + (block + 1) / 2 * (outs + ld) : 0;
+    float *wp = floats(outs * pi + groups * pi), *dws = floats(threads * outs * pi);
     double *parts = calloc(threads * 2 * ins, sizeof(double));
     if (!wp || !dws || !parts) {
         free(wp), free(dws), free(parts);
         return 1;
     }
-    for (idx k = 0; k < groups; k++) pack(wp + k * go * pi, w + k * go * gi, go, gi, gi, 1);
+    for (idx k = 0; k < groups; k++) pack(wp + k * depth * pi, w + k * go * gi, go, gi, gi, 1, paired);
 #pragma omp parallel num_threads(threads) reduction(| : failed)
     {
         int me = omp_get_thread_num();
-        float *dy = floats(numbers), *z = dy + block * outs, *dx = z + block * ld, *tmp = dx + block * ld;
+        float *dy = floats(numbers + cells), *z = dy + block * outs, *dx = z + block * ld, *tmp = dx + block * ld;
+        float *dy_across = dy + numbers, *dy_down = dy_across + block * across;
+        float *z_down = dy_down + (block + 1) / 2 * outs;
         float *mydw = dws + me * outs * pi;
         memset(mydw, 0, outs * pi * sizeof(float));
         idx start, end;
@@ -172,12 +189,23 @@ static int product_backward(idx pixels, idx ins, idx outs, idx groups, const flo
             rows = least(block, end - r0);
             read_gradient(dy, g + r0 * outs, y + r0 * outs, rows, outs, coef);
             if (!as_is) read_source(z, ld, pi, &source, r0, rows, ins, groups, tmp);
+            const float *right = as_is ? source.x + r0 * source.ldx : z, *down = dy, *left = dy;
+            idx ldr = as_is ? source.ldx : ld, step = as_is ? gi : pi, high = rows;
+            if (paired) {
+                high = (rows + 1) / 2;
+                pair_rows(z_down, ld, right, ldr, rows, groups * step);
+                pair_rows(dy_down, outs, dy, outs, rows, outs);
+                for (idx k = 0; k < groups; k++)
+                    pair_columns(dy_across + k * depth, across, dy + k * go, outs, rows, go);
+                right = z_down, ldr = ld, down = dy_down, left = dy_across;
+            }
             for (idx k = 0; k < groups; k++) {
-                const float *right = as_is ? source.x + r0 * source.ldx + k * gi : z + k * pi;
-                multiply(go, gi, rows, dy + k * go, 1, outs, right, as_is ? source.ldx : ld, mydw + k * go * pi, pi, 1);
-                if (!target.gx) continue;
                 float *to = direct ? target.gx + r0 * target.ldgx + k * gi : dx + k * pi;
-                multiply(rows, gi, go, dy + k * go, outs, 1, wp + k * go * pi, 0, to, direct ? target.ldgx : ld, 0);
+                multiply(go, gi, high, down + k * go, 1, outs, right + k * step, ldr, mydw + k * go * pi, pi, 1,
+                         paired);
+                if (target.gx)
+                    multiply(rows, gi, depth, left + k * depth, across, 1, wp + k * depth * pi, 0, to,
+                             direct ? target.ldgx : ld, 0, paired);
             }
             if (target.gx && !direct)
                 write_target(&target, parts + me * 2 * ins, &source, dx, ld, pi, r0, rows, ins, groups, tmp);
@@ -199,17 +227,17 @@ static int product_backward(idx pixels, idx ins, idx outs, idx groups, const flo
  * norm: s, t, mean of x; NULL: x has none. */
 int pointwise_backward(idx pixels, idx ins, idx outs, idx groups, const float *g, const float *y, const float *coef,
                        const float *x, idx ldx, const float *norm, int act, const int *from, const float *w,
-                       float *gx, idx ldgx, const float *more, double *sums, float *dw) {
+                       float *gx, idx ldgx, const float *more, double *sums, float *dw, int reduced) {
     Source source = {x, ldx, {norm, norm ? norm + ins : NULL, norm ? norm + 2 * ins : NULL, act}, from, NULL};
     Target target = {gx, ldgx, more, sums};
-    return product_backward(pixels, ins, outs, groups, g, y, coef, source, w, target, dw);
+    return product_backward(pixels, ins, outs, groups, g, y, coef, source, w, target, dw, reduced && HAS_PAIRS);
 }
 
 int stem_backward(const Shape *shape, idx outs, const float *g, const float *y, const float *coef, const float *x,
-                  const float *w, float *dw) {
+                  const float *w, float *dw, int reduced) {
     Source source = {x, 0, {NULL, NULL, NULL, NONE}, NULL, shape};
     Target target = {NULL, 0, NULL, NULL};
     idx pixels = shape->images * shape->out_height * shape->out_width;
     idx ins = shape->size * shape->size * shape->channels;
-    return product_backward(pixels, ins, outs, 1, g, y, coef, source, w, target, dw);
+    return product_backward(pixels, ins, outs, 1, g, y, coef, source, w, target, dw, reduced && HAS_PAIRS);
 }

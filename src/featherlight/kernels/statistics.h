@@ -22,14 +22,16 @@
 
 /* ---- on the way in ---------------------------------------------------------------------------------------------- */
 
-INLINE void read_strip(const int n, idx c, idx last, float *out, idx ldo, const float *y, idx ldy, idx rows, Norm norm) {
+INLINE void read_strip(const int n, idx c, idx last, float *out, idx ldo, const float *y, idx ldy, idx rows,
+                       const Norm norm) {
     vec s[WIDEST], t[WIDEST];
     EACH(j, n) s[j] = load_part(norm.s + c + j * VL, LANES(j, n, last));
     EACH(j, n) t[j] = load_part(norm.t + c + j * VL, LANES(j, n, last));
     for (idx r = 0; r < rows; r++)
         EACH(j, n) {
             idx at = c + j * VL, lanes = LANES(j, n, last);
-            store_part(out + r * ldo + at, activated(s[j] * load_part(y + r * ldy + at, lanes) + t[j], norm.act), lanes);
+            vec u = s[j] * load_part(y + r * ldy + at, lanes) + t[j];
+            store_part(out + r * ldo + at, activated(u, norm.act), lanes);
         }
 }
 

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import torch
 
 from featherlight.cost.latency import usable_cores
+from featherlight.kernels.library import reduces_products
 
 Layout = Literal["channels-last", "channels-first"]
 Precision = Literal["float32", "bfloat16"]
@@ -40,8 +41,12 @@ class SpeedPlan:
 
     @property
     def is_possible(self) -> bool:
-        """Kernels compute float32 images that lie channels last, and are compiled already."""
-        return not self.kernels or (self.layout, self.precision, self.compile) == ("channels-last", "float32", False)
+        """Kernels compute images that lie channels last, are compiled already, and may have no bfloat16 here."""
+        if not self.kernels:
+            return True
+        return (
+            self.layout == "channels-last" and not self.compile and (self.precision == "float32" or reduces_products())
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Fields by name."""
@@ -77,7 +82,7 @@ def candidates(pinned: Mapping[str, Any], device: torch.device, pixels: int, *, 
     if device.type == "cpu" and usual.threads > 1 and pixels <= SMALL_BATCH:
         plans.append(replace(plans[0], threads=1))
     if computes_bfloat16(device):
-        plans.append(replace(usual, precision="bfloat16"))
+        plans += [replace(plan, precision="bfloat16") for plan in ((fast, usual) if kernels else (usual,))]
     plans.append(replace(usual, layout="channels-first"))
     if cannot_compile(device) is None:
         plans += [replace(plan, compile=True) for plan in plans if not plan.kernels]

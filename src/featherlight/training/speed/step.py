@@ -30,7 +30,10 @@ class TrainingStep:
         self.model, self.plan = model, plan
         self._format = torch.channels_last if plan.layout == "channels-last" else torch.contiguous_format
         model.to(memory_format=self._format)
-        self._fast = _faster(model, plan)
+        reduced = plan.precision == "bfloat16"
+        kernels = accelerate(model, reduced=reduced) if plan.kernels else None
+        self._fast = torch.compile(model, dynamic=False) if plan.compile else kernels or model
+        self._autocast = reduced and kernels is None  # the kernels round what they multiply themselves
         self._count = 0
 
     def forward(self, images: Tensor) -> Tensor:
@@ -39,20 +42,13 @@ class TrainingStep:
         self._count = self._count or len(images)
         # An epoch's last batch may be smaller. Compiling for it alone would never pay.
         network = self._fast if len(images) == self._count or not self.plan.compile else self.model
-        reduced = self.plan.precision == "bfloat16"
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=reduced):
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self._autocast):
             logits: Tensor = network(images)
         return logits.float()
 
     def backward(self, loss: Tensor) -> None:
         """Adds the loss's gradients to the parameters'."""
         loss.backward()  # type: ignore[no-untyped-call]
-
-
-def _faster(model: nn.Module, plan: SpeedPlan) -> Callable[[Tensor], Tensor]:
-    if plan.compile:
-        return torch.compile(model, dynamic=False)
-    return (accelerate(model) if plan.kernels else None) or model
 
 
 @contextmanager
