@@ -5,7 +5,7 @@ INSTALLED := .venv/.installed
 # Every extra, so that no test is skipped for want of a package.
 EXTRAS := train,timm,data,convert,huggingface,labels,onnx,onnxruntime,openvino,int8,serve,choose
 
-.PHONY: demo test test-all lint clean
+.PHONY: demo test test-all test-min docs lint clean
 
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -29,5 +29,17 @@ test: lint
 test-all: lint
 	$(BIN)/python -m pytest -n 2 --dist worksteal --hypothesis-profile thorough
 
+# The oldest versions that pyproject.toml allows; Python 3.11 has wheels of all of them.
+MINIMUM := .venv-min
+test-min:
+	$(PYTHON) -m venv $(MINIMUM)
+	$(PYTHON) tests/minimum_versions.py > $(MINIMUM)/constraints.txt
+	$(MINIMUM)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(MINIMUM)/bin/python -m pip install --quiet --editable ".[$(EXTRAS)]" --group dev -c $(MINIMUM)/constraints.txt
+	$(MINIMUM)/bin/python -m pytest -m "not slow" -n 2 --dist worksteal
+
+docs: $(INSTALLED)
+	$(BIN)/python -m mkdocs build --strict
+
 clean:
-	rm -rf .venv build dist
+	rm -rf .venv .venv-min build dist site

@@ -174,7 +174,7 @@ def profile(plain: nn.Module, batch: int, size: int, steps: int) -> tuple[Rows, 
     if library is None:
         raise SystemExit("there is no C compiler here")
     rows: Rows = defaultdict(Row)
-    module: Any = importlib.import_module("featherlight.kernels.accelerate")
+    module: Any = importlib.import_module("featherlight.kernels.exchange")
     module.load_kernels = lambda: TimedLibrary(library, rows)
     model = copy.deepcopy(plain).to(memory_format=torch.channels_last).train()
     step = Step(model, accelerate(model) or model, batch, size)

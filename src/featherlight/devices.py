@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 
 import torch
 
@@ -27,7 +28,7 @@ def select_device(name: str = "auto") -> torch.device:
     """
     available = available_devices()
     if name == "auto":
-        return torch.device(available[-1])
+        return _own_device(available[-1])
     kind = name.partition(":")[0]
     if kind not in DEVICE_TYPES:
         raise UsageError(f"unknown device {name!r}; there are: auto, {', '.join(DEVICE_TYPES)}")
@@ -37,10 +38,22 @@ def select_device(name: str = "auto") -> torch.device:
         device = torch.device(name)
     except RuntimeError as error:
         raise UsageError(f"device {name!r} is not a device name: {kind} or {kind}:0 is expected") from error
+    if device.index is None:
+        return _own_device(kind)
     count = 1 if kind == "cpu" else torch.accelerator.device_count()
-    if device.index is not None and device.index >= count:
+    if device.index >= count:
         raise UsageError(f"device {name!r} is not available here; number of {kind} devices: {count}")
     return device
+
+
+def _own_device(kind: str) -> torch.device:
+    """The device of this kind; of processes that ``torchrun`` started together, each has one of its own."""
+    if kind in ("cpu", "mps") or int(os.environ.get("LOCAL_WORLD_SIZE", "1")) == 1:
+        return torch.device(kind)
+    number, count = int(os.environ.get("LOCAL_RANK", "0")), torch.accelerator.device_count()
+    if number >= count:
+        raise UsageError(f"there are more processes than {kind} devices here; use --nproc-per-node={count}")
+    return torch.device(kind, number)
 
 
 def _load_ascend() -> None:  # Huawei's plug-in registers the device type "npu" when it is imported

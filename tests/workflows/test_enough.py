@@ -21,7 +21,6 @@ from featherlight.workflows.small_networks import read_checked
 
 Paint = Callable[[Path, str, int], Path]
 TINY = (Pair(16, "cifar", "shufflenet_v1_g3_x0_25", "mobilenet_v1_x0_25"),)
-COARSE = (Pair(16, "imagenet", "mobilenet_v1_x0_25", "shufflenet_v1_g3_x1_0"),)
 
 
 def draw_gratings(
@@ -86,13 +85,6 @@ def test_wrong_labels_ask_for_cleaning(tmp_path: Path) -> None:
     gain = found.gains["cleaner_labels"]
     assert gain is not None
     assert 0.1 < gain.gain < 0.3
-
-
-@pytest.mark.slow
-def test_task_too_hard_for_the_small_network_asks_for_a_bigger_one(tmp_path: Path) -> None:
-    """Stripes are fine, the small network has few channels for them where the image is still large."""
-    found = ask(tmp_path, COARSE, train=20, val=40, classes=4, noise=10)
-    assert found.answer == "bigger_network"
 
 
 def test_short_time_is_kept_and_says_how_much_is_needed(tmp_path: Path) -> None:

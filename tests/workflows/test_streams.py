@@ -14,7 +14,7 @@ from featherlight.errors import TrainingStoppedError
 from featherlight.model_file import read_tensors
 from featherlight.sources import open_source
 from featherlight.training.recipe import read_recipe
-from featherlight.workflows import train as workflow
+from featherlight.workflows import fit as workflow
 from featherlight.workflows import training_images
 from featherlight.workflows.observer import Observer
 from featherlight.workflows.train import resume, train

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from featherlight.cli import completing
 from featherlight.cli.options import WholeNumbers, json_option, print_csv, print_json, print_table
 from featherlight.errors import UsageError
 
@@ -59,7 +60,7 @@ class Names(click.ParamType[tuple[str, ...]]):
 
 
 @click.command("benchmark", epilog=EXAMPLES)
-@click.argument("models", metavar="MODEL...", nargs=-1, required=True)
+@click.argument("models", metavar="MODEL...", nargs=-1, required=True, shell_complete=completing.model_or_network)
 @click.option(
     "--engine", "engines", type=Names(), metavar="NAME,...", help="Runtimes.  [default: all that are installed]"
 )
@@ -72,7 +73,7 @@ class Names(click.ParamType[tuple[str, ...]]):
 )
 @click.option("--batch", "batches", type=WholeNumbers(), metavar="N,...", help="Images at a time.  [default: 1,8]")
 @click.option("--threads", type=WholeNumbers(), metavar="N,...", help="Threads.  [default: the number of cores]")
-@click.option("--data", metavar="DATA", help="Also measure accuracy on these images.")
+@click.option("--data", metavar="DATA", help="Also measure accuracy on these images.", shell_complete=completing.data)
 @click.option("--split", type=click.Choice(["test", "val", "train", "all"]), help="With --data: which of them.")
 @click.option("--input-size", type=click.IntRange(min=16), metavar="S", help="Side of the image, for names.")
 @click.option("--num-classes", type=click.IntRange(min=1), metavar="N", help="Outputs, for names.")

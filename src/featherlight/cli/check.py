@@ -8,6 +8,7 @@ from itertools import groupby
 
 import click
 
+from featherlight.cli import completing
 from featherlight.cli.options import Duration, device_option, json_option, print_table
 from featherlight.console import counted, printable
 from featherlight.errors import UsageError
@@ -41,7 +42,7 @@ Exit codes: 0 nothing found, or only what --fail-on lets pass; 1 something found
 
 
 @click.command("check", epilog=EXAMPLES)
-@click.argument("data")
+@click.argument("data", shell_complete=completing.data)
 @click.option("--out", metavar="DIR", help="Write check.json and the page check.html, with pictures, there.")
 @json_option
 @click.option("--fix", metavar="DIR", help="Write a cleaned manifest and a list of what was left out into a new DIR.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from featherlight.cli import completing
 from featherlight.cli.options import (
     Duration,
     Setting,
@@ -48,7 +49,7 @@ reached: then it says what came nearest and what to relax; 2 could not run.
 
 
 @click.command("choose", epilog=EXAMPLES)
-@click.argument("data", required=False)
+@click.argument("data", required=False, shell_complete=completing.data)
 @click.option("--max-latency", metavar="TIME", help="Of an image, exported: 5ms, 800us.")
 @click.option("--max-size", metavar="SIZE", help="Of the exported files: 1MB, 500kB.")
 @click.option("--max-macs", metavar="N", help="Multiply-adds of an image: 50M.")
@@ -56,7 +57,13 @@ reached: then it says what came nearest and what to relax; 2 could not run.
 @click.option("--time", type=Duration(), metavar="TIME", help="For everything: 90s, 15m, 2h.  [default: 1h]")
 @click.option("--out", metavar="DIR", help="Folder for all files.  [default: choices/NAME]")
 @click.option("--resume", metavar="DIR", help="Go on with a choice that was stopped.")
-@click.option("--models", multiple=True, metavar="PATTERN", help="Networks to look at, repeatable.  [default: all]")
+@click.option(
+    "--models",
+    multiple=True,
+    metavar="PATTERN",
+    shell_complete=completing.network,
+    help="Networks to look at, repeatable.  [default: all]",
+)
 @click.option(
     "--input-size", "input_sizes", type=WholeNumbers(), metavar="S,...", help="Sides of images to try, in px."
 )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from featherlight.cli import completing
 from featherlight.cli.options import json_option, print_csv, print_json, print_table
 from featherlight.console import counted, printable
 from featherlight.errors import UsageError
@@ -36,8 +37,15 @@ images. Latency is that of one image, from the network's size to logits.
 
 
 @click.command("compare", epilog=EXAMPLES)
-@click.argument("models", metavar="MODEL MODEL... [DATA]", nargs=-1, required=True)
-@click.option("--data", metavar="DATA", help="The images.  [default: what the models were trained on]")
+@click.argument(
+    "models", metavar="MODEL MODEL... [DATA]", nargs=-1, required=True, shell_complete=completing.data_or_model
+)
+@click.option(
+    "--data",
+    metavar="DATA",
+    shell_complete=completing.data,
+    help="The images.  [default: what the models were trained on]",
+)
 @click.option(
     "--split",
     type=click.Choice(["test", "val", "train", "all"]),

@@ -6,15 +6,16 @@ import shlex
 
 import click
 
+from featherlight.cli import completing
 from featherlight.console import note
 
 EXAMPLES = """\b
 Examples:
-  featherlight convert shufflenetv2_x0.5-f707e7126e.pth --model shufflenet_v2_x0_5 --out model.safetensors
-  featherlight convert 1.0x.pth.tar --model shufflenet_v1_g3_x1_0.megvii --preprocessing bgr255 --out model.safetensors
-  featherlight convert shufflenet.keras --model shufflenet_v2_x1_0.keras --out model.safetensors
-  featherlight convert shufflenet.ckpt --model shufflenet_v1_g3_x2_0.mindspore --out model.safetensors
-  featherlight convert ckpt.pth --model shufflenet_v1_g2_x1_0.kuangliu --class-names names.txt --out model.safetensors
+  featherlight convert shufflenetv2_x0.5-f707e7126e.pth --model shufflenet_v2_x0_5 --out net.safetensors
+  featherlight convert 1.0x.pth.tar --model shufflenet_v1_g3_x1_0.megvii --preprocessing bgr255 --out net.safetensors
+  featherlight convert shufflenet.keras --model shufflenet_v2_x1_0.keras --out net.safetensors
+  featherlight convert shufflenet.ckpt --model shufflenet_v1_g3_x2_0.mindspore --out net.safetensors
+  featherlight convert ckpt.pth --model shufflenet_v1_g2_x1_0.kuangliu --class-names names.txt --out net.safetensors
 
 \b
 The layout (whose names the weights have) is recognised; --from tells it where
@@ -29,7 +30,13 @@ FILE of class names: a name a line, or JSON as imagenet_class_index.json.
 
 @click.command("convert", epilog=EXAMPLES)
 @click.argument("weights")
-@click.option("--model", required=True, metavar="NAME[.TAG]", help="Network; `featherlight models` lists them.")
+@click.option(
+    "--model",
+    required=True,
+    metavar="NAME[.TAG]",
+    shell_complete=completing.network,
+    help="Network; `featherlight models` lists them.",
+)
 @click.option("--from", "layout", metavar="LAYOUT", help="Whose names the weights have.  [default: read off them]")
 @click.option("--class-names", metavar="FILE", help="Names of the classes, in the order of the outputs.")
 @click.option(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from featherlight.cli import completing
 from featherlight.cli.options import (
     device_option,
     engine_option,
@@ -47,8 +48,8 @@ its validation images are rejected. --unknown measures it on images of other thi
 
 
 @click.command("evaluate", epilog=EXAMPLES)
-@click.argument("model")
-@click.argument("data", required=False)
+@click.argument("model", shell_complete=completing.model)
+@click.argument("data", required=False, shell_complete=completing.data)
 @click.option(
     "--split",
     type=click.Choice(["test", "val", "train", "all"]),
@@ -57,7 +58,12 @@ its validation images are rejected. --unknown measures it on images of other thi
 @click.option("--out", metavar="DIR", help="Write evaluation.json and report.html there.")
 @click.option("--corruptions", is_flag=True, help="Also with noise, blur, JPEG, brightness, contrast and shifts.")
 @click.option("--tta", is_flag=True, help="Also averaged over mirrored and shifted variants of each image.")
-@click.option("--unknown", metavar="DATA", help="Images of none of the classes: how many are rejected?")
+@click.option(
+    "--unknown",
+    metavar="DATA",
+    shell_complete=completing.data,
+    help="Images of none of the classes: how many are rejected?",
+)
 @click.option("--false-accept-rate", type=float, metavar="RATE", help="Fit the threshold to these unknown images.")
 @click.option("--reject-rate", type=float, metavar="RATE", help="Fit it to the validation images; 0 rejects none.")
 @click.option("--reject-score", type=click.Choice(["energy", "probability"]), help="What it is a threshold of.")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from featherlight.cli import completing
 from featherlight.console import printable
 
 if TYPE_CHECKING:
@@ -33,10 +34,22 @@ compares. Otherwise the exit code is 1, and an earlier export stays as it was.
 
 
 @click.command("export", epilog=EXAMPLES)
-@click.argument("model")
-@click.option("--to", default="onnx", show_default=True, metavar="TARGET", help="onnx, openvino or web.")
+@click.argument("model", shell_complete=completing.model)
+@click.option(
+    "--to",
+    shell_complete=completing.target,
+    default="onnx",
+    show_default=True,
+    metavar="TARGET",
+    help="onnx, openvino or web.",
+)
 @click.option("--out", metavar="PATH", help="Folder, or FILE.onnx.  [default: a folder named by the target]")
-@click.option("--data", metavar="DATA", help="Images to compare on.  [default: validation images of the training data]")
+@click.option(
+    "--data",
+    metavar="DATA",
+    shell_complete=completing.data,
+    help="Images to compare on.  [default: validation images of the training data]",
+)
 @click.option(
     "--input",
     "given",

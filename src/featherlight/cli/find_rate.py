@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from featherlight.cli import completing
 from featherlight.cli.options import Setting, device_option, json_option, print_json, print_table
 
 EXAMPLES = """\b
@@ -28,9 +29,12 @@ _ROWS = 20
 
 
 @click.command("find-rate", epilog=EXAMPLES)
-@click.argument("data", required=False)
+@click.argument("data", required=False, shell_complete=completing.data)
 @click.option(
-    "--model", metavar="NAME", help="Network; `featherlight models` lists them.  [default: shufflenet_v2_x0_5]"
+    "--model",
+    metavar="NAME",
+    shell_complete=completing.network,
+    help="Network; `featherlight models` lists them.  [default: shufflenet_v2_x0_5]",
 )
 @click.option("--out", metavar="FILE", help="Draw the loss over the rate: a .png file.")
 @click.option(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from featherlight.cli import completing
 from featherlight.cli.options import json_option, print_json, print_table
 from featherlight.errors import UsageError
 from featherlight.models.catalogue import ModelInfo, list_models, model_info
@@ -18,7 +19,7 @@ Examples:
 
 
 @click.command("models", epilog=EXAMPLES)
-@click.argument("pattern", default="*")
+@click.argument("pattern", default="*", shell_complete=completing.network)
 @json_option
 def command(pattern: str, as_json: bool) -> None:
     """List the networks whose name fits PATTERN, with their parameters at 1,000 classes.

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
+from featherlight.cli import completing
 from featherlight.console import printable
 from featherlight.errors import UsageError
 from featherlight.training.recipe import read_duration
@@ -21,7 +22,9 @@ DEVICES = "auto, cpu, cuda, mps, npu or xpu; cuda:1 for the second."
 
 def device_option(command: Command) -> Command:
     """``--device NAME``."""
-    return click.option("--device", metavar="NAME", help=f"Where to compute: {DEVICES}")(command)
+    return click.option(
+        "--device", metavar="NAME", help=f"Where to compute: {DEVICES}", shell_complete=completing.device
+    )(command)
 
 
 def engine_option(command: Command) -> Command:
@@ -29,6 +32,7 @@ def engine_option(command: Command) -> Command:
     return click.option(
         "--engine",
         metavar="NAME",
+        shell_complete=completing.engine,
         default="auto",
         show_default=True,
         help="Runtime: auto (by the file), torch, onnxruntime or openvino.",

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import click
 
+from featherlight.cli import completing
 from featherlight.cli.options import device_option, engine_option, threads_option
 from featherlight.console import printable
 from featherlight.errors import UsageError
@@ -30,7 +31,7 @@ the exit code is 1 at the end.
 
 
 @click.command("predict", epilog=EXAMPLES)
-@click.argument("model")
+@click.argument("model", shell_complete=completing.model)
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE|FOLDER|GLOB|- ...")
 @click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, metavar="N", help="Classes to list.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON line an image on standard output.")

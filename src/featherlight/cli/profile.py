@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from featherlight.cli import completing
 from featherlight.cli.options import Command, WholeNumbers, print_csv, print_json, print_table
 from featherlight.errors import UsageError
 
@@ -52,7 +53,7 @@ def _unit_option(name: str, what: str) -> Callable[[Command], Command]:
 
 
 @click.command("profile", epilog=EXAMPLES)
-@click.argument("model", required=False)
+@click.argument("model", required=False, shell_complete=completing.model_or_network)
 @click.option(
     "--input-size",
     type=click.IntRange(min=1),

@@ -25,6 +25,7 @@ Curves of all of them: tensorboard --logdir runs
 \b
 DIR is looked through with all folders below it. The accuracy of an unfinished run is
 the last on validation. Runs that are damaged are listed, too, and what is wrong.
+Their curves beside each other: tensorboard --logdir runs
 """
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from featherlight.cli import completing
 from featherlight.cli.amounts import PIXELS, SIZE, TIME
 from featherlight.cli.options import engine_option
 
@@ -30,7 +31,7 @@ tried, then takes over; a broken one is refused, and the old one stays.
 
 
 @click.command("serve", epilog=EXAMPLES)
-@click.argument("model")
+@click.argument("model", shell_complete=completing.model)
 @click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="0.0.0.0: also from elsewhere.")
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, metavar="N", help="0: a free one."

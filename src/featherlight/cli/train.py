@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from typing import Any
 
 import click
 
+from featherlight.cli import completing
 from featherlight.cli.options import Duration, Setting, device_option, lang_option
 from featherlight.cli.recipes import show_recipes
 from featherlight.errors import UsageError
@@ -39,14 +41,16 @@ EXTENDING = {"epochs", "time", "target"}  # options that a run can be taken up w
 
 
 @click.command("train", epilog=EXAMPLES)
-@click.argument("data", required=False)
+@click.argument("data", required=False, shell_complete=completing.data)
 @click.option(
     "--model",
+    shell_complete=completing.network,
     metavar="NAME",
     help="Network; `featherlight models` lists them.  [default: shufflenet_v2_x0_5, or the recipe's]",
 )
 @click.option(
     "--recipe",
+    shell_complete=completing.recipe,
     metavar="NAME",
     help="A published recipe, by name: its settings come first, other options change them.",
 )
@@ -79,6 +83,7 @@ EXTENDING = {"epochs", "time", "target"}  # options that a run can be taken up w
 )
 @click.option(
     "--teacher",
+    shell_complete=completing.model_or_network,
     metavar="MODEL",
     help="Learn also from a larger model of the same classes: a run directory, a model file, or a network with "
     "ImageNet weights.",
@@ -86,11 +91,13 @@ EXTENDING = {"epochs", "time", "target"}  # options that a run can be taken up w
 @click.option("--out", metavar="DIR", help="The run directory.  [default: a new one in runs/]")
 @click.option(
     "--quantize-aware",
+    shell_complete=completing.model,
     metavar="MODEL",
     help="Fine-tune this model so that it keeps its accuracy in int8; without DATA, on the images it was trained on.",
 )
 @click.option(
     "--resume",
+    shell_complete=completing.run,
     metavar="RUN",
     help="Go on with a run that was stopped; with --epochs, --time or --target (counted from its start) for longer.",
 )
@@ -162,6 +169,8 @@ def command(
         result = train_quantize_aware(quantize_aware, data, out=out, **{**given, **without_repeats(given, settings)})
     else:
         result = train(data or "digits", out=out, **{**given, **without_repeats(given, settings)})
+    if int(os.environ.get("RANK", "0")) > 0:  # of several processes one speaks
+        return
     metrics = result.metrics
     click.echo(
         f"{metrics['split']} accuracy {metrics['top1']:.2%} on {metrics['num_images']:,} images\n"

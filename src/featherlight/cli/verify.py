@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from featherlight.cli import completing
 from featherlight.cli.options import device_option, engine_option, json_option, print_json, print_table, threads_option
 from featherlight.console import printable
 
@@ -23,8 +24,10 @@ Of int8 files the accuracy may drop by 0.5 points. Exit code 1 when it fails.
 
 @click.command("verify", epilog=EXAMPLES)
 @click.argument("exported")
-@click.option("--against", required=True, metavar="MODEL", help="The model it was made of.")
-@click.argument("data", required=False)
+@click.option(
+    "--against", required=True, metavar="MODEL", help="The model it was made of.", shell_complete=completing.model
+)
+@click.argument("data", required=False, shell_complete=completing.data)
 @click.option(
     "--split",
     type=click.Choice(["test", "val", "train", "all"]),

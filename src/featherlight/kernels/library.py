@@ -103,6 +103,18 @@ def open_kernels(path: Path) -> ctypes.CDLL:
     return library
 
 
+def find_compiler() -> str:
+    """The system's C compiler, or the one that ``$CC`` names.
+
+    Raises:
+        FeatherlightError: there is none.
+    """
+    compiler = os.environ.get("CC") or next((name for name in ("cc", "gcc", "clang") if shutil.which(name)), None)
+    if compiler is None or platform.system() == "Windows":
+        raise FeatherlightError("there is no C compiler (cc); install gcc or clang for faster training")
+    return compiler
+
+
 def compile_kernels(folder: Path | None = None, extra_flags: tuple[str, ...] = ()) -> Path:
     """Compiles the kernels for this processor, unless that was done before.
 
@@ -113,9 +125,7 @@ def compile_kernels(folder: Path | None = None, extra_flags: tuple[str, ...] = (
     Raises:
         FeatherlightError: there is no compiler, or it fails.
     """
-    compiler = os.environ.get("CC") or next((name for name in ("cc", "gcc", "clang") if shutil.which(name)), None)
-    if compiler is None or platform.system() == "Windows":
-        raise FeatherlightError("there is no C compiler (cc); install gcc or clang for faster training")
+    compiler = find_compiler()
     flags = (*FLAGS, *extra_flags)
     sources = [path.read_text(encoding="utf-8") for path in sorted(SOURCE.parent.glob("*.[ch]"))]
     subject = (sources, flags, machine_name(), platform.machine(), compiler)

@@ -74,9 +74,9 @@ def storage_preprocessing(preprocessing: Preprocessing, augmentation: Augmentati
 
 
 def fits_in_memory(count: int, preprocessing: Preprocessing) -> bool:
-    """Whether ``count`` stored images take at most a quarter of the memory this process may use."""
+    """Whether ``count`` stored images take at most a quarter of memory, in all processes that train together here."""
     size = preprocessing.input_size
-    return count * size * size * 3 <= _memory_bytes() // 4
+    return count * size * size * 3 * int(os.environ.get("LOCAL_WORLD_SIZE", "1")) <= _memory_bytes() // 4
 
 
 def _memory_bytes() -> int:

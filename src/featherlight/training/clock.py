@@ -10,6 +10,7 @@ import time
 
 from featherlight.training.checkpoint import Progress
 from featherlight.training.recipe import Recipe
+from featherlight.training.team import Team
 
 VALIDATION_SHARE = 0.25  # of the time at most; training is what makes the network better
 SMOOTHED_OVER_S = 2.0
@@ -119,3 +120,37 @@ class Clock:
         if progress.validation_image_s <= 0 or self.image_s <= 0:
             return progress.validation_s
         return progress.validation_s * min(max(self.image_s / progress.validation_image_s, least), most)
+
+
+class SharedClock(Clock):
+    """A clock of which all processes of a team see the leader's hands, moved once a step.
+
+    Args:
+        team: the processes.
+        recipe: see :class:`Clock`.
+        updates: likewise.
+        progress: likewise.
+    """
+
+    def __init__(self, team: Team, recipe: Recipe, updates: int, progress: Progress) -> None:
+        super().__init__(recipe, updates, progress)
+        self._team = team
+        self._agreed = team.share(super().part_done) if self.rules else 0.0
+
+    @property
+    def part_done(self) -> float:
+        """See :class:`Clock`."""
+        if not self.rules:
+            return super().part_done
+        return 1.0 if self.is_over else self._agreed
+
+    def begin_step(self) -> None:
+        """See :class:`Clock`."""
+        super().begin_step()
+        if self.rules:
+            self._agreed, self.is_over = self._team.share((super().part_done, self.is_over))
+
+    @property
+    def may_validate(self) -> bool:
+        """See :class:`Clock`; every process has to ask."""
+        return self._team.share(super().may_validate) if self.rules else True

@@ -10,12 +10,13 @@ from featherlight.kernels.library import load_kernels
 from featherlight.training.recipe import Recipe
 
 
-def describe_machine(device: torch.device, recipe: Recipe) -> dict[str, str]:
+def describe_machine(device: torch.device, recipe: Recipe, processes: int = 1) -> dict[str, str]:
     """What decides on the order of sums, and so on the last bits of weights.
 
     Args:
         device: where to compute.
         recipe: with its speed fields settled.
+        processes: that train together.
     """
     return {
         "device": device.type,
@@ -23,6 +24,7 @@ def describe_machine(device: torch.device, recipe: Recipe) -> dict[str, str]:
         "operators": "kernels" if recipe.kernels == "on" and load_kernels() else "PyTorch's",
         "torch": torch.__version__,
         "vectors": torch.backends.cpu.get_cpu_capability(),
+        "processes": str(processes),
     }
 
 

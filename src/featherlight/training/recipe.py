@@ -70,6 +70,7 @@ class Recipe:
         patience: epochs without a better accuracy on validation after which the run stops; 0 is off.
         batch_size: images a step.
         accumulate: batches whose gradients make one update; normalisation still sees one batch at a time.
+        sync_norms: where several processes share a batch, batch norm sees the whole batch, not the process's share.
         optimizer: SGD, AdamW or RMSprop.
         learning_rate: the schedule's highest.
         momentum: of SGD and RMSprop; AdamW's first beta.
@@ -168,6 +169,7 @@ class Recipe:
     patience: int = 0
     batch_size: int = 64
     accumulate: int = 1
+    sync_norms: bool = False
     optimizer: Literal["sgd", "adamw", "rmsprop"] = "sgd"
     learning_rate: float = 0.07
     momentum: float = 0.9

@@ -10,19 +10,20 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import nn
 
-from featherlight.errors import FeatherlightError, TrainingInterruptedError, TrainingStoppedError
+from featherlight.errors import DataError, FeatherlightError, TrainingInterruptedError, TrainingStoppedError
 from featherlight.loading.augment import random_seed_for
 from featherlight.loading.batches import Batch, TrainBatches
 from featherlight.training.checkpoint import CHECKPOINT_FILE, Origin, Progress, Stored, load_checkpoint, save_checkpoint
-from featherlight.training.clock import Clock
+from featherlight.training.clock import Clock, SharedClock
 from featherlight.training.extension import has_reached, reopen, rewarmed
 from featherlight.training.growth import side_at
 from featherlight.training.learner import Learner
@@ -109,7 +110,7 @@ class Trainer:
         spent_s: float = 0.0,
     ) -> None:
         self.learner, self.recipe, self.batches, self.validate = learner, learner.recipe, batches, validate
-        self.run, self.origin, self.observer = run, origin, observer
+        self.run, self.origin, self.observer, self.team = run, origin, observer, learner.team
         stored = Stored(Progress())
         if run is not None:
             stored = load_checkpoint(run, learner.modules, learner.optimizer, origin)
@@ -117,8 +118,11 @@ class Trainer:
         if self.progress.batches == 0:
             self.progress.seconds += spent_s
         learner.restore_gradients(stored.gradients, self.progress.gathered)
+        self.team.copy_from_leader(learner.state)  # machines may draw fresh weights differently
+        self._waiting = self.progress.gathered > 0
         self._updates = math.ceil(len(batches) / self.recipe.accumulate)  # in an epoch
-        self.clock = Clock(self.recipe, self._updates, self.progress)
+        clock = Clock if self.team.is_alone else partial(SharedClock, self.team)
+        self.clock = clock(self.recipe, self._updates, self.progress)
         reopen(self.progress, self.recipe, self.clock.part_done)
         self._saved_at = time.monotonic()
         self._seen_at_start, self._started_at = self.progress.images_seen, time.monotonic()
@@ -144,38 +148,74 @@ class Trainer:
     def _train_epoch(self, stop: StopRequest) -> None:
         self.learner.freeze(self.progress.epoch)
         with contextlib.closing(self.batches.epoch(self.progress.epoch, self.progress.batch)) as batches:
-            self._train_on(batches, stop)
+            self._train_on(self._numbered(batches), stop)
         if self.progress.epoch_images == 0:
             raise FeatherlightError("not one training image could be read; see the messages above")
 
-    def _train_on(self, batches: Iterable[Batch], stop: StopRequest) -> None:
+    def _numbered(self, batches: Iterator[Batch]) -> Iterator[tuple[int, Batch | None]]:
+        """Batches with their numbers; in a team also those of which this process can read no image."""
+        expected = self.progress.batch
         for batch in batches:
+            while expected < batch.number and not self.team.is_alone:
+                yield expected, None
+                expected += 1
+            yield batch.number, batch
+            expected = batch.number + 1
+        for number in range(expected, 0 if self.team.is_alone else len(self.batches)):
+            yield number, None
+
+    def _train_on(self, batches: Iterator[tuple[int, Batch | None]], stop: StopRequest) -> None:
+        for number, batch in batches:
             self.clock.begin_step()
-            part = (self._side(batch) / batch.images.shape[2]) ** 2  # of a whole image's work
-            self._train_step(batch)
-            self.clock.end_step(len(batch.labels) * part)
+            stopped = self._train_step(number, batch, wanted=stop.requested)
+            self.clock.end_step(0.0 if batch is None else len(batch.labels) * self._part_of_work(batch))
             self.observer.step(self._status(), self.clock.part_done)
-            if stop.requested:
+            if self._may_save and (stopped or (self.team.is_alone and stop.requested)):
                 raise TrainingInterruptedError(self._interrupted())
             if self.clock.is_over:
                 break
             self._expect_validation()
             if self._is_due(within_epoch=True):
                 self._save()
-        if self.learner.gathered:  # the last group of an epoch may be short
+        if self._waiting:  # the last group of an epoch may be short
             self._update()
 
-    def _train_step(self, batch: Batch) -> None:
+    def _train_step(self, number: int, batch: Batch | None, *, wanted: bool) -> bool:
+        """One batch, and the update if it is its turn; whether any process is asked to stop."""
         p = self.progress
-        seed, side = random_seed_for(self.recipe.seed, p.batches), self._side(batch)
-        loss, correct = self.learner.gather(batch, seed, side)
-        if not math.isfinite(loss):
-            raise TrainingStoppedError(self._explain_divergence(loss))
-        count = len(batch.labels)
-        p.batch, p.batches, p.images_seen = batch.number + 1, p.batches + 1, p.images_seen + count
-        p.loss_sum, p.correct, p.epoch_images = p.loss_sum + loss * count, p.correct + correct, p.epoch_images + count
+        loss_sum, correct, count, stopped = self.team.total(*self._gather(number, batch), float(wanted))
+        if not math.isfinite(loss_sum):
+            raise TrainingStoppedError(self._explain_divergence(loss_sum))
+        p.batch, p.batches, p.images_seen = number + 1, p.batches + 1, p.images_seen + int(count)
+        p.loss_sum, p.correct = p.loss_sum + loss_sum, p.correct + int(correct)
+        p.epoch_images += int(count)
+        self._waiting = True
         if p.batch % self.recipe.accumulate == 0:
             self._update()
+        return stopped > 0
+
+    def _gather(self, number: int, batch: Batch | None) -> tuple[float, float, float]:
+        """Sum of losses, images recognised, and images, of this process."""
+        if batch is None:
+            if self.recipe.sync_norms:
+                raise DataError(
+                    f"no image of a process's share of batch {number + 1} can be read; find them with: "
+                    "featherlight check"
+                )
+            self.learner.miss()
+            return 0.0, 0.0, 0.0
+        own = () if self.team.is_alone else (self.team.rank,)  # processes must not draw alike
+        seed = random_seed_for(self.recipe.seed, self.progress.batches, *own)
+        loss, correct = self.learner.gather(batch, seed, self._side(batch))
+        return loss * len(batch.labels), float(correct), float(len(batch.labels))
+
+    def _part_of_work(self, batch: Batch) -> float:
+        return float((self._side(batch) / batch.images.shape[2]) ** 2)
+
+    @property
+    def _may_save(self) -> bool:
+        """Gradients that wait for their update are saved by a process that is alone; in a team each has its own."""
+        return self.team.is_alone or not self._waiting
 
     def _side(self, batch: Batch) -> int:
         return side_at(batch.images.shape[2], self.recipe.grow, self.clock.part_done)
@@ -188,6 +228,7 @@ class Trainer:
         set_momentum(self.learner.optimizer, self.recipe, place)
         self.learner.update(p.step, place)
         p.step += 1
+        self._waiting = False
 
     def _expect_validation(self) -> None:
         """With a budget of time, finds out early how long a validation takes: the first may be the last."""
@@ -195,9 +236,9 @@ class Trainer:
         if not clock.rules or p.validation_s > 0 or p.batches < TRIAL_AFTER_STEPS:
             return
         p.validation_image_s = clock.image_s
-        p.validation_s = self._try_validation(TRIAL_IMAGES // 8)  # the first pass is never typical
+        p.validation_s = self.team.share(self._try_validation(TRIAL_IMAGES // 8))  # the first is never typical
         if p.validation_s > TRIAL_FROM * self.recipe.time_s:
-            p.validation_s = self._try_validation(TRIAL_IMAGES)
+            p.validation_s = self.team.share(self._try_validation(TRIAL_IMAGES))
         clock.pause_over()
 
     def _try_validation(self, images: int) -> float:
@@ -258,7 +299,7 @@ class Trainer:
 
     def _is_due(self, *, within_epoch: bool) -> bool:
         """Whether to write a checkpoint: often enough, and never for more than a small part of the time."""
-        if self.run is None:
+        if self.run is None or not self.team.is_leader or not self._may_save:
             return False
         since, every = time.monotonic() - self._saved_at, self.recipe.checkpoint_every_s
         cheap = self.progress.save_s / SAVING_SHARE
@@ -267,7 +308,7 @@ class Trainer:
         return since >= min(every, cheap)
 
     def _save(self) -> None:
-        if self.run is None:
+        if self.run is None or not self.team.is_leader:
             return
         p, learner = self.progress, self.learner
         if not all(torch.isfinite(value).all() for value in learner.model.state_dict().values()):

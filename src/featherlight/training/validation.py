@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -20,9 +22,12 @@ from featherlight.metrics import cross_entropy, macro_scores
 from featherlight.models.engine import infer, normalized
 from featherlight.sources.base import Split, Unreadable, take
 from featherlight.sources.reading import prepared_batches
+from featherlight.training.team import ALONE, Team
 from featherlight.training.trainer import Validation
 
 BATCH_SIZE = 256
+
+_Part = tuple[int, NDArray[np.float32], NDArray[np.int64]]  # number of a batch, logits, labels
 
 
 class ValidationSet:
@@ -33,13 +38,19 @@ class ValidationSet:
         preprocessing: of the model.
         device: of the networks that will be measured.
         strict: an unreadable image is an error where images are read anew each time.
-
+        team: processes that share the work.
     """
 
     def __init__(
-        self, split: Split, preprocessing: Preprocessing, device: torch.device, *, strict: bool = False
+        self,
+        split: Split,
+        preprocessing: Preprocessing,
+        device: torch.device,
+        *,
+        strict: bool = False,
+        team: Team = ALONE,
     ) -> None:
-        self._strict = strict
+        self._strict, self._team = strict, team
         self._split, self._preprocessing, self._device = split, preprocessing, device
         exact = Decoder(split, preprocessing, scaled=False)
         fits = fits_in_memory(len(split), preprocessing)
@@ -57,8 +68,9 @@ class ValidationSet:
         return result
 
     def __call__(self, model: nn.Module) -> Validation:
-        """Loss (mean cross-entropy), top-1 accuracy and macro F1."""
-        logits, labels = self.logits(model)
+        """Loss (mean cross-entropy), top-1 accuracy and macro F1; in a team every process has to call."""
+        shares = self._team.collect(self._infer(model, self._team))
+        logits, labels = _joined([part for share in shares for part in share])
         predicted = logits.argmax(1)
         macro_f1 = macro_scores(labels, predicted, logits.shape[1])["macro_f1"]
         return Validation(cross_entropy(logits, labels), float((predicted == labels).mean()), macro_f1)
@@ -69,23 +81,33 @@ class ValidationSet:
         Raises:
             DataError: there are none.
         """
-        logits, labels = [], []
-        for images, truth in self._batches():
-            batch = normalized(torch.from_numpy(images).to(self._device), self._preprocessing)
-            logits.append(infer(model, batch).cpu().numpy())
-            labels.append(truth)
-        if not logits:
-            raise DataError("not one validation image can be read; see the messages above")
-        return np.concatenate(logits), np.concatenate(labels)
+        return _joined(self._infer(model, ALONE))
 
-    def _batches(self) -> Iterator[tuple[NDArray[np.uint8], NDArray[Any]]]:
+    def _infer(self, model: nn.Module, team: Team) -> list[_Part]:
+        parts = []
+        for number, images, labels in self._batches(team):
+            batch = normalized(torch.from_numpy(images).to(self._device), self._preprocessing)
+            parts.append((number, infer(model, batch).cpu().numpy(), labels))
+        return parts
+
+    def _batches(self, team: Team) -> Iterator[tuple[int, NDArray[np.uint8], NDArray[Any]]]:
+        """This process's batches with their numbers; the same batches however many processes there are."""
         if self._stored is not None:
             positions = self._stored.positions[: self._limit]
-            for start in range(0, len(positions), BATCH_SIZE):
-                members = positions[start : start + BATCH_SIZE]
-                yield np.stack(self._stored.take(members)), self._split.labels[members]
+            for number in range(team.rank, math.ceil(len(positions) / BATCH_SIZE), team.world):
+                members = positions[number * BATCH_SIZE : (number + 1) * BATCH_SIZE]
+                yield number, np.stack(self._stored.take(members)), self._split.labels[members]
             return
-        split = self._split if self._limit >= len(self._split) else take(self._split, np.arange(self._limit))
-        for batch in prepared_batches(split, self._preprocessing, BATCH_SIZE):
+        positions = np.arange(min(self._limit, len(self._split)))
+        mine = positions[positions // BATCH_SIZE % team.world == team.rank]
+        split = self._split if len(mine) == len(self._split) else take(self._split, mine)
+        for turn, batch in enumerate(prepared_batches(split, self._preprocessing, BATCH_SIZE)):
             note_unreadable(batch.unreadable, self.unreadable, strict=self._strict)
-            yield batch.images, split.labels[batch.positions]
+            yield turn * team.world + team.rank, batch.images, split.labels[batch.positions]
+
+
+def _joined(parts: list[_Part]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    if not parts:
+        raise DataError("not one validation image can be read; see the messages above")
+    _, logits, labels = zip(*sorted(parts, key=itemgetter(0)), strict=True)
+    return np.concatenate(logits), np.concatenate(labels)

@@ -21,7 +21,9 @@ from featherlight.training.checkpoint import CHECKPOINT_FILE, Origin
 from featherlight.training.exactness import describe_machine, why_inexact
 from featherlight.training.learner import Learner
 from featherlight.training.recipe import Recipe, write_recipe
+from featherlight.training.shared_norms import unshare_norms
 from featherlight.training.speed.settle import settle_speed
+from featherlight.training.team import ALONE, Team
 from featherlight.training.trainer import Trainer
 from featherlight.training.validation import ValidationSet
 from featherlight.workflows.evaluate import report_unreadable
@@ -29,6 +31,7 @@ from featherlight.workflows.observer import Observer
 from featherlight.workflows.quantize_aware import settle_ranges, start_quantize_aware
 from featherlight.workflows.starting_weights import build_network
 from featherlight.workflows.teacher import open_teacher
+from featherlight.workflows.together import settle_for_team
 from featherlight.workflows.training_images import augmentation_of, load_training_images, weigh_classes
 
 
@@ -53,7 +56,7 @@ class Fitted:
     unreadable: tuple[Unreadable, ...]
 
 
-def fit_recipe(run: Path, recipe: Recipe, source: Source, shown: Bar) -> Fitted:
+def fit_recipe(run: Path, recipe: Recipe, source: Source, shown: Bar, team: Team = ALONE) -> Fitted:
     """Trains in a run directory until the recipe's length is reached, from its last checkpoint if it has one.
 
     Args:
@@ -61,6 +64,7 @@ def fit_recipe(run: Path, recipe: Recipe, source: Source, shown: Bar) -> Fitted:
         recipe: of the run; its speed may still be open.
         source: the images.
         shown: where progress is seen.
+        team: processes that train together; every one has to call, and one writes.
 
     Raises:
         DataError: not one image can be read.
@@ -72,32 +76,41 @@ def fit_recipe(run: Path, recipe: Recipe, source: Source, shown: Bar) -> Fitted:
     preprocessing = preprocessing_of(recipe)
     augmentation = augmentation_of(recipe, len(source.classes))
     with _advice(recipe):
-        is_new = not (run / CHECKPOINT_FILE).exists()
+        is_new = team.share(not (run / CHECKPOINT_FILE).exists())
         if recipe.quantize_aware is None:
             network = build_network(recipe, len(source.classes), pretrained=is_new).to(device)
         else:
             network = start_quantize_aware(recipe, source.classes, preprocessing).to(device)
         teacher = open_teacher(recipe, source, device)
-        batches = load_training_images(source.splits["train"], preprocessing, augmentation, recipe)
-        validation = ValidationSet(source.splits["val"], preprocessing, device, strict=recipe.strict)
+        with team.one_first():
+            batches = load_training_images(source.splits["train"], preprocessing, augmentation, recipe)
+            validation = ValidationSet(source.splits["val"], preprocessing, device, strict=recipe.strict, team=team)
         report_unreadable([*batches.unreadable, *validation.unreadable], strict=recipe.strict)
         if recipe.strict and "test" in source.splits:  # found after training it would be found too late
             report_unreadable(find_unreadable(source.splits["test"], preprocessing), strict=True)
         if isinstance(network, fx.GraphModule) and is_new:
             settle_ranges(network, batches, preprocessing)
         started = time.monotonic()
-        recipe = settle_speed(recipe, network, len(source.classes), len(batches))
+        recipe = settle_for_team(recipe, network, team)
+        recipe = team.decide(
+            lambda: settle_speed(recipe, network, len(source.classes), len(batches), team.world), recipe
+        )
         spent_s = time.monotonic() - started
-        origin = Origin(source.fingerprint, teacher.fingerprint if teacher else "", describe_machine(device, recipe))
-        learner = Learner(network, recipe, preprocessing, augmentation, weigh_classes(recipe, source), teacher)
-        with Observer(run, recipe, shown) as observer:
+        origin = Origin(
+            source.fingerprint, teacher.fingerprint if teacher else "", describe_machine(device, recipe, team.world)
+        )
+        learner = Learner(network, recipe, preprocessing, augmentation, weigh_classes(recipe, source), teacher, team)
+        with Observer(run, recipe, shown, writes=team.is_leader) as observer:
             trainer = Trainer(learner, batches, validation, run, origin, observer, spent_s)
             if reason := why_inexact(recipe, origin.machine, trainer.written_on):
                 note(reason)
-            write_recipe(run, recipe)  # not before the images and the checkpoint are known to be usable
+            if team.is_leader:
+                write_recipe(run, recipe)  # not before the images and the checkpoint are known to be usable
             observer.open_log(trainer.progress.epoch)
             kept = trainer.fit()
-    unreadable = (*batches.unreadable, *validation.unreadable)
+            unshare_norms(kept)
+    found = team.collect((*batches.unreadable, *validation.unreadable))
+    unreadable = tuple(dict.fromkeys(image for images in found for image in images))
     return Fitted(recipe, kept, validation, origin, trainer.progress.seconds, unreadable)
 
 

@@ -18,9 +18,9 @@ RARE = {
     "weight_decay_on", "schedule_epochs", "rate_per", "warmup_start", "div_factor", "final_div_factor",
     "cycle_momentum", "base_momentum", "max_momentum", "step_epochs", "gamma", "power", "loss", "ema_every",
     "ema_start", "reestimate_norms", "crop_area", "auto_augment", "color_jitter", "random_erasing", "repeats",
-    "layer_decay", "freeze_epochs", "unfreeze", "target", "patience", "accumulate", "clip_value", "distill_weight",
-    "distill_temperature", "reject_rate", "layout", "precision", "compile", "kernels", "threads", "hold_out", "lang",
-    "history",
+    "layer_decay", "freeze_epochs", "unfreeze", "target", "patience", "accumulate", "sync_norms", "clip_value",
+    "distill_weight", "distill_temperature", "reject_rate", "layout", "precision", "compile", "kernels", "threads",
+    "hold_out", "lang", "history",
 }  # fmt: skip
 
 
@@ -41,8 +41,8 @@ def show_plan(run: Path, recipe: Recipe, source: Source) -> None:
 class Observer:
     """Shows training on the console and writes its rows."""
 
-    def __init__(self, run: Path, recipe: Recipe, shown: Bar) -> None:
-        self._run, self._recipe, self._shown = run, recipe, shown
+    def __init__(self, run: Path, recipe: Recipe, shown: Bar, *, writes: bool = True) -> None:
+        self._run, self._recipe, self._shown, self._writes = run, recipe, shown, writes
         self._log: MetricsLog | None = None
 
     def __enter__(self) -> Observer:
@@ -51,12 +51,12 @@ class Observer:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self._log is not None:
             self._log.close()
-        if kind is not None and issubclass(kind, TrainingStoppedError):
+        if self._writes and kind is not None and issubclass(kind, TrainingStoppedError):
             write_curves(self._run / "curves.png", read_metrics(self._run))
 
     def open_log(self, epochs_done: int) -> None:
         """Opens ``metrics.jsonl`` and the events at a checkpoint."""
-        self._log = MetricsLog(self._run, epochs_done)
+        self._log = MetricsLog(self._run, epochs_done) if self._writes else None
 
     def step(self, text: str, part_done: float) -> None:
         """Moves the bar."""
@@ -64,6 +64,8 @@ class Observer:
 
     def epoch(self, row: Row) -> None:
         """Writes and shows the row of an epoch."""
+        if not self._writes:
+            return
         assert self._log is not None  # noqa: S101  (opened before training starts)
         self._log.append(row)
         self._shown.line(

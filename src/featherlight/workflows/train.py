@@ -29,11 +29,12 @@ from featherlight.training.defaults import default_recipe
 from featherlight.training.metrics_log import read_metrics
 from featherlight.training.recipe import RECIPE_FILE_NAME, Recipe, read_duration, read_field, read_recipe
 from featherlight.training.recipes.catalogue import find_recipe
+from featherlight.training.team import Team, join_team
 from featherlight.training.trainer import Row
 from featherlight.training.validation import ValidationSet
 from featherlight.workflows.evaluate import choose_split, evaluate_split, report_unreadable, write_evaluation
 from featherlight.workflows.extend import extend
-from featherlight.workflows.fit import fit_recipe, preprocessing_of
+from featherlight.workflows.fit import Fitted, fit_recipe, preprocessing_of
 from featherlight.workflows.leaks import refuse_leaks
 from featherlight.workflows.observer import show_plan
 from featherlight.workflows.quantize_aware import (
@@ -42,9 +43,10 @@ from featherlight.workflows.quantize_aware import (
 )
 from featherlight.workflows.report_facts import cost_of, latency_of
 from featherlight.workflows.reproduce import facts_of, reproduce_command
-from featherlight.workflows.run_directory import check_place, new_run_directory, refuse_taken
+from featherlight.workflows.run_directory import check_place
 from featherlight.workflows.starting_weights import build_network, settle_pretrained
 from featherlight.workflows.teacher import settle_teacher
+from featherlight.workflows.together import begun_recipe, check_same_images, prepare_out, shared_run_directory
 
 __all__ = ["Run", "facts_of", "reproduce_command", "resume", "train"]
 
@@ -64,6 +66,9 @@ class Run:
     path: Path
     model_path: Path
     metrics: dict[str, Any]
+
+
+_NO_RUN = Run(Path(), Path(), {})
 
 
 def train(
@@ -104,19 +109,31 @@ def train(
         settings["pretrained"] = "auto" if settings["pretrained"] else "none"
     if "recipe" in settings:  # a wrong name fails before images are looked at
         find_recipe(settings["recipe"])
-    refuse_taken(out)
+    with join_team(lambda: select_device(str(settings.get("device", "auto")))) as team:
+        return _train(team, data, out, settings)
+
+
+def _train(team: Team, data: str | Path, out: str | Path | None, settings: dict[str, Any]) -> Run:
+    prepare_out(out, team)
     strict, allow_leaks = (read_field(name, settings.get(name, False)) for name in ("strict", "allow_leaks"))
-    source = open_source(data, strict=strict, group_by=settings.get("group_by"))
-    source = hold_out(source, read_field("hold_out", settings.get("hold_out", 0.0)), strict=strict)
+    with team.one_first():
+        source = open_source(data, strict=strict, group_by=settings.get("group_by"))
+        source = hold_out(source, read_field("hold_out", settings.get("hold_out", 0.0)), strict=strict)
+    check_same_images(source, team)
     check_place(out, source)
     refuse_leaks(source, allow=allow_leaks)
     chosen = default_recipe(facts_of(source), settings)
     preprocessing_of(chosen)  # what does not fit fails before anything is written
     build_network(chosen, len(source.classes), pretrained=False)
     select_device(chosen.device)
-    chosen = settle_teacher(settle_pretrained(chosen))
-    with new_run_directory(out, str(data), str(settings.get("model", ""))) as run, _interrupt_explained(run):
-        return _run_recipe(run, chosen, source)
+    begun = begun_recipe(out, settle_teacher(chosen), team)
+    if begun is not None:
+        return _run_recipe(Path(str(out)), begun, source, team)
+    with team.one_first():  # weights are fetched once a machine
+        settled = settle_teacher(settle_pretrained(chosen))
+    chosen = team.share(settled)
+    with shared_run_directory(team, out, str(data), str(settings.get("model", ""))) as run, _interrupt_explained(run):
+        return _run_recipe(run, chosen, source, team)
 
 
 def resume(run: str | Path, *, epochs: int | None = None, time: str | None = None, target: float | None = None) -> Run:
@@ -134,17 +151,26 @@ def resume(run: str | Path, *, epochs: int | None = None, time: str | None = Non
         TrainingStoppedError: interrupted again, or diverged.
     """
     path = Path(run)
-    recipe = extend(path, read_recipe(path), epochs, time, target)
-    with _interrupt_explained(path):
-        source = open_source(recipe.data, strict=recipe.strict, group_by=recipe.group_by)
-        return _run_recipe(path, recipe, hold_out(source, recipe.hold_out, strict=recipe.strict))
+    device = read_recipe(path).device
+    with join_team(lambda: select_device(device)) as team, _interrupt_explained(path):
+        recipe = team.share(extend(path, read_recipe(path), epochs, time, target))
+        with team.one_first():
+            source = open_source(recipe.data, strict=recipe.strict, group_by=recipe.group_by)
+            source = hold_out(source, recipe.hold_out, strict=recipe.strict)
+        check_same_images(source, team)
+        return _run_recipe(path, recipe, source, team)
 
 
-def _run_recipe(run: Path, recipe: Recipe, source: Source) -> Run:
+def _run_recipe(run: Path, recipe: Recipe, source: Source, team: Team) -> Run:
     report_unreadable(source.unreadable, strict=recipe.strict)
     show_plan(run, recipe, source)
     with bar("training") as shown:
-        fitted = fit_recipe(run, recipe, source, shown)
+        fitted = fit_recipe(run, recipe, source, shown, team)
+    return team.decide(lambda: _conclude(run, source, fitted), _NO_RUN)
+
+
+def _conclude(run: Path, source: Source, fitted: Fitted) -> Run:
+    """Model and evaluation, which one process makes."""
     note(f"trained in {duration(fitted.seconds)}")
     result, unreadable = _finish(run, fitted.recipe, source, fitted.network, fitted.validation, fitted.origin)
     _count_unreadable({*source.unreadable, *fitted.unreadable, *unreadable})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +21,7 @@ def plan_of(recipe: Recipe) -> SpeedPlan:
     return replace(usual, **{"threads": default_threads(), **_pinned(recipe)})
 
 
-def settle_speed(recipe: Recipe, network: nn.Module, num_classes: int, batches: int) -> Recipe:
+def settle_speed(recipe: Recipe, network: nn.Module, num_classes: int, batches: int, processes: int = 1) -> Recipe:
     """The recipe with its speed fields decided, by measuring where ``speed`` is ``auto``; says what and why.
 
     Args:
@@ -28,19 +29,20 @@ def settle_speed(recipe: Recipe, network: nn.Module, num_classes: int, batches: 
         network: as it will be trained, on its device.
         num_classes: K.
         batches: steps in an epoch.
+        processes: that share each batch.
     """
     plan = plan_of(recipe)
     if recipe.speed == "auto" and not is_settled(recipe):
-        size = recipe.train_size or recipe.input_size
+        size, share = recipe.train_size or recipe.input_size, math.ceil(recipe.batch_size / processes)
         subject = {
             "network": recipe.model, "stem": recipe.stem, "size": size, "channels": recipe.in_channels,
-            "batch": recipe.batch_size, "classes": num_classes, "device": str(next(network.parameters()).device),
+            "batch": share, "classes": num_classes, "device": str(next(network.parameters()).device),
         }  # fmt: skip
-        shape = (recipe.batch_size, recipe.in_channels, size, size)
+        shape = (share, recipe.in_channels, size, size)
         length = RunLength(recipe.epochs * batches, recipe.time_s)
         plan, trials = choose_plan(network, shape, num_classes, _pinned(recipe), length, Memory(subject))
         if len(trials) > 1:  # a short run compares nothing
-            note(explain_choice(plan, trials, recipe.batch_size))
+            note(explain_choice(plan, trials, share))
     return replace(
         recipe,
         layout=plan.layout,
