@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import io
 import json
+import re
+import signal
 import subprocess
 import sys
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import numpy as np
 import onnxruntime
 import pytest
@@ -22,6 +26,7 @@ from safetensors.torch import save_file
 import featherlight
 from featherlight.cli.main import run
 from featherlight.sources import open_source
+from featherlight.targets.web_runtime import RUNTIME_FILES
 
 
 @dataclass(frozen=True)
@@ -89,9 +94,15 @@ def test_evaluation_json(digits_run):
     evaluation = json.loads((digits_run / "evaluation.json").read_text())
     keys = {
         "model", "data", "split", "engine", "num_images", "classes", "top1", "top5", "loss", "macro_f1", "per_class",
-        "confusion_matrix", "most_confused",
+        "confusion_matrix", "most_confused", "top1_interval", "intervals", "ece", "nll", "brier", "temperature",
+        "reliability", "reject", "mistakes", "corruptions", "tta",
     }  # fmt: skip
     assert keys <= set(evaluation)
+    low, high = evaluation["top1_interval"]
+    assert 0 <= low <= evaluation["top1"] <= high <= 1
+    assert evaluation["reject"]["score"] == "probability"
+    assert {"threshold", "kept", "accuracy_of_kept"} <= set(evaluation["reject"])
+    assert {"binning", "bins", "ece_before", "ece_after"} <= set(evaluation["reliability"])
     assert (evaluation["split"], evaluation["data"], evaluation["classes"]) == (
         "test",
         "digits",
@@ -113,9 +124,15 @@ def test_evaluate_repeats_what_training_said(digits_run):
 
 
 def test_evaluate_a_file_on_named_data_and_split(digits_run, tmp_path):
-    command("evaluate", digits_run / "model.safetensors", "digits", "--split", "val", "--out", tmp_path / "out")
+    options = ["--split", "val", "--lang", "zh", "--out", tmp_path / "out"]
+    command("evaluate", digits_run / "model.safetensors", "digits", *options)
     assert json.loads((tmp_path / "out" / "evaluation.json").read_text())["split"] == "val"
-    assert (tmp_path / "out" / "report.html").stat().st_size > 1000
+    assert '<html lang="zh-CN">' in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
+def threshold_of(run):
+    """Below which probability the run's model rejects an image."""
+    return json.loads((run / "evaluation.json").read_text())["reject"]["threshold"]
 
 
 def test_predict_json_rows(digits_run, digit_images):
@@ -127,7 +144,7 @@ def test_predict_json_rows(digits_run, digit_images):
     assert len(good) == 3
     for row in good:
         assert set(row) == {"path", "label", "probability", "top", "rejected"}
-        assert row["rejected"] is False
+        assert row["rejected"] is (row["probability"] < threshold_of(digits_run))
         assert len(row["top"]) == 3
         assert row["top"][0] == [row["label"], row["probability"]]
     (digit_images / "broken.png").unlink()
@@ -178,6 +195,12 @@ def test_check_of_a_leak_exits_with_1_and_training_with_2(manifest, tmp_path):
     assert [(row["kind"], row["severity"]) for row in findings if row["severity"] == "error"] == [("leak", "error")]
     assert "--allow-leaks" in command("train", leaking, "--out", tmp_path / "run", exit_code=2).stderr
     assert not (tmp_path / "run").exists()
+
+
+def test_check_json_says_what_would_help_when_it_is_asked(manifest):
+    found = json.loads(command("check", manifest, "--enough", "--time", "0.1s", "--device", "cpu", "--json").stdout)
+    assert {"answer", "sentence", "gains", "curves"} <= set(found["enough"])
+    assert found["enough"]["answer"] == "unknown"
 
 
 def test_check_names_what_cannot_be_read(tmp_path):
@@ -289,6 +312,96 @@ def test_benchmark_json(exported):
     assert row["size_bytes"] == (exported / "model.onnx").stat().st_size
 
 
+def test_compare_json(digits_run, exported):
+    result = json.loads(command("compare", digits_run, exported, "--seconds", "0", "--json").stdout)
+    keys = {
+        "data", "split", "num_images", "classes", "threads", "machine", "models", "pairs", "sentence", "notes",
+        "disagreements",
+    }  # fmt: skip
+    assert keys <= set(result)
+    (pair,) = result["pairs"]
+    assert {"first", "second", "difference", "interval", "only_first", "only_second", "p", "p_corrected"} <= set(pair)
+    assert (pair["difference"], pair["real"], result["disagreements"]) == (0, False, [])
+    evaluation = json.loads((digits_run / "evaluation.json").read_text())
+    assert [model["accuracy"] for model in result["models"]] == pytest.approx([evaluation["top1"]] * 2)
+
+
+def test_runs_json(digits_run):
+    (row,) = json.loads(command("runs", digits_run.parent, "--sort", "accuracy", "--json").stdout)
+    keys = {
+        "path", "status", "network", "data", "accuracy", "split", "size_bytes", "time_s", "epochs", "input_size",
+        "date", "problem",
+    }  # fmt: skip
+    assert keys <= set(row)
+    assert (row["status"], row["network"], row["data"], row["epochs"]) == (
+        "finished", "mobilenet_v1_x0_25", "digits", 2,
+    )  # fmt: skip
+
+
+def test_choose_exits_with_1_where_no_network_keeps_the_limits(tmp_path):
+    options = ["--max-macs", "1k", "--models", "mobilenet_v1_x0_25", "--time", "1m", "--out", tmp_path / "out"]
+    command("choose", "digits", *options, exit_code=1)
+    choice = json.loads((tmp_path / "out" / "choose.json").read_text())
+    assert {"budget", "candidates", "pick", "sentence"} <= set(choice)
+    assert choice["pick"] is None
+    assert "mobilenet_v1_x0_25" in choice["sentence"]
+
+
+@contextmanager
+def serving(model):
+    """The command in a process of its own at a free port, and a client that asks it."""
+    arguments = [sys.executable, "-m", "featherlight", "serve", str(model), "--port", "0", "--threads", "1"]
+    with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            url = next(found[0] for line in process.stderr if (found := re.search(r"http://\S+:\d+", line)))
+            with httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
+                yield client
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=60)
+    assert process.returncode == 0
+
+
+def test_serve_answers_with_the_rows_of_predict(exported, digit_images):
+    path = digit_images / "digit 0.png"
+    image = path.read_bytes()
+    (expected,) = (json.loads(line) for line in command("predict", exported, path, "--json").stdout.splitlines())
+    with serving(exported) as client:
+        answers = [
+            client.post("/v1/predict", files=[("files", (path.name, image))]),
+            client.post("/v1/predict", content=image, headers={"Content-Type": "image/png"}),
+            client.post("/v1/predict", json={"images": [base64.b64encode(image).decode()]}),
+        ]
+        refused = [
+            client.post("/v1/predict", content=b"", headers={"Content-Type": "image/png"}).status_code,
+            client.post("/v1/predict", content=b"a,b", headers={"Content-Type": "text/csv"}).status_code,
+        ]
+        classes = client.get("/v1/model").json()["classes"]
+        pages = [client.get(page).status_code for page in ("/healthz", "/readyz", "/metrics", "/docs", "/")]
+    assert (refused, classes, pages) == ([400, 415], [str(k) for k in range(10)], [200] * 5)
+    rows = [row for answer in answers for row in answer.json()["predictions"]]
+    assert [row["path"] for row in rows] == ["digit 0.png", "image 0", "image 0"]
+    for row in rows:
+        assert set(row) == set(expected)
+        assert (row["label"], row["rejected"]) == (expected["label"], expected["rejected"])
+        assert row["probability"] == pytest.approx(expected["probability"], abs=1e-6)
+
+
+def test_export_for_the_web_makes_a_folder_that_predicts(digits_run, digit_images, tmp_path):
+    package = tmp_path / "node_modules" / "onnxruntime-web" / "dist"  # what npm installs; it is not run here
+    package.mkdir(parents=True)
+    for name in RUNTIME_FILES.values():
+        (package / name).write_bytes(b"/*!\n * ONNX Runtime Web v1.29.3\n */")
+    made = featherlight.export(
+        digits_run, "web", form="shuffle", out=tmp_path / "site", runtime=tmp_path, title="Digit?"
+    )
+    assert {"index.html", "sw.js", "model.onnx"} <= {path.name for path in (tmp_path / "site").iterdir()}
+    assert made.verification.passed
+    image = digit_images / "digit 1.png"
+    (answer,), (expected,) = (featherlight.Predictor(path).predict([image]) for path in (tmp_path / "site", digits_run))
+    assert answer.label == expected.label
+
+
 def test_find_rate_json(manifest):
     options = ["--model", "mobilenet_v1_x0_25", "--steps", "40", "--device", "cpu", "--json"]
     found = json.loads(command("find-rate", manifest, *options).stdout)
@@ -359,7 +472,12 @@ def test_models_json():
         ("train", "digits", "--teacher", "no-such-teacher"),
         ("find-rate", "no-such-folder"),
         ("evaluate", "no-such-run"),
+        ("evaluate", "no-such-run", "--store"),
         ("predict", "no-such-run", "image.png"),
+        ("compare", "no-such-run", "no-other-run"),
+        ("runs", "no-such-folder"),
+        ("choose", "no-such-folder"),
+        ("serve", "no-such-run"),
         ("check", "no-such-folder"),
         ("train", "digits", "--pretrained", "no-such-weights"),
         ("convert", "no-such-file.pth", "--model", "shufflenet_v2_x0_5", "--out", "model.safetensors"),
@@ -401,7 +519,7 @@ def test_python_names(digits_run, digit_images, manifest, foreign_weights, tmp_p
     network = featherlight.create_model(
         "shufflenet_v2_x0_5", num_classes=5, in_channels=1, input_size=32, stem=None, dropout=0.1
     )
-    assert {"check", "find_rate", "load_weights", "profile"} <= set(featherlight.__all__)
+    assert {"check", "choose", "compare", "find_rate", "load_weights", "profile"} <= set(featherlight.__all__)
     assert "shufflenet_v1_g3_x1_0.jaxony" in featherlight.list_models()
     assert featherlight.list_models("mobilenet_v3*") == ["mobilenet_v3_small", "mobilenet_v3_large"]
     preprocessing = featherlight.Preprocessing(32, mean=(0.5,), std=(0.25,))
@@ -414,7 +532,8 @@ def test_python_names(digits_run, digit_images, manifest, foreign_weights, tmp_p
     )
     assert len(answers) == 3
     assert (first.label, first.probability) == first.top[0]
-    assert (first.rejected, first.error, len(first.top)) == (False, None, 5)
+    assert first.rejected is (first.probability < threshold_of(digits_run))
+    assert (first.error, len(first.top)) == (None, 5)
     assert featherlight.evaluate(digits_run).split == "test"
     assert featherlight.profile(digits_run).input == (3, 32, 32)
     made = featherlight.export(digits_run, "onnx", form="shuffle", out=tmp_path / "model.onnx")

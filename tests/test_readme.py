@@ -184,7 +184,7 @@ def test_readmes_count_the_networks() -> None:
 @pytest.mark.parametrize("path", [README, CHINESE], ids=lambda path: path.name)
 def test_readme_tree_names_every_source_file(path: Path) -> None:
     package = ROOT / "src" / "featherlight"
-    files = {str(file.relative_to(package)) for pattern in ("*.py", "*.c") for file in package.rglob(pattern)}
+    files = {str(file.relative_to(package)) for pattern in ("*.py", "*.c", "*.h") for file in package.rglob(pattern)}
     indexes = {name for name in files if name.endswith("/__init__.py")}  # the package's own line speaks for them
     tree = path.read_text(encoding="utf-8").partition("    src/featherlight/\n")[2].partition("    examples/")[0]
     parents, named = [""], set[str]()  # parents of a line at each depth of the tree
