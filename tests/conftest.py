@@ -10,6 +10,7 @@ import hashlib
 import importlib.util
 import io
 import resource
+import shutil
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -74,11 +75,12 @@ def paint() -> Callable[[Path, str, int], Path]:
 def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
     """A folder that the first of all processes that run tests fills, and the others wait for. Only to be read."""
     root = tmp_path_factory.getbasetemp()
-    shared = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+    shared = (root.parent if "PYTEST_XDIST_WORKER" in os.environ else root) / "shared"
+    shared.mkdir(exist_ok=True)
 
     def make(name: str, fill: Callable[[Path], object]) -> Path:
-        folder, done = shared / f"shared-{name}", shared / f"shared-{name}.done"
-        with FileLock(shared / f"shared-{name}.lock"):
+        folder, done = shared / name, shared / f"{name}.done"
+        with FileLock(shared / f"{name}.lock"):
             if not done.exists():
                 fill(folder)
                 done.touch()
@@ -111,7 +113,7 @@ def tiny_run(made_once: Callable[..., Path], color_folder: Path) -> Path:
         run = featherlight.train(color_folder, "shufflenet_v2_x0_5", out=out, **settings)
         assert run.metrics["top1"] == 1.0
 
-    return made_once("tiny-run", train)
+    return made_once("tiny", train)
 
 
 @pytest.fixture(scope="session")
@@ -121,11 +123,28 @@ def light_run(made_once: Callable[..., Path], color_folder: Path) -> Path:
     def train(out: Path) -> None:
         import featherlight
 
-        settings = {"epochs": 30, "batch_size": 6, "input_size": 16, "seed": 0, "device": "cpu"}
+        settings = {"epochs": 30, "batch_size": 6, "input_size": 16, "seed": 1, "device": "cpu"}
         run = featherlight.train(color_folder, "mobilenet_v1_x0_25", out=out, **settings)
         assert run.metrics["top1"] == 1.0
 
-    return made_once("light-run", train)
+    return made_once("light", train)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """A headless Chromium whose camera shows a test picture. One for all tests: a process runs one Playwright."""
+    api = pytest.importorskip("playwright.sync_api")
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("there is no Chromium on this machine")
+    arguments = [
+        "--no-sandbox", "--disable-gpu", "--disable-background-networking",
+        "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
+    ]  # fmt: skip
+    with api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=program, args=arguments)
+        yield started
+        started.close()
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from featherlight.model_file import read_card
+
 Cli = Callable[..., Any]
 Paint = Callable[[Path, str, int], Path]
 
@@ -32,17 +34,25 @@ def test_image_is_named_in_one_line(cli: Cli, tiny_run: Path, color_folder: Path
     assert all(part.endswith("%") for part in line.split(", "))
 
 
+def threshold_of(run: Path) -> float:
+    """Of the probability, below which the model says that it does not know the image."""
+    reject = read_card(run / "model.safetensors").reject
+    assert reject is not None
+    return float(reject["threshold"])
+
+
 def test_json_has_a_row_an_image_with_the_contracts_fields(cli: Cli, tiny_run: Path, color_folder: Path) -> None:
     answer = cli("predict", tiny_run / "model.safetensors", color_folder / "test", "--json", "--top", 2)
     assert (answer.code, answer.err) == (0, "")
     found = rows(answer.out)
     assert [row["path"] for row in found] == sorted(map(str, (color_folder / "test").rglob("*.png")))
+    threshold = threshold_of(tiny_run)
     for row in found:
         assert set(row) == {"path", "label", "probability", "top", "rejected"}
         assert row["label"] == Path(row["path"]).parent.name
         assert row["top"][0] == [row["label"], row["probability"]]
         assert len(row["top"]) == 2
-        assert row["rejected"] is False
+        assert row["rejected"] is (row["probability"] < threshold)
         assert 1 / 3 <= row["probability"] <= 1
 
 
@@ -53,7 +63,9 @@ def test_csv_has_a_head_and_a_row_an_image(cli: Cli, tiny_run: Path, color_folde
     assert list(found[0]) == ["path", "label", "probability", "rejected", "error"]
     assert [row["label"] for row in found] == ["blue", "blue", "green", "green", "red", "red"]
     assert all(1 / 3 <= float(row["probability"]) <= 1 for row in found)
-    assert {(row["rejected"], row["error"]) for row in found} == {("False", "")}
+    assert {row["error"] for row in found} == {""}
+    threshold = threshold_of(tiny_run)
+    assert all(row["rejected"] == str(float(row["probability"]) < threshold) for row in found)
 
 
 @pytest.fixture

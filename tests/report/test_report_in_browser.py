@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from shutil import which
 from typing import Any
 
 import numpy as np
@@ -22,10 +21,6 @@ from featherlight.sources.findings import Checked, Finding, Findings, Survey, or
 from featherlight.sources.findings.survey import look_at
 from featherlight.verification import compare_outputs
 
-playwright = pytest.importorskip("playwright.sync_api")
-CHROMIUM = which("chromium") or which("chromium-browser") or which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium")
-
 PICTURES = Path(__file__).parents[2] / "build" / "screenshots"
 AUDIT = Path(__file__).with_name("page_audit.js").read_text(encoding="utf-8")
 WIDTHS = (400, 1280)
@@ -33,15 +28,6 @@ NAMES = {
     "en": ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
     "zh": ("飞机", "汽车", "鸟", "猫", "鹿", "狗", "青蛙", "马", "船", "卡车"),
 }
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as driver:
-        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        opened = driver.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield opened
-        opened.close()
 
 
 @pytest.fixture

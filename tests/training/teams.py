@@ -1,4 +1,8 @@
-"""Real processes that train together, forked from the one that tests: nothing has to be imported again."""
+"""Real processes that train together.
+
+They are forked from a process that has imported everything and computed nothing: PyTorch's gradients do not survive a
+fork of a process that has computed some, as one that runs tests has.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,11 @@ import multiprocessing
 import os
 import socket
 import traceback
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import torch
 
 from featherlight.training.team import Team, join_team
@@ -23,12 +27,12 @@ def run_team(world: int, work: Callable[[Team], Any], folder: Path) -> list[Any]
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    context = multiprocessing.get_context("fork")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # forking beside threads; ours compute nothing
-        members = [context.Process(target=_member, args=(rank, world, port, work, folder)) for rank in range(world)]
-        for member in members:
-            member.start()
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["featherlight.workflows.train"])
+    packed = cloudpickle.dumps(work)  # work may be a function inside a test
+    members = [context.Process(target=_member, args=(rank, world, port, packed, folder)) for rank in range(world)]
+    for member in members:
+        member.start()
     for member in members:
         member.join(PATIENCE_S)
         if member.is_alive():
@@ -40,7 +44,7 @@ def run_team(world: int, work: Callable[[Team], Any], folder: Path) -> list[Any]
     return [torch.load(folder / f"result-{rank}.pt", weights_only=False) for rank in range(world)]
 
 
-def _member(rank: int, world: int, port: int, work: Callable[[Team], Any], folder: Path) -> None:
+def _member(rank: int, world: int, port: int, packed: bytes, folder: Path) -> None:
     os.environ.update(
         RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world), LOCAL_WORLD_SIZE=str(world),
         MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port),
@@ -48,7 +52,7 @@ def _member(rank: int, world: int, port: int, work: Callable[[Team], Any], folde
     code = 0
     try:
         with join_team(lambda: torch.device("cpu")) as team:
-            torch.save(work(team), folder / f"result-{rank}.pt")
+            torch.save(cloudpickle.loads(packed)(team), folder / f"result-{rank}.pt")
     except BaseException:
         (folder / f"error-{rank}.txt").write_text(traceback.format_exc())
         code = 1
