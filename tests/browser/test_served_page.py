@@ -12,10 +12,10 @@ from pathlib import Path
 import onnx
 import pytest
 from PIL import Image
+from running_server import Running, picture, run_server, write_colour_model
 from visiting import Visit
 
 from featherlight.serve.page_files import PAGE_FILES, page_file
-from serving import Running, picture, run_server, write_colour_model
 
 PHONE = {"viewport": {"width": 360, "height": 740}, "device_scale_factor": 2, "has_touch": True, "is_mobile": True}
 PASTE = """([base64, type]) => {

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-
-from serving import Running, run_server, write_colour_model
+from running_server import Running, run_server, write_colour_model
 
 
 @pytest.fixture(scope="session")

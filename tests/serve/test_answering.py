@@ -8,9 +8,9 @@ from typing import Any
 
 import httpx
 import pytest
+from running_server import BLACK, GREY, Running, form, picture, run_server, write_colour_model
 
 from featherlight.predictor import Predictor
-from serving import BLACK, GREY, Running, form, picture, run_server, write_colour_model
 
 PROBLEM = "application/problem+json"
 FORM = "multipart/form-data; boundary=b"

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+from running_server import Running, form, picture, run_server, write_colour_model
 
 from featherlight.errors import UsageError
 from featherlight.serve import settings
 from featherlight.serve.settings import Settings, read_api_keys
-from serving import Running, form, picture, run_server, write_colour_model
 
 KEY, OTHER = "k" * 32, "0123456789abcdef"
 HEAD = b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-from serving import Running, form, run_server, write_colour_model
+from running_server import Running, form, run_server, write_colour_model
 
 GERMAN = ("blau", "grün", "rot")
 

@@ -9,8 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-
-from serving import Running, run_server
+from running_server import Running, run_server
 
 SEED = int(os.environ.get("FEATHERLIGHT_FUZZ_SEED", "0"))  # another number looks at other images
 sys.path.append(str(Path(__file__).parents[1] / "fuzz"))
