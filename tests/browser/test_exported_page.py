@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -215,5 +216,7 @@ def test_a_folder_with_a_damaged_file_says_so_and_can_be_tried_again(
             page = visit(url)
             page.wait_for("[role=alert]", "The model cannot be loaded")
             shutil.copyfile(site / name, folder / name)
+            later = time.time() + 10  # the server tells a changed file by its second
+            os.utime(folder / name, (later, later))
             page.page.click("text=Try again")
             page.wait_for(".classes")
