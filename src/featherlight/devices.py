@@ -38,7 +38,7 @@ def select_device(name: str = "auto") -> torch.device:
         device = torch.device(name)
     except RuntimeError as error:
         raise UsageError(f"device {name!r} is not a device name: {kind} or {kind}:0 is expected") from error
-    if device.index is None:
+    if ":" not in name:
         return _own_device(kind)
     count = 1 if kind == "cpu" else torch.accelerator.device_count()
     if device.index >= count:

@@ -91,4 +91,4 @@ def unshare_norms(model: nn.Module) -> None:
     """Undoes :func:`share_norms`."""
     for module in model.modules():
         if type(module) is SharedBatchNorm2d:
-            module.__class__ = nn.BatchNorm2d
+            module.__class__ = nn.BatchNorm2d  # type: ignore[assignment]

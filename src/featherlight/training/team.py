@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, distributed
-from torch.distributed import PrefixStore
+from torch.distributed import PrefixStore  # type: ignore[attr-defined]
 from torch.distributed.rendezvous import rendezvous
 
 from featherlight.console import silence
@@ -128,7 +128,7 @@ class Team:
         counts = torch.tensor([float(images), took_part], dtype=first.dtype, device=first.device)
         parts = [*gradients, *(statistic * took_part for statistic in statistics), counts]
         flat = self.add(torch.cat([part.reshape(-1) for part in parts]))
-        *found, counts = flat.split([part.numel() for part in parts])
+        *found, counts = torch.split(flat, [part.numel() for part in parts])
         for number, (tensor, value) in enumerate(zip([*gradients, *statistics], found, strict=True)):
             divisor = counts[0] if number < len(gradients) else counts[1]
             tensor.copy_(value.view(tensor.shape) / divisor.clamp(min=1))

@@ -37,13 +37,14 @@ from featherlight.training.defaults import default_recipe
 from featherlight.training.recipe import Recipe, read_duration, read_field, read_recipe, write_recipe
 from featherlight.training.recipes.catalogue import find_recipe
 from featherlight.workflows.evaluate import EVALUATION_FILE_NAME, write_evaluation
+from featherlight.workflows.fit import preprocessing_of
 from featherlight.workflows.known_images import open_to_train
 from featherlight.workflows.measuring import Measured, read_mistakes, report_unreadable, run_split
 from featherlight.workflows.reproduce import facts_of
 from featherlight.workflows.run_directory import check_place, new_run_directory, refuse_taken
 from featherlight.workflows.starting_weights import build_network, settle_pretrained
 from featherlight.workflows.teacher import settle_teacher
-from featherlight.workflows.train import preprocessing_of, resume
+from featherlight.workflows.train import resume
 
 FOLDS_FILE_NAME = "folds.json"
 OUT_OF_FOLD = "out-of-fold"
@@ -171,7 +172,7 @@ def _is_finished(run: Path) -> bool:
 def devices_for(name: str) -> list[str]:
     """Devices that folds are shared among: all of the chosen kind, or the one that was named by its number."""
     device = select_device(name)
-    if device.type == "cpu" or device.index is not None:
+    if device.type == "cpu" or ":" in name:
         return [name]
     return [f"{device.type}:{number}" for number in range(torch.accelerator.device_count())]
 

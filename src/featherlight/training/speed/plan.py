@@ -114,7 +114,7 @@ def convolves_in_bfloat16(device: torch.device) -> bool:
     try:
         with torch.autocast(device.type, torch.bfloat16):
             loss = layer(torch.ones(2, 8, 4, 4, device=device)).float().sum()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
     except (RuntimeError, NotImplementedError, AssertionError):
         return False
     return layer.weight.grad is not None and bool(torch.isfinite(layer.weight.grad).all())
