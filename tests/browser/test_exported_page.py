@@ -149,6 +149,7 @@ def test_a_file_that_is_no_picture_says_so(page: Visit) -> None:
     page.wait_for("[role=alert]", "Not a picture that can be read")
 
 
+@pytest.mark.slow
 def test_the_camera_is_named_while_it_is_seen_and_takes_a_picture(page: Visit) -> None:
     page.page.click("#photograph")
     page.wait_for("#answer", "Answered in")
@@ -177,6 +178,7 @@ def test_it_is_installable_and_works_without_a_network(
     assert answers(page, pictures[:2]) == expected
 
 
+@pytest.mark.slow
 def test_a_newer_folder_is_offered_and_taken(
     site: Path, runtime_folder: Path, tmp_path: Path, visit: Callable[..., Visit]
 ) -> None:
@@ -194,6 +196,7 @@ def test_a_newer_folder_is_offered_and_taken(
         assert page.page.evaluate("caches.keys().then((names) => names.length)") == 1
 
 
+@pytest.mark.slow
 def test_a_half_copied_folder_is_not_kept(site: Path, tmp_path: Path, visit: Callable[..., Visit]) -> None:
     folder = tmp_path / "site"
     shutil.copytree(site, folder)
@@ -205,6 +208,7 @@ def test_a_half_copied_folder_is_not_kept(site: Path, tmp_path: Path, visit: Cal
         assert page.page.evaluate(STATE_AFTER_INSTALLING) == "redundant"
 
 
+@pytest.mark.slow
 def test_a_folder_with_a_damaged_file_says_so_and_can_be_tried_again(
     site: Path, tmp_path: Path, visit: Callable[..., Visit]
 ) -> None:

@@ -174,8 +174,15 @@ def compare_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_comparison(tmp_path_factory.mktemp("compare") / "compare.html", comparison)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize(
+    ("width", "scheme"),
+    [
+        (400, "dark"),
+        (1280, "light"),
+        pytest.param(400, "light", marks=pytest.mark.slow),
+        pytest.param(1280, "dark", marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("name", ["report", "report_zh", "check_page", "export_page", "compare_page"])
 def test_page_fits_is_readable_and_has_names(
     name: str, width: int, scheme: str, visit: Callable[..., Any], request: pytest.FixtureRequest

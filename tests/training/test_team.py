@@ -81,7 +81,7 @@ def gradients_of_shares(parts: list[int], team: Team) -> dict[str, torch.Tensor]
     return state_after(learner)
 
 
-@pytest.mark.parametrize("world", [2, 4])
+@pytest.mark.parametrize("world", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_gradient_of_a_shared_batch_is_that_of_one_process(tmp_path, world):
     # 13 images: no two, and no four, processes have as many. Images and classes are weighed, norms see all images.
     found = run_team(world, partial(gradients_of_shares, [13]), tmp_path)
@@ -94,6 +94,7 @@ def test_gradient_of_a_shared_batch_is_that_of_one_process(tmp_path, world):
         torch.testing.assert_close(found[0][name], value, rtol=2e-5, atol=2e-7, msg=lambda text, n=name: f"{n}: {text}")
 
 
+@pytest.mark.slow
 def test_gradient_of_gathered_shared_batches_is_that_of_one_process(tmp_path):
     found = run_team(2, partial(gradients_of_shares, [13, 6]), tmp_path)
     alone = make_learner(ALONE, fresh_network(), accumulate=2)
@@ -111,7 +112,14 @@ def train(
     return weights_of(network), watcher.rows
 
 
-@pytest.mark.parametrize("settings", [{}, {"accumulate": 2}, {"reestimate_norms": True}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        pytest.param({"accumulate": 2}, marks=pytest.mark.slow),
+        pytest.param({"reestimate_norms": True}, marks=pytest.mark.slow),
+    ],
+)
 def test_a_team_ends_with_the_weights_and_rows_of_one_process(tmp_path, settings):
     results = run_team(2, partial(train, tmp_path / "run", {"sync_norms": True, **settings}), tmp_path)
     weights, rows = train(None, settings, ALONE)
@@ -126,6 +134,7 @@ def test_a_team_ends_with_the_weights_and_rows_of_one_process(tmp_path, settings
             assert row["train_loss"] == pytest.approx(expected["train_loss"], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_without_shared_norms_all_processes_still_end_with_the_same_weights(tmp_path):
     results = run_team(3, partial(train, None, {"batch_size": 12}), tmp_path)
     for weights, _ in results:
@@ -149,6 +158,7 @@ def train_halting(team: Team) -> tuple[dict[str, torch.Tensor], int]:
     return weights, trainer.progress.images_seen
 
 
+@pytest.mark.slow
 def test_a_process_without_a_readable_image_waits_for_the_others(tmp_path):
     (weights, seen), (others, also_seen) = run_team(2, train_halting, tmp_path)
     assert_same_bits(weights, others)
@@ -165,7 +175,7 @@ def stop_one(run: Path, watcher: Watcher, settings: dict[str, Any], team: Team) 
     return ""
 
 
-@pytest.mark.parametrize("accumulate", [1, 3])
+@pytest.mark.parametrize("accumulate", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_a_signal_to_one_process_stops_all_and_the_rest_gives_the_same_bits(tmp_path, accumulate):
     settings = {"accumulate": accumulate}
     watcher = Watcher(interrupt_at=7, signal=signal.SIGTERM)
@@ -196,6 +206,7 @@ def test_a_budget_of_time_ends_together(tmp_path):
     assert [row["learning_rate"] for row in rows] == [row["learning_rate"] for row in other_rows]
 
 
+@pytest.mark.slow
 def test_a_target_stops_all(tmp_path):
     results = run_team(2, partial(train, None, {"target": 0.1}), tmp_path)
     assert [[row.get("stopped") for row in rows] for _, rows in results] == [["target"], ["target"]]
@@ -225,6 +236,7 @@ def diverge_one(team: Team) -> str:
     return str(caught.value)
 
 
+@pytest.mark.slow
 def test_one_process_that_diverges_stops_all(tmp_path):
     assert all("diverged" in message for message in run_team(2, diverge_one, tmp_path))
 
