@@ -127,14 +127,27 @@ def compile_kernels(folder: Path | None = None, extra_flags: tuple[str, ...] = (
     """
     compiler = find_compiler()
     flags = (*FLAGS, *extra_flags)
-    sources = [path.read_text(encoding="utf-8") for path in sorted(SOURCE.parent.glob("*.[ch]"))]
-    subject = (sources, flags, machine_name(), platform.machine(), compiler)
-    name = f"kernels-{hashlib.sha256(repr(subject).encode()).hexdigest()[:16]}.so"
-    target = (folder or cache_folder() / "kernels") / name
+    target = (folder or cache_folder() / "kernels") / _library_name(compiler, flags)
     if not target.is_file():
         with atomic_path(target) as temporary:
             _run([compiler, *flags, str(SOURCE), "-o", str(temporary), "-lm"])
     return target
+
+
+def _library_name(compiler: str, flags: tuple[str, ...]) -> str:
+    """Another one for other sources, compilers and processors."""
+    sources = [path.read_text(encoding="utf-8") for path in sorted(SOURCE.parent.glob("*.[ch]"))]
+    subject = (sources, flags, machine_name(), platform.machine(), _instructions(), compiler)
+    return f"kernels-{hashlib.sha256(repr(subject).encode()).hexdigest()[:16]}.so"
+
+
+def _instructions() -> str:
+    """What the processor knows: machines that share a cache folder may have one name and different processors."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    return next((line for line in lines if line.startswith(("flags", "Features"))), "")
 
 
 def _run(command: list[str]) -> None:
