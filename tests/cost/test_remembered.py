@@ -36,4 +36,7 @@ def test_a_huge_file_is_not_read(tmp_path: Path) -> None:
 
 def test_a_place_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    Remembered(tmp_path / "file" / "table.json").put({"key": 1}, {"value": 1})
+    memory = Remembered(tmp_path / "file" / "table.json")
+    memory.put({"key": 1}, {"value": 1})
+    assert memory.get({"key": 1}) == {}
+    assert (tmp_path / "file").read_text() == ""
