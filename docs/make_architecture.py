@@ -45,7 +45,8 @@ def read_imports(rooms: dict[str, str]) -> Arrows:
     for room in rooms:
         graph.squash_module(f"{PACKAGE}.{room}")
     found = {room: graph.find_modules_directly_imported_by(f"{PACKAGE}.{room}") for room in rooms}
-    return {room: {name.rpartition(".")[2] for name in names} & rooms.keys() for room, names in found.items()}
+    named = {room: {name.rpartition(".")[2] for name in names} for room, names in found.items()}
+    return {room: names & rooms.keys() - {room} for room, names in named.items()}
 
 
 def reduce_arrows(arrows: Arrows) -> Arrows:

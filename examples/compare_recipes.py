@@ -2,7 +2,7 @@
 
     python examples/compare_recipes.py photos --epochs 20
 
-Every field of a recipe is a keyword of ``train``; docs/reference.md lists them. What stays unsaid follows from the data.
+Every field of a recipe is a keyword of ``train``; docs/reference.md lists them. What is left out follows from the data.
 """
 
 from __future__ import annotations
