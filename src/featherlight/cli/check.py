@@ -34,14 +34,10 @@ directory, a known name. Nothing in it is changed.
 error    training refuses, leaves images out, or its numbers would be wrong
 warning  it probably costs accuracy, or makes numbers less certain
 note     good to know
-
-\b
-Exit codes: 0 nothing found, or only what --fail-on lets pass; 1 something found;
-2 could not run.
 """
 
 
-@click.command("check", epilog=EXAMPLES)
+@click.command("check")
 @click.argument("data", shell_complete=completing.data)
 @click.option("--out", metavar="DIR", help="Write check.json and the page check.html, with pictures, there.")
 @json_option

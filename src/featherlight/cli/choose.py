@@ -43,12 +43,10 @@ on images that took no part, its time and size are measured on that file, too.
 \b
 DIR holds choose.json, choose.html, pareto.png, the exported file and the runs. After
 a kill or Ctrl-C the same command, or --resume DIR, goes on; nothing is done twice.
-Exit codes: 0 chosen; 1 no network keeps the limits, or --min-accuracy is not
-reached: then it says what came nearest and what to relax; 2 could not run.
 """
 
 
-@click.command("choose", epilog=EXAMPLES)
+@click.command("choose")
 @click.argument("data", required=False, shell_complete=completing.data)
 @click.option("--max-latency", metavar="TIME", help="Of an image, exported: 5ms, 800us.")
 @click.option("--max-size", metavar="SIZE", help="Of the exported files: 1MB, 500kB.")

@@ -36,7 +36,7 @@ images. Latency is that of one image, from the network's size to logits.
 """
 
 
-@click.command("compare", epilog=EXAMPLES)
+@click.command("compare")
 @click.argument(
     "models", metavar="MODEL MODEL... [DATA]", nargs=-1, required=True, shell_complete=completing.data_or_model
 )

@@ -29,11 +29,11 @@ Examples:
 The file has everything inside: resizing, normalisation, class names. It gets its
 name only after it ran in its own runtime on the validation images and gave the
 answers of its model; export.html (for FILE.onnx FILE.html) beside it tells how it
-compares. Otherwise the exit code is 1, and an earlier export stays as it was.
+compares.
 """
 
 
-@click.command("export", epilog=EXAMPLES)
+@click.command("export")
 @click.argument("model", shell_complete=completing.model)
 @click.option(
     "--to",

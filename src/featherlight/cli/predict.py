@@ -24,13 +24,12 @@ Examples:
   find . -name "*.jpg" | featherlight predict runs/a - --json
 
 \b
-An image that looks like nothing the model learnt is marked as rejected; its best guess is given all the same.
-A file that cannot be read is one error row; the others are still answered, and
-the exit code is 1 at the end.
+An image that looks like nothing the model learnt is marked as rejected; its best
+guess is given all the same. A file that cannot be read is one row with an error.
 """
 
 
-@click.command("predict", epilog=EXAMPLES)
+@click.command("predict")
 @click.argument("model", shell_complete=completing.model)
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE|FOLDER|GLOB|- ...")
 @click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, metavar="N", help="Classes to list.")

@@ -28,7 +28,7 @@ the last on validation. Runs that are damaged are listed, too, and what is wrong
 """
 
 
-@click.command("runs", epilog=EXAMPLES)
+@click.command("runs")
 @click.argument("folder", metavar="[DIR]", required=False)
 @click.option(
     "--sort",
