@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from featherlight.choosing import Choice
-from featherlight.console import bar, counted, duration, note
+from featherlight.console import bar, duration, note
 from featherlight.device_profile import read_device_profile
 from featherlight.errors import TrainingInterruptedError, UsageError
 from featherlight.files import write_text
+from featherlight.phrases import counted
+from featherlight.report import check_language
 from featherlight.report.choose_page import write_choose_page
 from featherlight.report.pareto import Point, plot_pareto
 from featherlight.sources import open_source
@@ -58,6 +60,7 @@ def choose(
     device: str | None = None,
     out: str | Path | None = None,
     settings: Mapping[str, Any] | None = None,
+    lang: str | None = None,
 ) -> Choice:
     """Finds the network that names images best within limits, trains it, and gives it as verified files.
 
@@ -84,6 +87,7 @@ def choose(
         device: where to train.
         out: folder for all files; by default ``choices/NAME``.
         settings: fields of the recipe that all candidates share; see :class:`featherlight.training.recipe.Recipe`.
+        lang: language of the pages: ``en`` or ``zh``; by default English.
 
     Raises:
         UsageError: an unknown name, an unfit value, or ``out`` holds something else.
@@ -95,24 +99,28 @@ def choose(
     order = read_order(
         data, limits, time, models=models, input_sizes=input_sizes, trials=trials, device_profile=device_profile,
         target=target, int8=int8, half_weights=half_weights, threads=threads, seed=seed,
-        settings={**(settings or {}), **({} if device is None else {"device": device})},
+        settings=_given(settings or {}, device=device, lang=lang),
     )  # fmt: skip
     folder = Path(out) if out is not None else _usual_folder(data)
     _check_folder(folder)
     state = read_state(folder)
-    if state is not None and state.order != order:
+    if state is not None and not order.is_like(state.order):
         raise UsageError(
             f"{folder} holds a choice with other limits or options; choose another --out, or finish that one: "
             f"featherlight choose --resume {folder}"
         )
-    return _choose(folder, order, state)
+    return _choose(folder, order, state, lang)
 
 
-def resume_choice(folder: str | Path) -> Choice:
+def resume_choice(folder: str | Path, lang: str | None = None) -> Choice:
     """Goes on with a choice that was stopped; one that is finished is told again.
 
+    Args:
+        folder: of the choice.
+        lang: language of its page: ``en`` or ``zh``; by default the one it began with.
+
     Raises:
-        UsageError: the folder holds no choice.
+        UsageError: the folder holds no choice, or there is no such language.
         TrainingInterruptedError: stopped again; all is saved.
     """
     path = Path(folder)
@@ -121,10 +129,16 @@ def resume_choice(folder: str | Path) -> Choice:
         raise UsageError(
             f"{path}: no choice (there is no {STATE_FILE_NAME} in it); begin one: featherlight choose DATA"
         )
-    return _choose(path, state.order, state)
+    return _choose(path, state.order, state, lang)
 
 
-def _choose(folder: Path, order: Order, state: State | None) -> Choice:
+def _given(settings: Mapping[str, Any], **others: Any) -> dict[str, Any]:
+    return {**settings, **{name: value for name, value in others.items() if value is not None}}
+
+
+def _choose(folder: Path, order: Order, state: State | None, lang: str | None) -> Choice:
+    lang = lang or order.lang
+    check_language(lang)
     state = state or State(folder, order, "")
     with _interrupt_explained(folder):
         source = _open(order)
@@ -149,7 +163,7 @@ def _choose(folder: Path, order: Order, state: State | None) -> Choice:
             Racer(state, source, facts, profile, shown).run()
         winner = deliver(state, source, profile)
         choice = answer(state, source, winner, profile)
-        _write(folder, choice)
+        _write(folder, choice, lang)
         state.save()
     return choice
 
@@ -196,7 +210,7 @@ def _tell_starters(state: State) -> None:
     note(f"{started} to train, {dropped} of {len(state.entries)} left out; {duration(state.spent_s)} passed")
 
 
-def _write(folder: Path, choice: Choice) -> None:
+def _write(folder: Path, choice: Choice, lang: str) -> None:
     """The answer as files: for programs, for people, as a picture."""
     points = [
         Point(candidate.name, candidate.latency_ms, 100 * (candidate.accuracy or 0.0))
@@ -208,7 +222,7 @@ def _write(folder: Path, choice: Choice) -> None:
             folder / PLOT_FILE_NAME, points, choice.machine, ("ms an image (median)", "accuracy on validation, %"),
             limit=choice.limits.latency_ms,
         )  # fmt: skip
-    write_choose_page(folder / PAGE_FILE_NAME, choice)
+    write_choose_page(folder / PAGE_FILE_NAME, choice, lang)
     write_text(folder / CHOICE_FILE_NAME, json.dumps(choice.to_dict(), indent=2) + "\n")
 
 

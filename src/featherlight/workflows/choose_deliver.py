@@ -12,6 +12,7 @@ from featherlight.engines import open_engine
 from featherlight.errors import GateFailedError, UsageError
 from featherlight.model_file import MODEL_FILE_NAME
 from featherlight.passes import DEFAULT_FORM
+from featherlight.phrases import phrase
 from featherlight.sources.base import Source
 from featherlight.workflows.choose_measure import BUDGET_S, latency_of_file
 from featherlight.workflows.choose_race import may_time_forms, standing
@@ -57,7 +58,7 @@ def _deliver(name: str, state: State, source: Source, profile: DeviceProfile | N
         measured = _measure(state, made.path, entry.input_size)
     latency = entry.latency_ms if profile is not None else measured
     if broken := order.limits.broken_by(latency, made.size_bytes, entry.macs):
-        return f"exported: {broken}"
+        return phrase("exported: {limits}", limits=broken)
     with silence():
         engine = open_engine(made.path, "auto", "auto", order.threads)
         evaluation, _ = evaluate_split(engine, source, "test", str(made.path))

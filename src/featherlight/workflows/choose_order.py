@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,16 @@ class Order:
     threads: int = 1
     seed: int = 0
     settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def lang(self) -> str:
+        """Of the pages."""
+        return str(self.settings.get("lang", "en"))
+
+    def is_like(self, other: Order) -> bool:
+        """Whether both ask for the same; the language of the pages changes nothing."""
+        own, others = ({**order.settings, "lang": "en"} for order in (self, other))
+        return replace(self, settings=own) == replace(other, settings=others)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for the state of a choice."""
