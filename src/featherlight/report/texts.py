@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from html import escape
@@ -70,9 +70,7 @@ class Texts:
         if isinstance(text, Counted):
             return self.count(text.number, text.noun)
         if isinstance(text, Joined):
-            parts = [self.tell(part) for part in text.parts]
-            between = _BETWEEN_NAMES if text.last != text.separator else _MARKS[text.separator]
-            return _MARKS[text.last].join([between.join(parts[:-1]), *parts[-1:]])
+            return _join_chinese([self.tell(part) for part in text.parts], text.separator, text.last)
         return text
 
     @property
@@ -86,6 +84,16 @@ class Texts:
         if english not in self.known:
             raise LookupError(f"there is no Chinese for: {english!r}")
         return self.known[english]
+
+
+def _join_chinese(parts: Sequence[str], separator: str, last: str) -> str:
+    """``猫、狗和鸟``; beside Latin letters a word has spaces."""
+    if separator == last:
+        return _MARKS[separator].join(parts)
+    mark = _MARKS[last]
+    if parts[-2][-1:].isascii() or parts[-1][:1].isascii():
+        mark = f" {mark} "
+    return mark.join([_BETWEEN_NAMES.join(parts[:-1]), parts[-1]])
 
 
 def check_language(lang: str) -> None:

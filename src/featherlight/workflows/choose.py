@@ -12,6 +12,7 @@ from typing import Any
 
 from featherlight.choosing import Choice
 from featherlight.console import bar, duration, note
+from featherlight.cost.latency import usable_cores
 from featherlight.device_profile import read_device_profile
 from featherlight.errors import TrainingInterruptedError, UsageError
 from featherlight.files import write_text
@@ -22,9 +23,10 @@ from featherlight.report.pareto import Point, plot_pareto
 from featherlight.sources import open_source
 from featherlight.sources.base import Source
 from featherlight.sources.held_out import hold_out
+from featherlight.training.recipe import read_duration
 from featherlight.workflows.choose_answer import answer
 from featherlight.workflows.choose_deliver import deliver
-from featherlight.workflows.choose_order import Order, read_limits, read_order
+from featherlight.workflows.choose_order import Order, check_order, read_limits
 from featherlight.workflows.choose_race import Racer
 from featherlight.workflows.choose_screen import check_profile, list_entries, screen
 from featherlight.workflows.choose_state import STATE_FILE_NAME, State, read_state
@@ -64,9 +66,8 @@ def choose(
 ) -> Choice:
     """Finds the network that names images best within limits, trains it, and gives it as verified files.
 
-    Networks that cannot keep the limits are dropped before training. The rest race: all train a little, the best go
-    on. Validation images decide; the accuracy that is reported is that of the exported file on images that took no
-    part. Called again with the same arguments it goes on where it was stopped; nothing is done twice.
+    Networks that cannot keep the limits are dropped, the rest race; validation images decide. The accuracy reported is
+    that of the exported file on images that took no part. The same call goes on where it was stopped.
 
     Args:
         data: images, as :func:`featherlight.train` takes them.
@@ -86,8 +87,8 @@ def choose(
         seed: of everything random.
         device: where to train.
         out: folder for all files; by default ``choices/NAME``.
-        settings: fields of the recipe that all candidates share; see :class:`featherlight.training.recipe.Recipe`.
-        lang: language of the pages: ``en`` or ``zh``; by default English.
+        settings: fields of the recipe that all candidates share.
+        lang: language of the pages: ``en`` or ``zh``.
 
     Raises:
         UsageError: an unknown name, an unfit value, or ``out`` holds something else.
@@ -95,13 +96,20 @@ def choose(
         MissingExtraError: the target or Optuna is not installed.
         TrainingInterruptedError: stopped; all is saved.
     """
-    limits = read_limits(max_latency, max_size, max_macs, min_accuracy)
-    order = read_order(
-        data, limits, time, models=models, input_sizes=input_sizes, trials=trials, device_profile=device_profile,
-        target=target, int8=int8, half_weights=half_weights, threads=threads, seed=seed,
-        settings=_given(settings or {}, device=device, lang=lang),
+    order = Order(
+        str(data), read_limits(max_latency, max_size, max_macs, min_accuracy), read_duration(time), tuple(models),
+        tuple(input_sizes), trials, str(device_profile or ""), target, int8, half_weights,
+        usable_cores() if threads is None else threads, seed, _given(settings or {}, device=device, lang=lang),
     )  # fmt: skip
-    folder = Path(out) if out is not None else _usual_folder(data)
+    return _begin(check_order(order), Path(out) if out is not None else _usual_folder(data))
+
+
+def _given(settings: Mapping[str, Any], **others: Any) -> dict[str, Any]:
+    return {**settings, **{name: value for name, value in others.items() if value is not None}}
+
+
+def _begin(order: Order, folder: Path) -> Choice:
+    """Begins, or goes on with the same order."""
     _check_folder(folder)
     state = read_state(folder)
     if state is not None and not order.is_like(state.order):
@@ -109,7 +117,7 @@ def choose(
             f"{folder} holds a choice with other limits or options; choose another --out, or finish that one: "
             f"featherlight choose --resume {folder}"
         )
-    return _choose(folder, order, state, lang)
+    return _choose(folder, state or State(folder, order, ""), order.lang)
 
 
 def resume_choice(folder: str | Path, lang: str | None = None) -> Choice:
@@ -129,17 +137,12 @@ def resume_choice(folder: str | Path, lang: str | None = None) -> Choice:
         raise UsageError(
             f"{path}: no choice (there is no {STATE_FILE_NAME} in it); begin one: featherlight choose DATA"
         )
-    return _choose(path, state.order, state, lang)
+    return _choose(path, state, lang or state.order.lang)
 
 
-def _given(settings: Mapping[str, Any], **others: Any) -> dict[str, Any]:
-    return {**settings, **{name: value for name, value in others.items() if value is not None}}
-
-
-def _choose(folder: Path, order: Order, state: State | None, lang: str | None) -> Choice:
-    lang = lang or order.lang
+def _choose(folder: Path, state: State, lang: str) -> Choice:
     check_language(lang)
-    state = state or State(folder, order, "")
+    order = state.order
     with _interrupt_explained(folder):
         source = _open(order)
         state.hold_out = 0.0 if "test" in source.splits else HELD_OUT

@@ -208,7 +208,7 @@ def _points(gain: Gain) -> str:
 
 def _evidence(curves: Curves, trained: Floats, setting: Setting) -> list[str]:
     """How training and held-out images differ: networks that know only their own images lack others."""
-    told = []
+    told: list[str] = []
     for k, (name, _, _) in enumerate(setting.networks):
         own, new = float(trained[k, -1]), float(1 - curves.errors[k, -1])
         told.append(
@@ -223,7 +223,7 @@ def _evidence(curves: Curves, trained: Floats, setting: Setting) -> list[str]:
 
 
 def _caveats(trials: Sequence[Trial], setting: Setting) -> list[str]:
-    told = []
+    told: list[str] = []
     if len(trials) == 1:
         told.append(
             phrase("measured once: the intervals leave out the luck of training and of the choice; more --time repeats")
