@@ -87,7 +87,7 @@ def test_translations_fill_in_the_same_values() -> None:
 
 def test_translations_are_chinese() -> None:
     same = {english for english, chinese in texts("zh").known.items() if not re.search("[\u4e00-\u9fff]", chinese)}
-    assert same <= {"F1"}
+    assert {english for english in same if re.search("[A-Za-z]", re.sub(r"\{\w*\}", "", english))} <= {"F1"}
 
 
 def test_text_without_a_translation_is_an_error_not_a_mixture() -> None:

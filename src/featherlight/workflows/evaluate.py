@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from featherlight.sources import open_source
 from featherlight.sources.base import Source
 from featherlight.workflows.averaging import measure_test_time
 from featherlight.workflows.corruptions import measure_corruptions
-from featherlight.workflows.known_images import open_as_trained
+from featherlight.workflows.known_images import is_training_data, open_as_trained
 from featherlight.workflows.measuring import (
     ALL,
     Measured,
@@ -223,7 +222,7 @@ def open_images_of(
         return source
     if split == ALL:
         return open_source(data, strict=strict, as_it_is=True)
-    if _is_training_data(data, known):
+    if is_training_data(data, known):
         return open_as_trained(data, known, strict=strict)
     if split is not None:
         return open_source(data, strict=strict)
@@ -232,10 +231,6 @@ def open_images_of(
         if source.fingerprint == known.get("fingerprint"):
             return source
     return open_source(data, as_it_is=True)
-
-
-def _is_training_data(data: str | Path, known: Mapping[str, Any]) -> bool:
-    return known.get("data") in (str(data), os.path.abspath(os.path.expanduser(data)))
 
 
 def choose_split(source: Source, split: str | None) -> str:
