@@ -102,7 +102,7 @@ def test_sentence_is_told_in_the_language_of_the_page() -> None:
         name="runs/a", classes=counted(2, "class"), names=joined(["{cat}", "test"]),
     )  # fmt: skip
     assert texts("en").tell(made) == "runs/a also knows 2 classes that these images lack: {cat} and test"
-    assert texts("zh").tell(made) == "runs/a 还认识这些图片中没有的2 个类别：{cat} 和 test"
+    assert texts("zh").tell(made) == "runs/a 还认识这些图片中没有的 2 个类别：{cat} 和 test"
 
 
 def test_clauses_and_names_are_joined_as_chinese_does() -> None:

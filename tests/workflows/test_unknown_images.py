@@ -207,7 +207,7 @@ def test_digits_are_told_from_photos(tmp_path: Path) -> None:
 
 
 def test_images_it_was_trained_on_are_no_unknown_ones(tiny_run: Path, color_folder: Path) -> None:
-    with pytest.raises(UsageError, match="was trained on .*images of other things"):
+    with pytest.raises(UsageError, match="images of other things"):
         evaluate(tiny_run, device="cpu", unknown=color_folder)
 
 
