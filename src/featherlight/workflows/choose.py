@@ -13,9 +13,9 @@ from typing import Any
 from featherlight.choosing import Choice
 from featherlight.console import bar, duration, note
 from featherlight.cost.latency import usable_cores
-from featherlight.device_profile import read_device_profile
+from featherlight.device_profile import DeviceProfile, read_device_profile
 from featherlight.errors import TrainingInterruptedError, UsageError
-from featherlight.files import write_text
+from featherlight.files import held_alone, write_text
 from featherlight.phrases import counted
 from featherlight.report import check_language
 from featherlight.report.choose_page import write_choose_page
@@ -23,6 +23,7 @@ from featherlight.report.pareto import Point, plot_pareto
 from featherlight.sources import open_source
 from featherlight.sources.base import Source
 from featherlight.sources.held_out import hold_out
+from featherlight.training.defaults import DataFacts
 from featherlight.training.recipe import read_duration
 from featherlight.workflows.choose_answer import answer
 from featherlight.workflows.choose_deliver import deliver
@@ -38,6 +39,7 @@ from featherlight.workflows.run_directory import check_place
 CHOICE_FILE_NAME = "choose.json"
 PAGE_FILE_NAME = "choose.html"
 PLOT_FILE_NAME = "pareto.png"
+LOCK_FILE_NAME = ".lock"
 PLACE = Path("choices")
 HELD_OUT = 0.1  # of the training images, where the data has no test split
 
@@ -158,17 +160,24 @@ def _choose(folder: Path, state: State, lang: str) -> Choice:
             if profile is not None:
                 check_profile(profile, state)
         folder.mkdir(parents=True, exist_ok=True)
-        state.save()
-        if not state.starters and not state.rungs:
-            screen(state, source, facts, profile)
-        _tell_starters(state)
-        with bar("choosing") as shown:
-            Racer(state, source, facts, profile, shown).run()
-        winner = deliver(state, source, profile)
-        choice = answer(state, source, winner, profile)
-        _write(folder, choice, lang)
-        state.save()
+        with held_alone(folder / LOCK_FILE_NAME) as alone:
+            if not alone:
+                raise UsageError(f"{folder}: another process is at work on this choice; wait, or choose another --out")
+            state.save()
+            choice = _work(state, source, facts, profile)
+            _write(folder, choice, lang)
+            state.save()
     return choice
+
+
+def _work(state: State, source: Source, facts: DataFacts, profile: DeviceProfile | None) -> Choice:
+    """All that is not done yet."""
+    if not state.starters and not state.rungs:
+        screen(state, source, facts, profile)
+    _tell_starters(state)
+    with bar("choosing") as shown:
+        Racer(state, source, facts, profile, shown).run()
+    return answer(state, source, deliver(state, source, profile), profile)
 
 
 def _open(order: Order) -> Source:
@@ -188,7 +197,7 @@ def _check_folder(folder: Path) -> None:
     """Only a choice's own folder may be filled further."""
     if not os.path.lexists(folder) or (folder / STATE_FILE_NAME).is_file():
         return
-    if not folder.is_dir() or any(folder.iterdir()):
+    if not folder.is_dir() or any(path.name != LOCK_FILE_NAME for path in folder.iterdir()):
         raise UsageError(f"{folder} exists and is not empty; choose another --out")
 
 

@@ -10,6 +10,7 @@ from featherlight.console import note, silence
 from featherlight.device_profile import DeviceProfile
 from featherlight.engines import open_engine
 from featherlight.errors import GateFailedError, UsageError
+from featherlight.files import sweep_staging
 from featherlight.model_file import MODEL_FILE_NAME
 from featherlight.passes import DEFAULT_FORM
 from featherlight.phrases import phrase
@@ -79,7 +80,9 @@ def _export(state: State, run: Path) -> Export:
     order = state.order
     options: dict[str, Any] = {"int8": order.int8, "half_weights": order.half_weights}
     form = "auto" if may_time_forms(state) else DEFAULT_FORM
-    return export(run, order.target, out=state.folder / order.target, form=form, **options)
+    out = state.folder / order.target
+    sweep_staging(out)
+    return export(run, order.target, out=out, form=form, **options)
 
 
 def _measure(state: State, file: Path, input_size: int) -> float:
