@@ -11,6 +11,7 @@ from itertools import groupby
 from pathlib import Path
 
 from featherlight.errors import UnreadableImageError
+from featherlight.phrases import counted, joined, phrase
 from featherlight.report.distributions import distributions_svg
 from featherlight.report.enough_section import enough_facts
 from featherlight.report.rendering import THUMBNAIL_SIZE, load_template, tail, thumbnail, write_page
@@ -96,10 +97,11 @@ def _command(findings: Findings, lang: str) -> str:
     return f"featherlight check {shlex.quote(findings.data)}{asked}{'' if lang == 'en' else f' --lang {lang}'}"
 
 
-def _verdict(findings: Findings, say: Texts) -> list[str]:
-    """What there is most of harm, then the rest."""
+def _verdict(findings: Findings, say: Texts) -> tuple[str, str]:
+    """What there is most of harm, and the rest."""
     numbers: list[tuple[Severity, int]] = [(name, findings.count(name)) for name in ("error", "warning", "note")]
-    return [say.count(number, name) for name, number in numbers if number] or [say("Nothing found")]
+    first, *rest = [counted(number, name) for name, number in numbers if number] or [phrase("Nothing found")]
+    return say.tell(first), say.tell(joined(rest, last=", ")) if rest else ""
 
 
 def _class_table(findings: Findings) -> dict[str, object]:
