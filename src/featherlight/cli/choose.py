@@ -15,6 +15,7 @@ from featherlight.cli.options import (
     WholeNumbers,
     device_option,
     json_option,
+    lang_option,
     print_json,
     print_table,
 )
@@ -78,9 +79,15 @@ a kill or Ctrl-C the same command, or --resume DIR, goes on; nothing is done twi
 @click.option(
     "--set", "settings", type=Setting(), multiple=True, metavar="FIELD=VALUE", help="A recipe's field, for all."
 )
+@lang_option
 @json_option
 def command(
-    data: str | None, resume: str | None, settings: tuple[tuple[str, str], ...], as_json: bool, **options: Any
+    data: str | None,
+    resume: str | None,
+    settings: tuple[tuple[str, str], ...],
+    lang: str | None,
+    as_json: bool,
+    **options: Any,
 ) -> int:
     """Find the best network for the images of DATA within limits, train it, and give it as verified files."""
     from featherlight.workflows.choose import choose, resume_choice
@@ -89,11 +96,11 @@ def command(
     if resume is not None:
         if data is not None or given or settings:
             raise UsageError("--resume DIR goes on as it was begun; leave the other arguments out")
-        choice, out = resume_choice(resume), resume
+        choice, out = resume_choice(resume, lang), resume
     elif data is None:
         raise UsageError("name the images: featherlight choose DATA; or go on with a choice: --resume DIR")
     else:
-        choice, out = choose(data, settings=dict(settings), **given), options["out"]
+        choice, out = choose(data, settings=dict(settings), lang=lang, **given), options["out"]
     if as_json:
         print_json(choice.to_dict())
     else:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from featherlight.cli import completing
+from featherlight.cli.options import lang_option
 from featherlight.console import printable
 
 if TYPE_CHECKING:
@@ -74,13 +75,14 @@ compares.
     metavar="DIR",
     help="With --to web: where npm installed onnxruntime-web.  [default: fetched once, 14 MB]",
 )
+@lang_option
 @click.option("--explain", is_flag=True, help="Print what each graph pass did, with operator counts.")
-def command(model: str, to: str, explain: bool, given: Any, **options: Any) -> None:
+def command(model: str, to: str, explain: bool, given: Any, lang: str | None, **options: Any) -> None:
     """Make a file of MODEL that runs without PyTorch, and prove that it gives the same answers."""
     from featherlight.verification import explain_verification
     from featherlight.workflows.export import export
 
-    result = export(model, to, input=given, **options)
+    result = export(model, to, input=given, lang=lang or "en", **options)
     if explain:
         click.echo("\n".join(map(printable, result.explanation)) + "\n")
     else:

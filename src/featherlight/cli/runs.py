@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import click
 
 from featherlight.cli.options import json_option, print_csv, print_json, print_table
-from featherlight.console import counted, duration, printable
+from featherlight.console import duration, printable
 from featherlight.errors import UsageError
+from featherlight.phrases import counted
 
 if TYPE_CHECKING:
     from featherlight.workflows.runs import RunRow
