@@ -31,7 +31,7 @@ _OPENED_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
-class _Names:
+class ImageNames:
     """Images that are files."""
 
     names: Sequence[str]
@@ -41,12 +41,13 @@ class _Names:
         return len(self.names)
 
     def cut(self, size: int, folder: str) -> Iterator[Part]:
+        """Parts of ``size`` images."""
         for start in range(0, len(self.names), size):
             yield NamedImages(tuple(self.names[start : start + size]), folder, self.store)
 
 
 @dataclass(frozen=True)
-class _Table:
+class ImageTable:
     """Images in a Parquet file: how many are in each of its row groups."""
 
     file: str
@@ -58,7 +59,8 @@ class _Table:
     def __len__(self) -> int:
         return sum(self.rows)
 
-    def cut(self, size: int, folder: str) -> Iterator[Part]:
+    def cut(self, size: int, folder: str) -> Iterator[TableRows]:
+        """Parts of as many row groups as make ``size`` images."""
         ends = list(accumulate(self.rows))
         groups: list[int] = []
         for group, end in enumerate(ends):
@@ -70,7 +72,7 @@ class _Table:
                 groups = []
 
 
-_Found = _Names | _Table
+_Found = ImageNames | ImageTable
 
 
 def find_parts(given: Sequence[str | Path], size: int | None = None) -> list[Part]:
@@ -87,13 +89,16 @@ def find_parts(given: Sequence[str | Path], size: int | None = None) -> list[Par
     """
     folder = os.getcwd()
     found = [one for each in given for one in _find(os.path.expanduser(each), folder)]
-    if size is None:
-        total = sum(map(len, found))
-        size = max(SMALLEST, min(LARGEST, total // PARTS_TO_SHARE), total // MOST_PARTS)
+    size = size or size_for(sum(map(len, found)))
     parts = [part for one in found for part in one.cut(size, folder) if len(part)]
     if not parts:
         raise DataError(f"{', '.join(map(str, given))}: no image")
     return parts
+
+
+def size_for(images: int) -> int:
+    """How many of so many images make a part."""
+    return max(SMALLEST, min(LARGEST, images // PARTS_TO_SHARE), images // MOST_PARTS)
 
 
 def _find(given: str, folder: str) -> list[_Found]:
@@ -107,15 +112,15 @@ def _find(given: str, folder: str) -> list[_Found]:
         return _open_tables(sorted(glob.glob(given, recursive=True)), None, folder)
     if os.path.isfile(given):
         return _open_file(given, None, folder)
-    return [_Names(open_images([given]))]
+    return [ImageNames(open_images([given]))]
 
 
 def _open_file(file: str, store: Store | None, folder: str) -> list[_Found]:
     if file.lower().endswith(_PARQUET):
         return [_open_table(file, store, folder)]
     if store is None and is_table_name(file):
-        return [_Names(read_image_names(Path(file)))]
-    return [_Names([file], store)]
+        return [ImageNames(read_image_names(Path(file)))]
+    return [ImageNames([file], store)]
 
 
 def _choose(files: Sequence[str], store: Store | None, folder: str, given: str) -> list[_Found]:
@@ -123,7 +128,7 @@ def _choose(files: Sequence[str], store: Store | None, folder: str, given: str) 
     seen = [file for file in files if not os.path.basename(file).startswith(".")]
     images = [file for file in seen if is_image_name(file)]
     if images:
-        return [_Names(images, store)]
+        return [ImageNames(images, store)]
     tables = [file for file in seen if file.lower().endswith(_PARQUET)]
     if not tables:
         raise DataError(f"{given}: neither images nor Parquet files are below it")
@@ -145,9 +150,9 @@ def _open_table(file: str, store: Store | None, folder: str) -> _Found:
         with open_anywhere(file, folder, store) as stream, parquet.ParquetFile(stream) as table:
             columns = _find_columns(file, table.schema_arrow)
             if columns is None:
-                return _Names(image_names(read_opened(file, table, wanted_columns(None))), store)
+                return ImageNames(image_names(read_opened(file, table, wanted_columns(None))), store)
             groups = range(table.metadata.num_row_groups)
-            return _Table(file, store, *columns, tuple(table.metadata.row_group(group).num_rows for group in groups))
+            return ImageTable(file, store, *columns, tuple(table.metadata.row_group(group).num_rows for group in groups))
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError, OverflowError) as error:
         raise DataError(f"{file}: no Parquet file, or damaged ({str(error)[:200]})") from error
 

@@ -25,7 +25,6 @@ from featherlight.sources.many import Part
 from featherlight.workflows.answer_part import Job, answer_part
 
 FOUND = "auto"  # the address: a cluster that Ray finds by itself, else one of this machine alone
-RETRIES = 10  # of a part whose machine or process was lost
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,6 @@ def answer_on_ray(job: Job, parts: Mapping[int, Part], address: str) -> Iterator
             task,
             num_cpus=threads,
             num_gpus=1 if job.device.startswith("cuda") else None,
-            max_retries=RETRIES,
         )
         for batch in answers.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
             for row in batch.to_pylist():
