@@ -95,6 +95,7 @@ EXTRA_OF_MODULE = {
     "prometheus_client": "serve",
     "pyarrow": "data",
     "python_multipart": "serve",
+    "ray": "ray",
     "sklearn": "train",
     "tensorboard": "train",
     "timm": "timm",
