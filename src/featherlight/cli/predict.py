@@ -12,8 +12,9 @@ import click
 
 from featherlight.cli import completing
 from featherlight.cli.options import device_option, engine_option, threads_option
-from featherlight.console import counted, printable
+from featherlight.console import printable
 from featherlight.errors import UsageError
+from featherlight.phrases import counted
 from featherlight.predictor import Prediction
 
 EXAMPLES = """\b
