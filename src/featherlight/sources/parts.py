@@ -152,7 +152,9 @@ def _open_table(file: str, store: Store | None, folder: str) -> _Found:
             if columns is None:
                 return ImageNames(image_names(read_opened(file, table, wanted_columns(None))), store)
             groups = range(table.metadata.num_row_groups)
-            return ImageTable(file, store, *columns, tuple(table.metadata.row_group(group).num_rows for group in groups))
+            return ImageTable(
+                file, store, *columns, tuple(table.metadata.row_group(group).num_rows for group in groups)
+            )
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError, OverflowError) as error:
         raise DataError(f"{file}: no Parquet file, or damaged ({str(error)[:200]})") from error
 

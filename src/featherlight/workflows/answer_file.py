@@ -70,7 +70,12 @@ class AnswerFile:
             with self._lock():
                 if existing is None:
                     self._claim_parts()
-                yield
+                try:
+                    yield
+                except BaseException:
+                    if existing is None and not self.finished():  # nothing to go on with
+                        self.remove_parts()
+                    raise
         except OSError as error:
             raise FeatherlightError(f"cannot write {self._shown}: {error.strerror or error}") from error
 
@@ -168,11 +173,11 @@ class AnswerFile:
             lock.release()
 
     def _names(self) -> set[str]:
-        """What lies in the folder of parts."""
+        """What lies in the folder of parts; hidden files are those that a kill left half-written."""
         from pyarrow.fs import FileSelector
 
         entries = self._files.get_file_info(FileSelector(self._folder, allow_not_found=True))
-        return {entry.base_name for entry in entries}
+        return {entry.base_name for entry in entries if not entry.base_name.startswith(".")}
 
     def _part(self, number: int) -> str:
         return f"{self._folder}/{number:08d}.parquet"
