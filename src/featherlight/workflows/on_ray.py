@@ -69,7 +69,7 @@ def answer_on_ray(job: Job, parts: Mapping[int, Part], address: str) -> Iterator
         job: what is asked. A task takes as many processors as the job has threads (one, if it does not say), and a GPU
             if its device is ``cuda``.
         parts: by their numbers.
-        address: of the cluster, ``HOST:PORT``; ``auto``: one that Ray finds, else this machine; ``local``: this machine.
+        address: of the cluster, ``HOST:PORT``; ``auto``: one that Ray finds, else this machine; ``local``: this one.
 
     Raises:
         UsageError: nothing answers at that address.
