@@ -81,6 +81,8 @@ def command(
         raise UsageError("--output writes Parquet; leave out --json and --csv")
     if not images and not inputs:
         raise UsageError("no images are named; give files, folders or patterns")
+    if output is not None and "-" in (*images, *inputs):
+        raise UsageError("--output does not read standard input; put the paths into a .csv with a column path")
     how: dict[str, Any] = {"top": top, "engine": engine, "device": device or "auto", "threads": threads}
     if output is not None:
         return _write(model, (*images, *inputs), output, ray, how)
