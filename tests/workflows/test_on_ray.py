@@ -136,7 +136,7 @@ def test_what_a_worker_finds_wrong_is_one_line(light_run: Path, table: Path, tmp
     broken.write_bytes((light_run / "model.safetensors").read_bytes()[:-100])
     code, err = finish(start(broken, table, tmp_path / "answers.parquet", "--ray", "local"))
     assert (code, len(err.splitlines())) == (2, 1), err
-    assert "model.safetensors: not a model file, or cut off" in err
+    assert err.startswith("error: model.safetensors: damaged model file")
     assert not (tmp_path / "answers.parquet.parts").exists()
 
 
