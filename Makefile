@@ -1,19 +1,29 @@
 # Two commands on a fresh machine: `make demo` shows the whole way, `make test` checks everything.
 PYTHON ?= python3
 BIN := .venv/bin
+VENV := .venv/.made
+SHOWN := .venv/.shown
 INSTALLED := .venv/.installed
 # Every extra, so that no test is skipped for want of a package.
 EXTRAS := train,timm,data,convert,huggingface,labels,onnx,onnxruntime,openvino,int8,serve,choose
 
 .PHONY: demo test test-all test-min docs lint clean
 
-$(INSTALLED): pyproject.toml
+$(VENV):
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	touch $@
+
+# What the demo needs is a part of all, and sooner there.
+$(SHOWN): pyproject.toml $(VENV)
+	$(BIN)/python -m pip install --quiet --editable ".[train]"
+	touch $@
+
+$(INSTALLED): pyproject.toml $(VENV)
 	$(BIN)/python -m pip install --quiet --editable ".[$(EXTRAS)]" --group dev
 	touch $@
 
-demo: $(INSTALLED)
+demo: $(SHOWN)
 	$(BIN)/python examples/demo.py
 
 lint: $(INSTALLED)
