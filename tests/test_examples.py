@@ -99,7 +99,7 @@ def server() -> Iterator[str]:
         [sys.executable, "-m", "featherlight", "serve", "cifar10", "--port", "0"], stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stderr is not None
-        yield next(word.rstrip("/") for line in process.stderr for word in line.split() if word.startswith("http://"))
+        yield next(word.rstrip("/;") for line in process.stderr for word in line.split() if word.startswith("http://"))
         process.terminate()
         process.stderr.read()
 
