@@ -23,6 +23,7 @@ Examples:
   featherlight export model.safetensors --to onnx --data photos/
   featherlight export runs/a --to onnx --int8
   featherlight export runs/a --to onnx --kit for-the-device
+  featherlight export runs/a --to ncnn --kit for-the-device
   featherlight export runs/a --to web --title "Which tulip?" --half-weights
 
 \b
@@ -41,7 +42,7 @@ compares. Otherwise the exit code is 1, and an earlier export stays as it was.
     default="onnx",
     show_default=True,
     metavar="TARGET",
-    help="onnx, openvino or web.",
+    help="onnx, openvino, web, ncnn, litert or executorch.",
 )
 @click.option("--out", metavar="PATH", help="Folder, or FILE.onnx.  [default: a folder named by the target]")
 @click.option(
@@ -54,9 +55,8 @@ compares. Otherwise the exit code is 1, and an earlier export stays as it was.
     "--input",
     "given",
     type=click.Choice(["image", "tensor"]),
-    default="image",
-    show_default=True,
-    help="image: uint8 pixels of any size; tensor: resized and normalised outside.",
+    help="image: uint8 pixels of any size; tensor: resized and normalised outside.  [default: image where the target "
+    "can resize]",
 )
 @click.option("--int8", is_flag=True, help="Compute in 8 bits; harmful layers stay in float until the gate holds.")
 @click.option("--half-weights", is_flag=True, help="Store weights in float16, under the same gate.")

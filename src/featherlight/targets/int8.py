@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, get_args
 
+import numpy as np
 from numpy.typing import NDArray
 
 from featherlight.console import note
 from featherlight.targets.onnx_network import load_network
 from featherlight.targets.quantize_onnx import activation_ranges, quantize_onnx, quantized_model
-from featherlight.targets.quantized import Damage, Held, Method, Verdict, hold_accuracy
+from featherlight.targets.quantized import Damage, Held, Method, Quantized, Verdict, hold_accuracy
 from featherlight.targets.sensitivity import compute_logits, damage_of, layer_sensitivity
+from featherlight.targets.tooled import TooledTarget
 
 Gate = Callable[[Path], Verdict]
 Latency = Callable[[Path], float]
@@ -64,6 +67,50 @@ def int8_openvino(
         lambda: _told(openvino_sensitivity(float_path, out, _first(calibration))),
         latency,
     )
+
+
+def int8_tooled(
+    target: TooledTarget,
+    source: Mapping[str, str],
+    out: Path,
+    calibration: Sequence[NDArray[Any]],
+    gate: Gate,
+    *,
+    latency: Latency | None = None,
+) -> Held:
+    """Writes ``out`` by a converter in an environment of its own; else as :func:`int8_onnx`.
+
+    Args:
+        target: whose converter it is.
+        source: what :meth:`~featherlight.targets.tooled.TooledTarget.write_source` gave.
+        out: file to write.
+        calibration: batches of normalised images.
+        gate: judges a file.
+        latency: milliseconds of one image.
+    """
+    with TemporaryDirectory(prefix="featherlight-int8-") as place:
+        images = Path(place) / "calibration.npy"
+        np.save(images, np.concatenate(list(calibration)))
+        job = {**source, "calibration": str(images)}
+        return hold_accuracy(
+            lambda kept: _quantize_tooled(target, job, out, kept),
+            gate,
+            lambda: _told(_damages_tooled(target, job, Path(place) / "logits.npz")),
+            latency,
+        )
+
+
+def _quantize_tooled(target: TooledTarget, job: Mapping[str, str], out: Path, kept: Collection[str]) -> Quantized:
+    layers = target.convert({**job, "out": str(out), "keep": sorted(kept)})["layers"]
+    before = Path(next(iter(job.values())))
+    done, left = ([name for name in layers if (name in kept) is is_kept] for is_kept in (False, True))
+    return Quantized(out, "minmax", tuple(done), tuple(left), (), before.stat().st_size, out.stat().st_size)
+
+
+def _damages_tooled(target: TooledTarget, job: Mapping[str, str], logits: Path) -> list[Damage]:
+    layers = target.convert({**job, "logits": str(logits)})["layers"]
+    with np.load(logits) as found:
+        return [damage_of(name, found["float"], found[name]) for name in layers]
 
 
 def choose_ranges(

@@ -32,8 +32,12 @@ PRECISIONS = {
     "torch": ("float32",),
     "onnxruntime": ("float32", "int8"),
     "openvino": ("float32", "bfloat16", "int8"),
+    "ncnn": ("float32",),
+    "litert": ("float32", "int8"),
+    "executorch": ("float32", "int8"),
 }
-_TARGETS = {"onnxruntime": "onnx", "openvino": "openvino"}
+_BY_NAME_ONLY = ("ncnn", "litert", "executorch")  # for devices; their converters take up to half a minute
+_TARGETS = {"onnxruntime": "onnx"}  # of engines that are called otherwise
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class Wish:
     """What the person asks to compare.
 
     Attributes:
-        engines: runtimes; none: all that are installed, for an exported file its own.
+        engines: runtimes; none: all that are installed and quickly exported for; for an exported file its own.
         precisions: in which they compute.
         input_size: of networks given by name.
         num_classes: likewise.
@@ -123,7 +127,7 @@ def _exported(model: str, file: Path, wish: Wish) -> Iterator[Subject]:
 def _made(model: str, file: Path, wish: Wish, folder: Path) -> Iterator[Subject]:
     """A model file in every engine, exported for it where that is needed."""
     card = read_card(file)
-    engines = wish.engines or [name for name in PRECISIONS if find_spec(name) is not None]
+    engines = wish.engines or [name for name in PRECISIONS if name not in _BY_NAME_ONLY and find_spec(name) is not None]
     for engine in engines:
         for precision in wish.precisions:
             if precision in PRECISIONS[engine]:
@@ -133,7 +137,7 @@ def _made(model: str, file: Path, wish: Wish, folder: Path) -> Iterator[Subject]
 
 def _export(file: Path, engine: str, int8: bool, wish: Wish, folder: Path) -> Path:
     """The model for another runtime, made once."""
-    target = find_target(_TARGETS[engine])
+    target = find_target(_TARGETS.get(engine, engine))
     place = folder / f"{target.name}-{'int8' if int8 else 'float'}"
     made = place / target.file_names[0]
     if made.exists():

@@ -9,25 +9,25 @@ from shutil import copyfile
 import numpy as np
 from PIL import Image
 
-from featherlight.engines import Engine
+from featherlight.engines import Engine, prepare_image
 from featherlight.errors import UnreadableImageError, UsageError
 from featherlight.files import replace_folder, staging_folder
 from featherlight.metrics import softmax
+from featherlight.model_file import EXPORTED_NAMES
 from featherlight.report.rendering import load_template
 from featherlight.targets.base import Target
 from featherlight.workflows.verify import Reference
 
+PACKAGES = {"litert": "ai-edge-litert"}  # of the runtimes, where pip calls them otherwise
 LABELS, SAMPLE, EXPECTED, SCRIPT = "labels.txt", "sample.png", "expected.json", "run.py"
 
 
-def check_kit(out: Path, given: str) -> None:
+def check_kit(out: Path) -> None:
     """Says at once what would only come out in the end.
 
     Raises:
-        UsageError: ``out`` is taken, or the exported file would not take images.
+        UsageError: ``out`` is taken.
     """
-    if given != "image":
-        raise UsageError("--kit needs a file that resizes images itself: leave out --input tensor")
     if out.exists() and not (out.is_dir() and {path.name for path in out.iterdir()} <= _names()):
         raise UsageError(f"{out} is not empty and is no earlier kit; choose another --kit")
 
@@ -48,17 +48,31 @@ def write_kit(out: Path, exported: Path, target: Target, engine: Engine, referen
         names = [" ".join(name.split()) for name in engine.card.classes]  # a line each
         (folder / LABELS).write_text("".join(f"{name}\n" for name in names), encoding="utf-8", errors="replace")
         _write_sample(folder, engine, reference, names)
-        script = load_template("run.py.jinja").render(engine=target.engine)
-        (folder / SCRIPT).write_text(script, encoding="utf-8")
+        (folder / SCRIPT).write_text(_script(target, engine), encoding="utf-8")
         replace_folder(folder, out)
     return out
+
+
+def _script(target: Target, engine: Engine) -> str:
+    """Needs only the runtime, NumPy and Pillow."""
+    preprocessing = engine.card.preprocessing
+    fill = np.rint(np.clip(np.resize(preprocessing.mean, 3), 0, 1) * 255).astype(int)
+    return load_template("run.py.jinja").render(
+        engine=target.engine,
+        package=PACKAGES.get(target.engine, target.engine),
+        model=target.file_names[0],
+        takes_images=engine.resizes,
+        preprocessing=preprocessing,
+        scaled=round(preprocessing.input_size / preprocessing.crop_fraction),
+        fill=tuple(fill.tolist()),
+    )
 
 
 def _write_sample(folder: Path, engine: Engine, reference: Reference, names: list[str]) -> None:
     """The first image that the model names with certainty enough that rounding cannot change it."""
     image = reference.images.read(_choose_sample(reference))
     Image.fromarray(image).save(folder / SAMPLE)
-    probabilities = softmax(engine.logits(image[None]), engine.card.temperature)[0]
+    probabilities = softmax(engine.logits(prepare_image(engine, image)[None]), engine.card.temperature)[0]
     best = int(probabilities.argmax())
     expected = {"label": names[best], "probability": round(float(probabilities[best]), 6)}
     (folder / EXPECTED).write_text(json.dumps(expected, indent=2) + "\n", encoding="utf-8")
@@ -77,4 +91,4 @@ def _choose_sample(reference: Reference) -> int:
 
 
 def _names() -> set[str]:
-    return {LABELS, SAMPLE, EXPECTED, SCRIPT, "model.onnx", "model.xml", "model.bin"}
+    return {LABELS, SAMPLE, EXPECTED, SCRIPT, *EXPORTED_NAMES, "model.bin", "model.json"}

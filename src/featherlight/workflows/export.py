@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from featherlight.engines import open_engine
-from featherlight.engines.exported import IMAGE, ExportedCard, Input
+from featherlight.engines.exported import IMAGE, TENSOR, ExportedCard, Input
 from featherlight.errors import GateFailedError, UnreadableImageError, UsageError
 from featherlight.files import publish_file, replace_folder, staging_folder
 from featherlight.model_file import EXPORTED_NAMES, EXPORTED_SUFFIXES, MODEL_FILE_NAME, SHIPPED, find_model_file
@@ -28,7 +28,7 @@ from featherlight.workflows.fastest_form import choose_form
 from featherlight.workflows.verify import Reference, compare_engine, compute_reference
 
 REPORT_NAME = "export.html"
-EXPORTED_FILES = (*EXPORTED_NAMES, "model.bin")
+EXPORTED_FILES = (*EXPORTED_NAMES, "model.bin", "model.json")
 PICTURED = 36  # images named differently that the page shows
 
 
@@ -104,7 +104,7 @@ def export(
     *,
     out: str | Path | None = None,
     data: str | Path | None = None,
-    input: Input = "image",  # noqa: A002
+    input: Input | None = None,  # noqa: A002
     half_weights: bool = False,
     int8: bool = False,
     form: str = "auto",
@@ -119,11 +119,12 @@ def export(
 
     Args:
         model: run directory or model file.
-        to: ``onnx``, ``openvino`` or ``web``.
-        out: folder to make, or for ONNX a file that ends with ``.onnx``. By default ``onnx/``, ``openvino/`` or
-            ``web/`` in the run directory, or beside the model file.
+        to: ``onnx``, ``openvino``, ``web``, ``ncnn``, ``litert`` or ``executorch``.
+        out: folder to make, or for ONNX a file that ends with ``.onnx``. By default ``onnx/`` or
+            another folder named by the target in the run directory, or beside the model file.
         data: images to compare on; by default the validation images of the data the model was trained on.
-        input: ``image``: uint8 (N, height, width, 3) of any size; ``tensor``: float32 (N, C, S, S), normalised.
+        input: ``image``: uint8 (N, height, width, 3) of any size; ``tensor``: float32 (N, C, S, S), normalised. By
+            default images where the target can resize them as Pillow does, tensors elsewhere.
         half_weights: store weights in float16: half the size, under the same gate.
         int8: compute in 8 bits; the most harmful layers stay in float until the gate holds. Ranges of values come from
             training images.
@@ -177,8 +178,7 @@ def _write(
     draft = Draft(network, exported, order.half_weights)
     if order.int8:
         with TemporaryDirectory(dir=folder, prefix=".float-") as inside:
-            order.target.write(draft, Path(inside))
-            return quantize_export(Path(inside), folder, order.target, exported, reference, order.data)
+            return quantize_export(draft, Path(inside), folder, order.target, reference, order.data)
     order.target.write(draft, folder)
     engine = open_engine(folder / order.target.file_names[0], order.target.engine)
     return compare_engine(engine, reference, exported.card.classes), ()
@@ -189,7 +189,7 @@ def _check_order(
     to: str,
     out: str | Path | None,
     data: str | Path | None,
-    given: str,
+    given: str | None,
     kit: str | Path | None,
     settings: Mapping[str, object],
     *,
@@ -197,7 +197,7 @@ def _check_order(
     int8: bool,
     form: str,
 ) -> Order:
-    if given not in ("image", "tensor"):
+    if given not in (None, "image", "tensor"):
         raise UsageError(f"input is {given!r:.40}; choose image or tensor")
     if half_weights and int8:
         raise UsageError("int8 weights are smaller than half ones: leave out --half-weights or --int8")
@@ -209,19 +209,33 @@ def _check_order(
     elif settings:
         raise UsageError(f"{' and '.join(f'--{name}' for name in settings)} belongs to --to web, not to --to {to}")
     target = find_target(to, int8=int8, **settings)
+    input_name = _check_abilities(target, given, "half" if half_weights else "int8" if int8 else "float")
     home = Path() if path in SHIPPED.values() else path.parent
     place = Path(out) if out is not None else home / _default_name(path, to, int8)
     _check_place(place, target)
     if kit is not None:
-        check_kit(Path(kit), given)
+        check_kit(Path(kit))
     place_of_kit = kit if kit is None else Path(kit)
-    input_name: Input = "image" if given == IMAGE else "tensor"
     return Order(path, target, place, input_name, half_weights, int8, data, place_of_kit, form, settings)
 
 
-def _check_web(given: str, kit: str | Path | None) -> None:
+def _check_abilities(target: Target, given: str | None, precision: str) -> Input:
+    """Says what the target's format cannot do; what the file takes."""
+    if precision not in target.precisions:
+        option = "--half-weights" if precision == "half" else f"--{precision}"
+        raise UsageError(f"--to {target.name} has no {option}; leave it out")
+    for name in target.inputs:
+        if given in (None, name):
+            return name
+    raise UsageError(
+        f"{target.name} has no resize that gives the same pixels as training: its files take tensors, and the kit's "
+        "script makes them of images. Leave out --input image"
+    )
+
+
+def _check_web(given: str | None, kit: str | Path | None) -> None:
     """Says what a page cannot do."""
-    if given != IMAGE:
+    if given not in (None, IMAGE):
         raise UsageError("--to web needs a file that resizes images itself: leave out --input tensor")
     if kit is not None:
         raise UsageError("--to web makes a folder with all that a browser needs; leave out --kit")
@@ -288,7 +302,7 @@ def _advice(order: Order) -> str:
         return f"Fine-tune it for int8: featherlight train --quantize-aware {order.model}; or leave out --int8."
     if order.half_weights:
         return "Try it without --half-weights."
-    if order.input == IMAGE:
+    if order.input == IMAGE and TENSOR in order.target.inputs:
         return "Try --input tensor, which leaves resizing to your program."
     return f"Try another target than {order.target.name}." if len(TARGETS) > 1 else ""
 
@@ -312,7 +326,7 @@ def _write_page(
     command += (
         ["--half-weights"] * order.half_weights
         + ["--int8"] * order.int8
-        + (["--input", order.input] if order.input != IMAGE else [])
+        + (["--input", order.input] if order.input != order.target.inputs[0] else [])
     )
     command += ["--form", order.form] * (order.form != "auto")
     command += ["--data", str(order.data)] if order.data is not None else []

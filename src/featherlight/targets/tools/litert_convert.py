@@ -1,0 +1,103 @@
+"""A program of torch.export to a .tflite of LiteRT: ``python litert_convert.py JOB ANSWER``.
+
+Runs in the toolchain's own environment and imports nothing of Featherlight. The job: ``program`` (.pt2) and ``out``
+make the float file. ``float`` (.tflite), ``calibration`` (.npy, float32 (N, C, S, S)), ``out`` and ``keep`` make the int8
+file of it, in which the layers in ``keep`` stay in float. With ``logits`` (.npz) in place of ``out``: logits of the first
+images in float, and with each layer alone in int8.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+
+IMAGES_COMPARED = 32
+LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "BATCH_MATMUL")
+SIGNATURE = "serving_default"
+
+
+def main(job: dict[str, Any]) -> dict[str, Any]:
+    """Does the job and says which layers there are."""
+    if "program" in job:
+        _convert(job["program"], job["out"])
+        return {"layers": _layers(job["out"])}
+    layers = _layers(job["float"])
+    images = np.load(job["calibration"])
+    ranges = _ranges(job["float"], images)
+    if "logits" in job:
+        np.savez(job["logits"], **_compare(job["float"], layers, ranges, images[:IMAGES_COMPARED]))
+    else:
+        kept = [name for name in layers if name in set(job["keep"])]
+        _quantize(job["float"], job["out"], ranges, kept)
+    return {"layers": layers}
+
+
+def _convert(program: str, out: str) -> None:
+    import litert_torch
+    import torch
+
+    exported = torch.export.load(program)
+    (image,) = exported.example_inputs[0]
+    litert_torch.convert(exported.module(), sample_kwargs={"input": image}).export(out)
+
+
+def _interpreter(model: str) -> Interpreter:
+    found = Interpreter(model_path=model, num_threads=1)
+    found.allocate_tensors()
+    return found
+
+
+def _layers(model: str) -> list[str]:
+    """Names of what the convolutions and linear layers give, in the order in which they run."""
+    plain = Interpreter(model_path=model, experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES)
+    plain.allocate_tensors()
+    names = {tensor["index"]: tensor["name"] for tensor in plain.get_tensor_details()}
+    return [names[int(op["outputs"][0])] for op in plain._get_ops_details() if op["op_name"] in LAYERS]
+
+
+def _ranges(model: str, images: np.ndarray[Any, Any]) -> Any:
+    measured = quantizer.Quantizer(model, recipe.static_wi8_ai8())
+    return measured.calibrate({SIGNATURE: [{"input": image[None]} for image in images]})
+
+
+def _quantize(model: str, out: str, ranges: Any, kept: list[str]) -> None:
+    wanted = quantizer.Quantizer(model, recipe.static_wi8_ai8())
+    for name in kept:
+        wanted.update_quantization_recipe(
+            _exactly(name), qtyping.TFLOperationName.ALL_SUPPORTED, algorithm_key=AlgorithmName.NO_QUANTIZE
+        )
+    Path(out).unlink(missing_ok=True)
+    wanted.quantize(ranges).export_model(out)
+
+
+def _compare(model: str, layers: list[str], ranges: Any, images: np.ndarray[Any, Any]) -> dict[str, Any]:
+    found = {"float": _logits(model, images)}
+    with tempfile.TemporaryDirectory() as folder:
+        for number, name in enumerate(layers):
+            alone = quantizer.Quantizer(model)
+            alone.add_static_config(_exactly(name), qtyping.TFLOperationName.ALL_SUPPORTED, 8, 8)
+            path = str(Path(folder) / f"{number}.tflite")
+            alone.quantize(ranges).export_model(path)
+            found[name] = _logits(path, images)
+    return found
+
+
+def _exactly(name: str) -> str:
+    return f"^{re.escape(name)};?$"
+
+
+def _logits(model: str, images: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    run = _interpreter(model).get_signature_runner(SIGNATURE)
+    return np.concatenate([run(input=image[None])["logits"] for image in images])
+
+
+if __name__ == "__main__":
+    answer = main(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
+    Path(sys.argv[2]).write_text(json.dumps(answer), encoding="utf-8")
