@@ -45,19 +45,20 @@ class Toolchain:
     download: str
 
 
-TOOLCHAINS = {
-    one.name: one
-    for one in (
-        Toolchain(
-            "litert",
-            "makes .tflite files for LiteRT",
-            ("litert-torch==0.10.0", "ai-edge-litert==2.3.0", "ai-edge-quantizer==0.10.0"),
-            "1 GB",
-        ),
-        Toolchain("executorch", "makes and runs .pte files of ExecuTorch", ("executorch==1.5.1",), "1 GB"),
-        Toolchain("coreml", "makes .mlpackage folders for Apple's Core ML", ("coremltools==9.0", "torch==2.13.0"), "1 GB"),
-    )
-}
+_EXECUTORCH = Toolchain(
+    "executorch",
+    "makes and runs .pte files of ExecuTorch, and makes folders for Core ML",
+    ("executorch==1.5.1", "coremltools==9.0", "torch==2.13.0"),
+    "1 GB, 3 GB where PyTorch comes with CUDA",
+)
+_LITERT = Toolchain(
+    "litert",
+    "makes .tflite files of LiteRT",
+    ("litert-torch==0.10.0", "ai-edge-litert==2.3.0", "ai-edge-quantizer==0.10.0", "torch==2.13.0"),
+    "1 GB, 3 GB where PyTorch comes with CUDA",
+)
+TOOLCHAINS = {"litert": _LITERT, "executorch": _EXECUTORCH}
+OF_TARGET = {"coreml": "executorch"}  # targets that share the toolchain of another
 
 
 class MissingToolchainError(FeatherlightError):
@@ -77,6 +78,7 @@ def toolchain_of(name: str) -> Toolchain:
     Raises:
         UsageError: there is none.
     """
+    name = OF_TARGET.get(name, name)
     if name not in TOOLCHAINS:
         raise UsageError(f"there is no toolchain {name!r:.40}; choose one of {', '.join(TOOLCHAINS)}")
     return TOOLCHAINS[name]
@@ -84,8 +86,9 @@ def toolchain_of(name: str) -> Toolchain:
 
 def toolchain_folder(name: str) -> Path:
     """Where the environment is or will be: other packages or another Python are another folder."""
-    what = json.dumps([toolchain_of(name).packages, sys.version_info[:2]])
-    return cache_folder() / "toolchains" / f"{name}-{hashlib.sha256(what.encode()).hexdigest()[:8]}"
+    toolchain = toolchain_of(name)
+    what = json.dumps([toolchain.packages, sys.version_info[:2]])
+    return cache_folder() / "toolchains" / f"{toolchain.name}-{hashlib.sha256(what.encode()).hexdigest()[:8]}"
 
 
 def find_toolchain(name: str) -> Path:

@@ -42,7 +42,7 @@ compares. Otherwise the exit code is 1, and an earlier export stays as it was.
     default="onnx",
     show_default=True,
     metavar="TARGET",
-    help="onnx, openvino, web, ncnn, litert or executorch.",
+    help="onnx, openvino, web, ncnn, litert, executorch or coreml.",
 )
 @click.option("--out", metavar="PATH", help="Folder, or FILE.onnx.  [default: a folder named by the target]")
 @click.option(

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import weakref
 from contextlib import suppress
-from importlib.util import find_spec
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import IO
 
@@ -39,11 +39,12 @@ class ExecuTorchEngine(OneImageEngine):
     def open(self, path: Path, threads: int | None) -> None:
         """See :class:`featherlight.engines.one_image.OneImageEngine`."""
         preprocessing, classes = self.card.preprocessing, len(self.card.classes)
-        python = sys.executable if find_spec("executorch") is not None else str(find_toolchain("executorch"))
+        python = sys.executable if _is_installed() else str(find_toolchain("executorch"))
         sizes = (classes, preprocessing.in_channels, preprocessing.input_size, threads or 0)
         command = [python, "-I", str(_SCRIPT), str(path.resolve()), *map(str, sizes)]
         self._said = tempfile.TemporaryFile()  # a pipe that nobody reads would fill up
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said)
+        self.pid = self._process.pid  # what computes, and takes the memory
         weakref.finalize(self, _end, self._process, self._said)
         self._num_bytes = 4 * classes
         if len(self._read(1)) != 1:
@@ -68,6 +69,13 @@ class ExecuTorchEngine(OneImageEngine):
         self._said.seek(0)
         text = self._said.read()[-_ERRORS_KEPT:].decode("utf-8", "replace")
         return next((line for line in reversed(text.splitlines()) if line.strip()), "its process has ended")
+
+
+def _is_installed() -> bool:
+    try:
+        return bool(version("executorch"))
+    except PackageNotFoundError:
+        return False
 
 
 def _stream(stream: IO[bytes] | None) -> IO[bytes]:

@@ -20,6 +20,7 @@ TARGETS = {
     "ncnn": "featherlight.targets.ncnn:NcnnTarget",
     "litert": "featherlight.targets.litert:LiteRtTarget",
     "executorch": "featherlight.targets.executorch:ExecuTorchTarget",
+    "coreml": "featherlight.targets.coreml:CoreMlTarget",
 }
 
 
@@ -48,6 +49,9 @@ class Target(Protocol):
         packages: what it needs, besides what the training extra brings.
         int8_packages: what it also needs for int8.
         inputs: what its files can take, the usual one first.
+        runs_here: its files can be run on this machine; else what they were made of is compared, and the target's
+            ``explain`` says so.
+        auto_form: the form of the graph that ``auto`` takes where writing all would take minutes; None: all are timed.
         precisions: of ``float``, ``half`` (weights) and ``int8``, those that it can write.
         is_public: its folder is made to be published, so nothing goes there that shows images or names places.
     """
@@ -59,6 +63,8 @@ class Target(Protocol):
     int8_packages: tuple[str, ...]
     inputs: tuple[Input, ...]
     precisions: tuple[str, ...]
+    auto_form: str | None
+    runs_here: bool
     is_public: bool
 
     def write(self, draft: Draft, folder: Path) -> None:

@@ -88,29 +88,45 @@ def int8_tooled(
         gate: judges a file.
         latency: milliseconds of one image.
     """
+    return hold_accuracy(
+        lambda kept: quantize_tooled(target, source, out, calibration, keep_float=kept),
+        gate,
+        lambda: _told(_damages_tooled(target, source, calibration)),
+        latency,
+    )
+
+
+def quantize_tooled(
+    target: TooledTarget,
+    source: Mapping[str, str],
+    out: Path,
+    calibration: Sequence[NDArray[Any]],
+    *,
+    keep_float: Collection[str] = (),
+) -> Quantized:
+    """One attempt: these layers stay in float; arguments as of :func:`int8_tooled`."""
+    job = {**source, "out": str(out), "keep": sorted(keep_float)}
+    layers = _convert(target, job, calibration)["layers"]
+    done, kept = (tuple(name for name in layers if (name in keep_float) is left) for left in (False, True))
+    before = sum(Path(file).stat().st_size for file in source.values())
+    return Quantized(out, "minmax", done, kept, (), before, out.stat().st_size)
+
+
+def _damages_tooled(
+    target: TooledTarget, source: Mapping[str, str], calibration: Sequence[NDArray[Any]]
+) -> list[Damage]:
+    with TemporaryDirectory(prefix="featherlight-logits-") as place:
+        logits = Path(place) / "logits.npz"
+        layers = _convert(target, {**source, "logits": str(logits)}, calibration)["layers"]
+        with np.load(logits) as found:
+            return [damage_of(name, found["float"], found[name]) for name in layers]
+
+
+def _convert(target: TooledTarget, job: Mapping[str, Any], calibration: Sequence[NDArray[Any]]) -> dict[str, Any]:
     with TemporaryDirectory(prefix="featherlight-int8-") as place:
         images = Path(place) / "calibration.npy"
         np.save(images, np.concatenate(list(calibration)))
-        job = {**source, "calibration": str(images)}
-        return hold_accuracy(
-            lambda kept: _quantize_tooled(target, job, out, kept),
-            gate,
-            lambda: _told(_damages_tooled(target, job, Path(place) / "logits.npz")),
-            latency,
-        )
-
-
-def _quantize_tooled(target: TooledTarget, job: Mapping[str, str], out: Path, kept: Collection[str]) -> Quantized:
-    layers = target.convert({**job, "out": str(out), "keep": sorted(kept)})["layers"]
-    before = Path(next(iter(job.values())))
-    done, left = ([name for name in layers if (name in kept) is is_kept] for is_kept in (False, True))
-    return Quantized(out, "minmax", tuple(done), tuple(left), (), before.stat().st_size, out.stat().st_size)
-
-
-def _damages_tooled(target: TooledTarget, job: Mapping[str, str], logits: Path) -> list[Damage]:
-    layers = target.convert({**job, "logits": str(logits)})["layers"]
-    with np.load(logits) as found:
-        return [damage_of(name, found["float"], found[name]) for name in layers]
+        return target.convert({**job, "calibration": str(images)})
 
 
 def choose_ranges(

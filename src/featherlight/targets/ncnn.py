@@ -29,6 +29,8 @@ class NcnnTarget:
     int8_packages: tuple[str, ...] = ()
     inputs: tuple[Input, ...] = (TENSOR,)
     precisions: tuple[str, ...] = ("float", "half")
+    auto_form: str | None = None
+    runs_here = True
     is_public = False
 
     def write(self, draft: Draft, folder: Path) -> None:

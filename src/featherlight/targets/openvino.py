@@ -24,6 +24,8 @@ class OpenVinoTarget:
     int8_packages: tuple[str, ...] = ("nncf",)
     inputs: tuple[Input, ...] = (IMAGE, TENSOR)
     precisions: tuple[str, ...] = ("float", "half", "int8")
+    auto_form: str | None = None
+    runs_here = True
     is_public = False
 
     def write(self, draft: Draft, folder: Path) -> None:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
-from featherlight.engines.exported import LOGITS, PROBABILITIES
+from featherlight.engines.exported import LOGITS, PROBABILITIES, ExportedCard
 from featherlight.errors import UsageError
+from featherlight.images import normalize
+from featherlight.models.engine import infer
 from featherlight.targets.base import Draft
 
 TOOLS = Path(__file__).with_name("tools")
@@ -43,3 +47,25 @@ def save_program(draft: Draft, path: Path) -> None:
             torch.export.save(program, path)
     except Exception as error:  # whatever a network's own code raises
         raise UsageError(f"this network cannot be traced: {str(error).strip().partition(chr(10))[0]:.200}") from error
+
+
+class NetworkEngine:
+    """A network in memory as an engine: what a file was made of, where the file itself cannot run.
+
+    Args:
+        network: in evaluation mode on the CPU.
+        exported: of the file.
+    """
+
+    name = "torch, in place of a runtime that is not for this machine"
+    resizes = False
+
+    def __init__(self, network: nn.Module, exported: ExportedCard) -> None:
+        self.card, self.exported = exported.card, exported
+        self._network = network
+
+    def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """See :class:`featherlight.engines.base.Engine`."""
+        with torch.inference_mode():
+            given = torch.from_numpy(normalize(images, self.card.preprocessing))
+            return np.asarray(infer(self._network, given).numpy(), np.float32)

@@ -29,6 +29,8 @@ class TooledTarget:
     int8_packages: tuple[str, ...] = ()
     inputs: tuple[Input, ...] = (TENSOR,)
     precisions: tuple[str, ...] = ("float", "int8")
+    auto_form: str | None = "shuffle"
+    runs_here = True
     is_public = False
 
     def __init__(self) -> None:

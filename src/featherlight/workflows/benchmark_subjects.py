@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -19,8 +20,10 @@ from featherlight.models.registry import create_model
 from featherlight.models.timm_networks import PREFIX, published_input_size
 from featherlight.models.weights import load_model, save_model
 from featherlight.targets.base import Draft, Target, find_target
+from featherlight.targets.int8 import quantize_tooled
 from featherlight.targets.quantize_onnx import quantize_onnx
 from featherlight.targets.quantize_openvino import quantize_openvino, size_of
+from featherlight.targets.tooled import TooledTarget
 from featherlight.training.equalisation import equalize
 from featherlight.workflows.benchmark_subject import Subject, sample_images
 from featherlight.workflows.calibration import calibration_batches
@@ -148,19 +151,27 @@ def _export(file: Path, engine: str, int8: bool, wish: Wish, folder: Path) -> Pa
     exported = ExportedCard(card, "tensor", notes={"precision": "int8" if int8 else "float"})
     if int8:
         equalize(model)
-    target.write(Draft(choose_form(model, target, exported, wish.form).network, exported), place)
+    draft = Draft(choose_form(model, target, exported, wish.form).network, exported)
     if int8:
-        _quantize(target, place, exported, wish.data)
+        _write_int8(target, place, draft, wish.data)
+    else:
+        target.write(draft, place)
     return made
 
 
-def _quantize(target: Target, folder: Path, exported: ExportedCard, data: str | Path | None) -> None:
-    file, card = folder / target.file_names[0], exported.card
+def _write_int8(target: Target, folder: Path, draft: Draft, data: str | Path | None) -> None:
+    file, exported, card = folder / target.file_names[0], draft.exported, draft.exported.card
     if data is None and "data" not in card.provenance:
         images = normalize(sample_images(UNTRAINED_CALIBRATION, card.preprocessing.input_size), card.preprocessing)
         batches = [images]
     else:
         batches = calibration_batches(card, data)
+    if isinstance(target, TooledTarget):
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".source-") as inside:
+            quantize_tooled(target, target.write_source(draft, Path(inside)), file, batches)
+        target.describe(folder, exported)
+        return
+    target.write(draft, folder)
     if target.name == "onnx":
         quantize_onnx(file, file, batches, learnt=card.provenance.get("quantization"))
     else:

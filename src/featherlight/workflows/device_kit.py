@@ -12,13 +12,14 @@ from PIL import Image
 from featherlight.engines import Engine, prepare_image
 from featherlight.errors import UnreadableImageError, UsageError
 from featherlight.files import replace_folder, staging_folder
+from featherlight.images import Preprocessing
 from featherlight.metrics import softmax
 from featherlight.model_file import EXPORTED_NAMES
 from featherlight.report.rendering import load_template
 from featherlight.targets.base import Target
 from featherlight.workflows.verify import Reference
 
-PACKAGES = {"litert": "ai-edge-litert"}  # of the runtimes, where pip calls them otherwise
+PACKAGES = {"litert": "ai-edge-litert", "coreml": "coremltools"}  # of the runtimes, where pip calls them otherwise
 LABELS, SAMPLE, EXPECTED, SCRIPT = "labels.txt", "sample.png", "expected.json", "run.py"
 
 
@@ -44,24 +45,32 @@ def write_kit(out: Path, exported: Path, target: Target, engine: Engine, referen
     """
     with staging_folder(out) as folder:
         for name in target.file_names:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
             copyfile(exported / name, folder / name)
         names = [" ".join(name.split()) for name in engine.card.classes]  # a line each
         (folder / LABELS).write_text("".join(f"{name}\n" for name in names), encoding="utf-8", errors="replace")
         _write_sample(folder, engine, reference, names)
-        (folder / SCRIPT).write_text(_script(target, engine), encoding="utf-8")
+        script = make_script(target.engine, target.file_names[0], engine.card.preprocessing, takes_images=engine.resizes)
+        (folder / SCRIPT).write_text(script, encoding="utf-8")
         replace_folder(folder, out)
     return out
 
 
-def _script(target: Target, engine: Engine) -> str:
-    """Needs only the runtime, NumPy and Pillow."""
-    preprocessing = engine.card.preprocessing
-    fill = np.rint(np.clip(np.resize(preprocessing.mean, 3), 0, 1) * 255).astype(int)
+def make_script(engine: str, model: str, preprocessing: Preprocessing, *, takes_images: bool) -> str:
+    """The text of ``run.py``, which needs only the runtime, NumPy and Pillow.
+
+    Args:
+        engine: that runs the file.
+        model: the file's name.
+        preprocessing: what the script does itself, unless the file does.
+        takes_images: the file does.
+    """
+    fill = np.rint(np.clip(np.resize(preprocessing.mean, 3) * 255, 0, 255)).astype(int)
     return load_template("run.py.jinja").render(
-        engine=target.engine,
-        package=PACKAGES.get(target.engine, target.engine),
-        model=target.file_names[0],
-        takes_images=engine.resizes,
+        engine=engine,
+        package=PACKAGES.get(engine, engine),
+        model=model,
+        takes_images=takes_images,
         preprocessing=preprocessing,
         scaled=round(preprocessing.input_size / preprocessing.crop_fraction),
         fill=tuple(fill.tolist()),
@@ -91,4 +100,4 @@ def _choose_sample(reference: Reference) -> int:
 
 
 def _names() -> set[str]:
-    return {LABELS, SAMPLE, EXPECTED, SCRIPT, *EXPORTED_NAMES, "model.bin", "model.json"}
+    return {LABELS, SAMPLE, EXPECTED, SCRIPT, *EXPORTED_NAMES, "model.bin", "model.json", "model.mlpackage"}

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from featherlight.engines import open_engine
+from featherlight.engines import Engine, open_engine
 from featherlight.engines.exported import IMAGE, TENSOR, ExportedCard, Input
 from featherlight.errors import GateFailedError, UnreadableImageError, UsageError
 from featherlight.files import publish_file, replace_folder, staging_folder
@@ -20,6 +20,7 @@ from featherlight.model_file import EXPORTED_NAMES, EXPORTED_SUFFIXES, MODEL_FIL
 from featherlight.models.weights import load_model
 from featherlight.report.export_page import ExportFacts, Pictured, write_export_page
 from featherlight.targets.base import TARGETS, Draft, Target, find_target
+from featherlight.targets.program import NetworkEngine
 from featherlight.training.equalisation import equalize
 from featherlight.verification import Verification
 from featherlight.workflows.device_kit import check_kit, write_kit
@@ -28,7 +29,7 @@ from featherlight.workflows.fastest_form import choose_form
 from featherlight.workflows.verify import Reference, compare_engine, compute_reference
 
 REPORT_NAME = "export.html"
-EXPORTED_FILES = (*EXPORTED_NAMES, "model.bin", "model.json")
+EXPORTED_FILES = (*EXPORTED_NAMES, "model.bin", "model.json", "model.mlpackage")
 PICTURED = 36  # images named differently that the page shows
 
 
@@ -119,7 +120,7 @@ def export(
 
     Args:
         model: run directory or model file.
-        to: ``onnx``, ``openvino``, ``web``, ``ncnn``, ``litert`` or ``executorch``.
+        to: ``onnx``, ``openvino``, ``web``, ``ncnn``, ``litert``, ``executorch`` or ``coreml``.
         out: folder to make, or for ONNX a file that ends with ``.onnx``. By default ``onnx/`` or
             another folder named by the target in the run directory, or beside the model file.
         data: images to compare on; by default the validation images of the data the model was trained on.
@@ -156,7 +157,7 @@ def export(
             raise _refusal(order, result, folder / REPORT_NAME)
         made_kit = None
         if order.kit is not None:
-            engine = open_engine(folder / order.target.file_names[0], order.target.engine)
+            engine = _open(order.target, folder, chosen.network, exported)
             made_kit = write_kit(order.kit, folder, order.target, engine, reference)
         _publish(order, folder)
     finished = _finished(order, result, explanation, size, made_kit)
@@ -180,8 +181,16 @@ def _write(
         with TemporaryDirectory(dir=folder, prefix=".float-") as inside:
             return quantize_export(draft, Path(inside), folder, order.target, reference, order.data)
     order.target.write(draft, folder)
-    engine = open_engine(folder / order.target.file_names[0], order.target.engine)
-    return compare_engine(engine, reference, exported.card.classes), ()
+    engine = _open(order.target, folder, network, exported)
+    result = compare_engine(engine, reference, exported.card.classes)
+    return result, () if order.target.runs_here else order.target.explain()  # type: ignore[attr-defined]
+
+
+def _open(target: Target, folder: Path, network: nn.Module, exported: ExportedCard) -> Engine:
+    """What was written, in its runtime; where that cannot be, the network that it was written of."""
+    if target.runs_here:
+        return open_engine(folder / target.file_names[0], target.engine)
+    return NetworkEngine(network, exported)
 
 
 def _check_order(

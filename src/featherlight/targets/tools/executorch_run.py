@@ -16,13 +16,14 @@ os.dup2(2, 1)  # what the runtime prints is no answer
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
+from executorch.extension.pybindings.portable_lib import _unsafe_reset_threadpool  # noqa: E402
 from executorch.runtime import Runtime  # noqa: E402
 
 
 def main(model: str, num_classes: int, channels: int, side: int, threads: int) -> None:
     """Answers until there are no more images."""
     if threads:
-        os.environ["OMP_NUM_THREADS"] = str(threads)
+        _unsafe_reset_threadpool(threads)  # unsafe while a network runs; none does yet
     method = Runtime.get().load_program(Path(model)).load_method("forward")
     image = np.empty((1, channels, side, side), np.float32)
     view = memoryview(image).cast("B")

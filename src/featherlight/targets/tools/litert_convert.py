@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+from ai_edge_quantizer import qtyping, quantizer, recipe
+from ai_edge_quantizer.algorithm_manager import AlgorithmName
 
 IMAGES_COMPARED = 32
 LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "BATCH_MATMUL")
@@ -44,8 +46,16 @@ def _convert(program: str, out: str) -> None:
     import torch
 
     exported = torch.export.load(program)
-    (image,) = exported.example_inputs[0]
-    litert_torch.convert(exported.module(), sample_kwargs={"input": image}).export(out)
+    network, (image,) = exported.module(), exported.example_inputs[0]
+
+    class Named(torch.nn.Module):  # the file's input takes its name from here, and so do its layers
+        __module__, __qualname__ = "network", "layer"
+
+        def forward(self, input: torch.Tensor) -> dict[str, torch.Tensor]:  # noqa: A002
+            found: dict[str, torch.Tensor] = network(input)
+            return found
+
+    litert_torch.convert(Named().eval(), sample_kwargs={"input": image}).export(out)
 
 
 def _interpreter(model: str) -> Interpreter:
@@ -70,11 +80,20 @@ def _ranges(model: str, images: np.ndarray[Any, Any]) -> Any:
 def _quantize(model: str, out: str, ranges: Any, kept: list[str]) -> None:
     wanted = quantizer.Quantizer(model, recipe.static_wi8_ai8())
     for name in kept:
-        wanted.update_quantization_recipe(
-            _exactly(name), qtyping.TFLOperationName.ALL_SUPPORTED, algorithm_key=AlgorithmName.NO_QUANTIZE
-        )
+        _leave(wanted, _exactly(name), qtyping.TFLOperationName.ALL_SUPPORTED)
+    _leave_ends(wanted)
     Path(out).unlink(missing_ok=True)
     wanted.quantize(ranges).export_model(out)
+
+
+def _leave_ends(wanted: quantizer.Quantizer) -> None:
+    """The file takes and gives float32, as every exported file does."""
+    for end in (qtyping.TFLOperationName.INPUT, qtyping.TFLOperationName.OUTPUT):
+        _leave(wanted, ".*", end)
+
+
+def _leave(wanted: quantizer.Quantizer, scope: str, operation: qtyping.TFLOperationName) -> None:
+    wanted.update_quantization_recipe(scope, operation, algorithm_key=AlgorithmName.NO_QUANTIZE)
 
 
 def _compare(model: str, layers: list[str], ranges: Any, images: np.ndarray[Any, Any]) -> dict[str, Any]:

@@ -1,0 +1,61 @@
+"""A program of torch.export to an .mlpackage of Core ML: ``python coreml_convert.py JOB ANSWER``.
+
+Runs in the toolchain's own environment and imports nothing of Featherlight. The job: ``out`` (an .mlpackage), with
+``program`` (.pt2) to make it, or with ``metadata``, texts to put into it. The answer is what its specification says, read
+back from the files; to run them takes a Mac.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import coremltools
+import torch
+
+OUTPUTS = ("logits", "probabilities")
+
+
+def main(job: dict[str, Any]) -> dict[str, Any]:
+    """Does the job and reads the result back."""
+    if "program" in job:
+        _convert(job["program"], job["out"])
+    else:
+        model = coremltools.models.MLModel(job["out"], skip_model_load=True)
+        model.user_defined_metadata.update(job["metadata"])
+        model.save(job["out"])
+    return _read(job["out"])
+
+
+def _convert(program: str, out: str) -> None:
+    exported = torch.export.load(program).run_decompositions({})
+    (image,) = exported.example_inputs[0]
+    coremltools.convert(
+        exported,
+        inputs=[coremltools.TensorType(name="input", shape=tuple(image.shape))],
+        outputs=[coremltools.TensorType(name=name) for name in OUTPUTS],
+        convert_to="mlprogram",
+        compute_precision=coremltools.precision.FLOAT32,
+        minimum_deployment_target=coremltools.target.iOS16,
+        skip_model_load=True,
+    ).save(out)
+
+
+def _read(path: str) -> dict[str, Any]:
+    spec = coremltools.utils.load_spec(path)
+    (function,) = spec.mlProgram.functions.values()
+    (block,) = function.block_specializations.values()
+    return {
+        "version": spec.specificationVersion,
+        "inputs": {one.name: list(one.type.multiArrayType.shape) for one in spec.description.input},
+        "outputs": {one.name: list(one.type.multiArrayType.shape) for one in spec.description.output},
+        "operations": sum(operation.type != "const" for operation in block.operations),
+        "metadata": dict(spec.description.metadata.userDefined),
+    }
+
+
+if __name__ == "__main__":
+    answer = main(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
+    Path(sys.argv[2]).write_text(json.dumps(answer), encoding="utf-8")
