@@ -27,8 +27,9 @@ from typing import Any
 
 from featherlight.cost.latency import machine_name
 from featherlight.model_file import read_card
+from featherlight.training.recipe import read_duration
 from featherlight.workflows.choose_measure import latency_of_file
-from featherlight.workflows.choose_order import Order, read_limits, read_order
+from featherlight.workflows.choose_order import Order, check_order, read_limits
 from featherlight.workflows.evaluate import evaluate
 
 LOG = "log.txt"
@@ -131,7 +132,7 @@ def main() -> None:
     print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}", flush=True)
     for data in options.data:
         for budget in options.budgets:
-            order = read_order(data, read_limits(budget.latency, budget.size), budget.time)
+            order = check_order(Order(str(data), read_limits(budget.latency, budget.size), read_duration(budget.time)))
             stem = f"{data.name}-{budget.time}"
             chosen = ours(data, budget, options.seed, options.out / f"{stem}-choose")
             print(row(data, budget, "choose", chosen, order), flush=True)

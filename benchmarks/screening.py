@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -25,6 +26,7 @@ from featherlight.training.defaults import default_recipe
 from featherlight.training.growth import side_at
 from featherlight.training.recipe import read_recipe
 from featherlight.workflows.reproduce import facts_of
+from untried import TRIALS
 
 IDEAS: dict[str, dict[str, Any]] = {
     "base": {},
@@ -33,7 +35,9 @@ IDEAS: dict[str, dict[str, Any]] = {
     "grow-0.9": {"grow": 0.9},
     "rate-half": {"rate": 0.5},
     "rate-double": {"rate": 2.0},
+    "batch-64": {"batch_size": 64},
     "batch-128": {"batch_size": 128},
+    "batch-256": {"batch_size": 256},
     "no-smoothing": {"label_smoothing": 0.0},
     "no-average": {"ema_decay": 0.0},
     "cosine": {"schedule": "cosine"},
@@ -42,8 +46,14 @@ IDEAS: dict[str, dict[str, Any]] = {
     "decay-on-all": {"weight_decay_on": "all"},
     "trivial-augment": {"trivial_augment": True},
     "kaiming": {"initialisation": "kaiming-normal"},
+    "norms-again": {"reestimate_norms": True},
+    "average-longer": {"ema_decay": 0.998},
+    "decay-double": {"weight_decay": 1e-3},
+    "cutmix": {"cutmix": 1.0},
+    **{name: {"trial": name} for name in TRIALS},
 }
 PARTS = 1000
+TAUGHT = "teacher"
 
 
 def work_of_an_epoch(grow: float, side: int = 32) -> float:
@@ -53,8 +63,8 @@ def work_of_an_epoch(grow: float, side: int = 32) -> float:
 
 def run(data: str, model: str, epochs: float, idea: dict[str, Any], seed: int, extra: dict[str, str]) -> dict[str, Any]:
     """Trains once; returns the last row of its metrics."""
-    settings = {key: value for key, value in idea.items() if key != "rate"}
-    with tempfile.TemporaryDirectory() as folder:
+    settings = {key: value for key, value in idea.items() if key not in ("rate", "trial")}
+    with tempfile.TemporaryDirectory() as folder, TRIALS.get(idea.get("trial", ""), nullcontext)():
         if "rate" in idea:
             settings["learning_rate"] = idea["rate"] * usual_rate(data, model, {**extra, **settings})
         grow = float(idea.get("grow", extra.get("grow", 0.7)))
@@ -73,17 +83,19 @@ def main() -> None:
     parser.add_argument("data")
     parser.add_argument("--model", default="mobilenet_v1_x0_5")
     parser.add_argument("--epochs", type=float, default=6, help="of whole images; others get as many as cost the same")
-    parser.add_argument("--ideas", nargs="+", default=list(IDEAS), choices=list(IDEAS))
+    parser.add_argument("--ideas", nargs="+", default=list(IDEAS), choices=[*IDEAS, TAUGHT])
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", dest="settings")
+    parser.add_argument("--teacher", help="a run whose answers are learned too, as one more idea: teacher")
     parser.add_argument("--only", default="0/1", metavar="I/N", help="every n-th run, beginning with the i-th")
     arguments = parser.parse_args()
+    ideas = IDEAS | {TAUGHT: {"teacher": arguments.teacher}}
     extra = dict(setting.split("=", 1) for setting in arguments.settings)
     part, parts = map(int, arguments.only.split("/"))
     runs = [(idea, seed) for seed in range(arguments.seeds) for idea in arguments.ideas][part::parts]
     found: dict[str, list[dict[str, Any]]] = {}
     for idea, seed in runs:
-        row = run(arguments.data, arguments.model, arguments.epochs, IDEAS[idea], seed, extra)
+        row = run(arguments.data, arguments.model, arguments.epochs, ideas[idea], seed, extra)
         found.setdefault(idea, []).append(row)
         print(json.dumps({"idea": idea, "seed": seed, **row}), flush=True)
     print("\n| idea | epochs | rate | validation, mean | each | seconds |\n|---|---|---|---|---|---|")

@@ -1,18 +1,19 @@
 """Writes the table of docs/deployment.md: ``python docs/make_deployment.py [NETWORK ...]``.
 
-Rows of networks that are not named stay as they are. The page is written anew after each network, so a run can be
-stopped. Each network gets fresh weights and statistics of random images, is exported to each target, and is compared
-there on random images by the same gate that every export passes; then it is timed. Nothing else should run meanwhile.
+Rows of networks that are not named stay as they are. Each network gets fresh weights and statistics of random images,
+is exported to each target, and is compared there on random images by the same gate that every export passes; then it is
+timed. Nothing else should run while times are taken: ``--folder DIR --export-only`` exports first, into a folder that
+the next call with ``--folder DIR`` goes on from. The page is written anew after each network, so a run can be stopped.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,15 +23,16 @@ from featherlight.console import note
 from featherlight.cost.latency import machine_name, measure_latencies, usable_cores
 from featherlight.engines import open_engine
 from featherlight.images import Preprocessing
+from featherlight.model_file import find_model_file
 from featherlight.models.catalogue import list_models, model_info
 from featherlight.models.registry import create_model
 from featherlight.models.weights import save_model
 from featherlight.sources import open_source
-from featherlight.targets.base import TARGETS
-from featherlight.workflows.export import Export, export
+from featherlight.workflows.export import EXPORTED_FILES, export
 
 PAGE = Path(__file__).with_name("deployment.md")
 BEGIN, END = "<!-- table: python docs/make_deployment.py -->", "<!-- end of table -->"
+TARGETS = ("onnx", "openvino")
 SIDE = 224
 CLASSES = 1000
 IMAGES = 200
@@ -43,29 +45,49 @@ class Row:
 
     network: str
     target: str
-    result: Export
+    size_bytes: int
+    agreement: float
+    max_diff: float
     latency_ms: float
     eager_ms: float
 
 
-def make_rows(networks: list[str], folder: Path) -> Iterator[list[Row]]:
-    """Exports, verifies and times each network in each target, beside PyTorch itself."""
-    data = paint_images(folder / "images")
-    for number, name in enumerate(networks, 1):
-        note(f"{number} of {len(networks)}: {name}")
-        model = save_untrained(name, folder, data)
-        results = {target: export(model, target, out=folder / name / target, input="tensor") for target in TARGETS}
-        engines = {"torch": open_engine(model, "torch", "cpu", threads=usable_cores())}
-        engines |= {target: open_engine(result.path) for target, result in results.items()}
-        image = np.zeros((1, SIDE, SIDE, 3), np.uint8)
-        times = measure_latencies({key: partial(engine.logits, image) for key, engine in engines.items()})
-        yield [
-            Row(name, target, result, times[target].p50_ms, times["torch"].p50_ms) for target, result in results.items()
-        ]
+def export_to_all(name: str, folder: Path, data: Path) -> dict[str, Path]:
+    """A network's exported files by target; what is there already stays."""
+    model = folder / f"{name}.safetensors"
+    if not model.exists():
+        save_untrained(name, model, data)
+    files = {}
+    for target in TARGETS:
+        out = folder / name / target
+        files[target] = find_model_file(out) if out.exists() else export(model, target, out=out, input="tensor").path
+    return files
+
+
+def measure(name: str, folder: Path, files: dict[str, Path]) -> list[Row]:
+    """Times a network in each target, beside PyTorch itself."""
+    engines: dict[str, Any] = {"torch": open_engine(folder / f"{name}.safetensors", "torch", "cpu", usable_cores())}
+    engines |= {target: open_engine(path) for target, path in files.items()}
+    image = np.zeros((1, SIDE, SIDE, 3), np.uint8)
+    times = measure_latencies({key: partial(engine.logits, image) for key, engine in engines.items()})
+    return [
+        Row(
+            name,
+            target,
+            sum(file.stat().st_size for file in path.parent.iterdir() if file.name in EXPORTED_FILES),
+            engines[target].exported.verification["agreement"],
+            engines[target].exported.verification["max_diff"],
+            times[target].p50_ms,
+            times["torch"].p50_ms,
+        )
+        for target, path in files.items()
+    ]
 
 
 def paint_images(folder: Path) -> Path:
     """Random pictures of blotches in folders that are called as the classes."""
+    if folder.exists():
+        return folder
     random = np.random.default_rng(0)
     for number in range(IMAGES):
         small = random.integers(0, 256, (random.integers(3, 20), random.integers(3, 20), 3), dtype=np.uint8)
@@ -78,7 +100,7 @@ def paint_images(folder: Path) -> Path:
     return folder
 
 
-def save_untrained(name: str, folder: Path, data: Path) -> Path:
+def save_untrained(name: str, path: Path, data: Path) -> None:
     """A model file whose outputs differ from image to image."""
     torch.manual_seed(0)
     network = create_model(name, CLASSES, input_size=SIDE)
@@ -88,7 +110,7 @@ def save_untrained(name: str, folder: Path, data: Path) -> Path:
         network.train()(torch.randn(8, 3, SIDE, SIDE))
     preprocessing = Preprocessing(SIDE)
     provenance = {"data": str(data), "fingerprint": open_source(data).fingerprint}
-    return save_model(network, folder / f"{name}.safetensors", NAMES, preprocessing, provenance=provenance)
+    save_model(network, path, NAMES, preprocessing, provenance=provenance)
 
 
 def make_table(lines: dict[str, list[str]]) -> str:
@@ -112,10 +134,9 @@ def read_lines(page: str) -> dict[str, list[str]]:
 
 
 def _line(row: Row) -> str:
-    result = row.result.verification
     cells = [
-        f"`{row.network}`", row.target, f"{row.result.size_bytes / 1e6:.2f}", f"{result.agreement:.1%}",
-        f"{result.max_diff:.1g}", f"{row.latency_ms:.2f}", f"{row.eager_ms:.2f}",
+        f"`{row.network}`", row.target, f"{row.size_bytes / 1e6:.2f}", f"{row.agreement:.1%}", f"{row.max_diff:.1g}",
+        f"{row.latency_ms:.2f}", f"{row.eager_ms:.2f}",
     ]  # fmt: skip
     return f"| {' | '.join(cells)} |"
 
@@ -127,15 +148,30 @@ def replace_table(page: str, table: str) -> str:
     return f"{before}{BEGIN}\n\n{table}\n{END}{after}"
 
 
-def main(names: list[str]) -> None:
-    """Measures and writes the page."""
-    networks = names or [name for name in list_models() if not model_info(name).tag]
-    with tempfile.TemporaryDirectory(prefix="featherlight-deployment-") as folder:
-        for rows in make_rows(networks, Path(folder)):
-            page = PAGE.read_text(encoding="utf-8")
-            lines = read_lines(page) | {rows[0].network: [_line(row) for row in rows]}
-            PAGE.write_text(replace_table(page, make_table(lines)), encoding="utf-8")
+def write_rows(rows: list[Row]) -> None:
+    """Puts the rows of a network in the page, in the place of older ones."""
+    page = PAGE.read_text(encoding="utf-8")
+    lines = read_lines(page) | {rows[0].network: [_line(row) for row in rows]}
+    PAGE.write_text(replace_table(page, make_table(lines)), encoding="utf-8")
+
+
+def main() -> None:
+    """Exports, measures and writes the page."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    every = [name for name in list_models() if not model_info(name).tag]
+    parser.add_argument("networks", nargs="*", default=every)
+    parser.add_argument("--folder", type=Path, help="keeps the exported files, and goes on with those that are there")
+    parser.add_argument("--export-only", action="store_true", help="takes no times")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="featherlight-deployment-") as temporary:
+        folder = arguments.folder or Path(temporary)
+        data = paint_images(folder / "images")
+        for number, name in enumerate(arguments.networks, 1):
+            note(f"{number} of {len(arguments.networks)}: {name}")
+            files = export_to_all(name, folder, data)
+            if not arguments.export_only:
+                write_rows(measure(name, folder, files))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -9,7 +11,16 @@ import pytest
 
 from featherlight import files
 from featherlight.errors import FeatherlightError
-from featherlight.files import atomic_path, cache_folder, replace_folder, staging_folder, write_bytes, write_text
+from featherlight.files import (
+    atomic_path,
+    cache_folder,
+    held_alone,
+    replace_folder,
+    staging_folder,
+    sweep_staging,
+    write_bytes,
+    write_text,
+)
 
 
 @contextmanager
@@ -133,3 +144,28 @@ def test_a_staging_folder_is_gone_after_an_error(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         write_half()
     assert not os.listdir(tmp_path)
+
+
+def test_only_one_holds_a_lock_and_a_kill_lets_it_go(tmp_path: Path) -> None:
+    lock = tmp_path / ".lock"
+    code = (
+        "import sys; from pathlib import Path; from featherlight.files import held_alone\n"
+        "with held_alone(Path(sys.argv[1])) as alone:\n    print(alone, flush=True)\n    sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", code, str(lock)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "True\n"
+        with held_alone(lock) as alone:
+            assert not alone
+        other.kill()
+    with held_alone(lock) as alone:
+        assert alone
+
+
+def test_what_kills_left_beside_a_target_is_swept_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / ".onnx-abc").mkdir()
+    (tmp_path / ".onnx-abc" / "model.onnx").write_bytes(b"half")
+    for name in ("onnx", ".web-abc"):
+        (tmp_path / name).mkdir()
+    sweep_staging(tmp_path / "onnx")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".web-abc", "onnx"]

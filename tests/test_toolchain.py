@@ -35,7 +35,9 @@ def empty(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
 def made(empty: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """It is there: an environment as venv makes it, but without pip."""
     folder = toolchain_folder(empty)
-    monkeypatch.setattr(toolchain, "_commands", lambda place, _: [[sys.executable, "-m", "venv", "--without-pip", place]])
+    monkeypatch.setattr(
+        toolchain, "_commands", lambda place, _: [[sys.executable, "-m", "venv", "--without-pip", place]]
+    )
     assert make_toolchain(empty) == folder
     return empty
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from featherlight.console import duration
+from featherlight.phrases import joined, phrase
 
 
 @dataclass(frozen=True)
@@ -32,11 +33,12 @@ class Limits:
             (size_bytes, self.size_bytes, show_size),
             (macs, self.macs, lambda count: f"{show_count(count)} MACs"),
         )
-        return ", ".join(
-            f"{show(value)} where {show(limit)} are allowed"
+        told = [
+            phrase("{value} where {limit} are allowed", value=show(value), limit=show(limit))
             for value, limit, show in found
             if value is not None and limit is not None and value > limit
-        )
+        ]
+        return joined(told, last=", ") if told else ""
 
     def excess(self, latency_ms: float | None, size_bytes: int | None, macs: int | None) -> float:
         """How many times the tightest limit these figures are: at most 1 where all hold."""
@@ -182,19 +184,28 @@ def show_count(count: float) -> str:
 
 def show_figures(latency_ms: float | None, size_bytes: int | None, macs: int) -> str:
     """``1.94 ms an image, 1.44 MB, 26.4M MACs``: what is known of it."""
-    parts = [f"{show_latency(latency_ms)} an image"] if latency_ms is not None else []
+    parts: list[str] = []
+    if latency_ms is not None:
+        parts.append(phrase("{latency} an image", latency=show_latency(latency_ms)))
     parts += [show_size(size_bytes)] if size_bytes is not None else []
-    return ", ".join([*parts, f"{show_count(macs)} MACs"])
+    return joined([*parts, f"{show_count(macs)} MACs"], last=", ")
 
 
 def tell_pick(pick: Pick, candidates: Sequence[Candidate], spent_s: float, where: str) -> str:
     """The answer in a sentence or two."""
     trained = sum(candidate.accuracy is not None for candidate in candidates)
-    others = len(candidates) - trained
-    doubt = f" ({pick.interval[0]:.1%} to {pick.interval[1]:.1%})" if len(pick.interval) == 2 else ""
-    speed = f"takes {show_latency(pick.latency_ms)} an image {where} and " if pick.latency_ms is not None else ""
-    return (
-        f"{pick.model} at {pick.input_size} px is right on {pick.accuracy:.1%}{doubt} of {pick.num_images:,} "
-        f"{pick.split} images that took no part in choosing; it {speed}has {show_size(pick.size_bytes)}. "
-        f"Chosen in {duration(spent_s)}: {trained} trained, {others} left out."
-    )
+    accuracy: str = f"{pick.accuracy:.1%}"
+    if len(pick.interval) == 2:
+        low, high = (f"{end:.1%}" for end in pick.interval)
+        accuracy = phrase("{share} ({low} to {high})", share=accuracy, low=low, high=high)
+    cost = phrase("has {size}", size=show_size(pick.size_bytes))
+    if pick.latency_ms is not None:
+        takes = {"latency": show_latency(pick.latency_ms), "where": where, "cost": cost}
+        cost = phrase("takes {latency} an image {where} and {cost}", **takes)
+    return phrase(
+        "{model} at {side} px is right on {accuracy} of {number} {split} images that took no part in choosing; it "
+        "{cost}. Chosen in {time}: {trained} trained, {others} left out.",
+        model=pick.model, side=pick.input_size, accuracy=accuracy, number=f"{pick.num_images:,}",
+        split=phrase(pick.split), cost=cost, time=duration(spent_s), trained=trained,
+        others=len(candidates) - trained,
+    )  # fmt: skip

@@ -102,12 +102,6 @@ def counting(title: str, total: int, what: str = "images") -> Iterator[Callable[
         yield advance
 
 
-def counted(number: int, noun: str) -> str:
-    """``1 image``, ``2,000 images``, ``3 classes``."""
-    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
-    return f"{number:,} {noun if number == 1 else plural}"
-
-
 def duration(seconds: float) -> str:
     """``75`` -> ``1:15``; ``4000`` -> ``1:06:40``."""
     minutes, rest = divmod(max(0, round(seconds)), 60)

@@ -98,6 +98,7 @@ EXTRA_OF_MODULE = {
     "prometheus_client": "serve",
     "pyarrow": "data",
     "python_multipart": "serve",
+    "ray": "ray",
     "sklearn": "train",
     "tensorboard": "train",
     "timm": "timm",

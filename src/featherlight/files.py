@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from featherlight.errors import FeatherlightError
 
 _HERE, _RENAME_EXCHANGE = -100, 2  # of Linux: AT_FDCWD, and the flag of renameat2
@@ -51,13 +53,41 @@ def staging_folder(target: Path) -> Iterator[Path]:
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name[:20]}-"))
+        folder = Path(tempfile.mkdtemp(dir=target.parent, prefix=_staging_prefix(target)))
         try:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
     except OSError as error:
         raise FeatherlightError(f"cannot write {target}: {error.strerror or error}") from error
+
+
+def sweep_staging(target: Path) -> None:
+    """Removes the staging folders of ``target`` that kills left; only for whoever knows that nobody else uses one."""
+    for folder in target.parent.glob(f"{_staging_prefix(target)}*"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _staging_prefix(target: Path) -> str:
+    return f".{target.name[:20]}-"
+
+
+@contextmanager
+def held_alone(file: Path) -> Iterator[bool]:
+    """Whether this process alone holds the lock ``file``, which a kill lets go; yes where there are no locks."""
+    lock = FileLock(file)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        yield False
+        return
+    except (NotImplementedError, OSError):  # a file system without locks: better unguarded than not at all
+        yield True
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
 
 
 def replace_folder(staging: Path, target: Path) -> None:

@@ -96,6 +96,19 @@ def find_model_file(model: str | Path) -> Path:
     return path
 
 
+def model_files(path: Path) -> list[tuple[str, bytes]]:
+    """All files that a model file needs, itself first, as names and contents.
+
+    Raises:
+        ModelFileError: one cannot be read.
+    """
+    beside = [path.with_suffix(".bin")] if path.suffix == ".xml" else []
+    try:
+        return [(file.name, file.read_bytes()) for file in (path, *beside)]
+    except OSError as error:
+        raise ModelFileError(f"{error.filename}: cannot be read ({error.strerror or error})") from error
+
+
 def write_model_file(path: Path, tensors: Mapping[str, NDArray[Any]], card: ModelCard) -> None:
     """Writes weights and card to ``path`` atomically.
 

@@ -92,13 +92,15 @@ class Predictor:
 
         return list(self.stream([images] if single else images, top))
 
-    def stream(self, images: Iterable[Any], top: int = 5, batch_size: int | None = None) -> Iterator[Prediction]:
-        """Like :meth:`predict`, for more images than memory holds: one batch at a time."""
+    def stream(
+        self, images: Iterable[Any], top: int = 5, batch_size: int | None = None, readers: int | None = None
+    ) -> Iterator[Prediction]:
+        """Like :meth:`predict`, for more images than memory holds: one batch at a time, read by so many threads."""
         if top < 1:
             raise UsageError(f"top is {top}; at least 1 is needed")
         queue = enumerate(images)
         batch_size = batch_size or min(MAX_BATCH, batch_size_for(self.engine))
-        with ThreadPoolExecutor() as pool:  # Pillow decodes and resizes without holding the interpreter's lock
+        with ThreadPoolExecutor(readers) as pool:  # Pillow decodes and resizes without holding the interpreter's lock
             while batch := list(islice(queue, batch_size)):
                 yield from self.answer(list(pool.map(self._prepare, batch)), top)
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from featherlight.errors import DataError
+from featherlight.phrases import phrase
 
 TIE_MARGIN = 1e-3  # of logits: closer than this, either class is right
 MIN_AGREEMENT = 0.999
@@ -168,15 +169,36 @@ def _find_problems(
     count = len(labels)
     broken = int(np.sum(~np.isfinite(logits).all(axis=1)))
     if broken:
-        return [f"the exported file gives NaN or infinite outputs for {broken:,} of {count:,} images"]
+        return [
+            phrase(
+                "the exported file gives NaN or infinite outputs for {broken} of {number} images",
+                broken=f"{broken:,}",
+                number=f"{count:,}",
+            )
+        ]
     if precision == "int8":
         lost = int(np.sum(wanted == labels)) - int(np.sum(named == labels))
         if lost > 1 and lost / count > MAX_ACCURACY_DROP:
-            return [f"{lost:,} more of {count:,} images are wrong, {lost / count:.2%}; {MAX_ACCURACY_DROP:.1%} may be"]
+            return [
+                phrase(
+                    "{lost} more of {number} images are wrong, {share}; {allowed} may be",
+                    lost=f"{lost:,}",
+                    number=f"{count:,}",
+                    share=f"{lost / count:.2%}",
+                    allowed=f"{MAX_ACCURACY_DROP:.1%}",
+                )
+            ]
         return []
     if disagreeing > 1 and 1 - disagreeing / count < MIN_AGREEMENT:
-        share = f"{1 - disagreeing / count:.2%} agree, {MIN_AGREEMENT:.1%} must"
-        return [f"{disagreeing:,} of {count:,} images are named differently: {share}"]
+        return [
+            phrase(
+                "{different} of {number} images are named differently: {agree} agree, {needed} must",
+                different=f"{disagreeing:,}",
+                number=f"{count:,}",
+                agree=f"{1 - disagreeing / count:.2%}",
+                needed=f"{MIN_AGREEMENT:.1%}",
+            )
+        ]
     return []
 
 

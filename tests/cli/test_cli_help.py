@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import click
@@ -12,6 +13,7 @@ import pytest
 
 from featherlight.cli.main import COMMANDS, featherlight
 
+REPOSITORY = Path(__file__).parents[2]
 SHELL = {"|", ">", ">>", "&&", "||", ";"}
 ROOT = click.Context(featherlight, info_name="featherlight")
 
@@ -74,6 +76,18 @@ def test_lines_of_shell_are_taken_apart() -> None:
     ]
     assert list(parse_line('eval "$(featherlight completion bash)"')) == [["completion", "bash"]]
     assert list(parse_line("featherlight check a && featherlight train b")) == [["check", "a"], ["train", "b"]]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_ends_with_exit_codes_and_where_to_read_on(name: str, cli: Callable[..., Any]) -> None:
+    help_text = " ".join(cli(name, "--help").out.split())
+    codes, _, elsewhere = help_text.partition("Exit codes: ")[2].partition(" See also: ")
+    assert codes.startswith("0 done; 1 ")
+    assert "; 2 could not run" in codes
+    assert "Exit code" not in help_text.partition("Exit codes: ")[0]  # said once
+    for place in elsewhere.split(", "):
+        called = place.removeprefix("featherlight ")
+        assert called in set(COMMANDS) - {name} if called != place else (REPOSITORY / place).is_file()
 
 
 @pytest.mark.parametrize("name", COMMANDS)

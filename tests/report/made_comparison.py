@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from featherlight.comparison import Answers, ComparedModel, Comparison, compare_pairs, explain_comparison
+from featherlight.phrases import joined, phrase
 from featherlight.report.compare_page import write_compare_page
 from featherlight.sources.findings import Enough
 from featherlight.sources.findings.enough import ClassNeed, CurvePoint, Gain, LearningCurve
@@ -47,11 +48,12 @@ def make_history(epochs: int) -> list[dict[str, Any]]:
     ]
 
 
-def write_comparison(path: Path, comparison: Comparison) -> Path:
+def write_comparison(path: Path, comparison: Comparison, lang: str = "en") -> Path:
     images = np.random.default_rng(0).integers(0, 256, (len(comparison.disagreements), 32, 32, 3), np.uint8)
     pictures = list(zip(comparison.disagreements, images, strict=True))[:12]
     histories = {model.name: make_history(12) for model in comparison.models[:-1]}
-    write_compare_page(path, comparison, histories, pictures, "featherlight compare runs/a runs/b --data photos")
+    command = "featherlight compare runs/a runs/b --data photos"
+    write_compare_page(path, comparison, histories, pictures, command, lang)
     return path
 
 
@@ -68,7 +70,16 @@ def make_enough(classes: tuple[str, ...] = CLASSES) -> Enough:
         "more_photos": Gain(0.06, 0.04, 0.08), "bigger_network": Gain(0.008, -0.005, 0.02), "cleaner_labels": None
     }  # fmt: skip
     needs = tuple(ClassNeed(name, 100, 0.8, 0.07 - 0.01 * k) for k, name in enumerate(classes))
+    points = phrase("{points} points ({low} to {high})", points="6.0", low="4.0", high="8.0")
+    sentence = phrase(
+        "{more}: twice as many would bring {points}; {others}.",
+        more=phrase("More photos, most of all of {classes}", classes=joined(classes[:2])), points=points,
+        others=phrase("a network with {times}x the MACs brings {points}", times="3.6", points=points),
+    )  # fmt: skip
+    evidence = phrase(
+        "{name} names {own} % of its training images rightly, {new} % of others", name="a", own=99, new=80
+    )
     return Enough(
-        "more_photos", "More photos, most of all of cat: twice as many would bring 6.0 points (4.0 to 8.0).",
-        gains, curves, needs, ("evidence",), ("a caveat",), 1000, 2, 32, 40, 40, 60.0, 600.0,
+        "more_photos", sentence, gains, curves, needs, (evidence,), (phrase("networks saw the images at {side} px",
+        side=32),), 1000, 2, 32, 40, 40, 60.0, 600.0,
     )  # fmt: skip

@@ -11,10 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from made_choice import make_choice
 from made_comparison import make_comparison, make_enough, write_comparison
 
 from featherlight.metrics import Evaluation, evaluate_logits
+from featherlight.phrases import phrase
 from featherlight.report import CostFacts, LatencyFacts, Mistake, write_check_page, write_report
+from featherlight.report.choose_page import write_choose_page
 from featherlight.report.export_page import ExportFacts, Pictured, write_export_page
 from featherlight.sources.arrays import array_split
 from featherlight.sources.findings import Checked, Finding, Findings, Survey, order_findings
@@ -126,13 +129,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_full_report(tmp_path_factory.mktemp("report") / "report.html", "en")
 
 
-@pytest.fixture(scope="module")
-def report_zh(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_full_report(tmp_path_factory.mktemp("report") / "report-zh.html", "zh")
-
-
-@pytest.fixture(scope="module")
-def check_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def write_made_check(path: Path, lang: str) -> Path:
     rng = np.random.default_rng(0)
     paths = [f"data/a/{k}.png" for k in range(40)]
     images = array_split(rng.integers(0, 256, (40, 96, 96, 3), np.uint8), np.arange(40) % 2, paths)
@@ -140,18 +137,16 @@ def check_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     facts, splits, duplicates = look_at(survey)
     kinds = (("leak", "error"), ("near_duplicate", "warning"), ("too_small", "note"), ("leak", "error"))
     found = [
-        Finding(kind, severity, (paths[k], paths[k + 1]), "the same image in train and in test", (k, k + 1))
+        Finding(kind, severity, (paths[k], paths[k + 1]), phrase("look nearly the same"), (k, k + 1))
         for k, (kind, severity) in enumerate(kinds)
     ]
     counts = {"a": {"train": 20, "val": 5}, "a class with a rather long name": {"train": 10, "val": 5}}
-    path = tmp_path_factory.mktemp("check") / "check.html"
     findings = Findings("my data", 40, counts, 32, order_findings(found), make_enough())
-    write_check_page(path, findings, Checked(survey, facts, splits, duplicates, 32))
+    write_check_page(path, findings, Checked(survey, facts, splits, duplicates, 32), lang)
     return path
 
 
-@pytest.fixture(scope="module")
-def export_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def write_made_export(path: Path, lang: str) -> Path:
     logits = np.tile([5.0, 0.0], (100, 1))
     other = logits.copy()
     other[:3, 1] = 9
@@ -162,16 +157,41 @@ def export_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     facts = ExportFacts(
         "model.safetensors", "onnx", "image", 1_450_000, 1_500_000, "featherlight export runs/a --to onnx"
     )
-    path = tmp_path_factory.mktemp("export") / "export.html"
     pictured = [Pictured(one, np.full((60, 90, 3), 120, np.uint8)) for one in result.disagreements]
-    write_export_page(path, result, facts, pictured, ["fold_batch_norm: 37 places, " + "a long line " * 12])
+    write_export_page(path, result, facts, pictured, ["fold_batch_norm: 37 places, " + "a long line " * 12], lang)
     return path
 
 
-@pytest.fixture(scope="module")
-def compare_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def write_made_comparison(path: Path, lang: str) -> Path:
     comparison = make_comparison(("shuffle-small", "shuffle-wide", "mobile/a rather long name/onnx", "mobile/int8"))
-    return write_comparison(tmp_path_factory.mktemp("compare") / "compare.html", comparison)
+    return write_comparison(path, comparison, lang)
+
+
+def write_made_choice(path: Path, lang: str) -> Path:
+    write_choose_page(path, make_choice(), lang)
+    return path
+
+
+WRITERS = {
+    "report": write_full_report,
+    "check": write_made_check,
+    "export": write_made_export,
+    "compare": write_made_comparison,
+    "choose": write_made_choice,
+}
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """``report``, ``report_zh``: a page by its name, made once."""
+    folder = tmp_path_factory.mktemp("pages")
+
+    def made(name: str) -> Path:
+        path = folder / f"{name}.html"
+        kind, _, lang = name.partition("_")
+        return path if path.exists() else WRITERS[kind](path, lang or "en")
+
+    return made
 
 
 @pytest.mark.parametrize(
@@ -183,14 +203,31 @@ def compare_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.param(1280, "dark", marks=pytest.mark.slow),
     ],
 )
-@pytest.mark.parametrize("name", ["report", "report_zh", "check_page", "export_page", "compare_page"])
+@pytest.mark.parametrize("name", [*WRITERS, *(pytest.param(f"{kind}_zh", marks=pytest.mark.slow) for kind in WRITERS)])
 def test_page_fits_is_readable_and_has_names(
-    name: str, width: int, scheme: str, visit: Callable[..., Any], request: pytest.FixtureRequest
+    name: str, width: int, scheme: str, visit: Callable[..., Any], pages: Callable[[str], Path]
 ) -> None:
     PICTURES.mkdir(parents=True, exist_ok=True)
-    with visit(request.getfixturevalue(name), width, scheme) as tab:
+    with visit(pages(name), width, scheme) as tab:
         tab.screenshot(path=PICTURES / f"{name}-{width}-{scheme}.png", full_page=True)
         assert tab.evaluate(AUDIT) == []
+
+
+ENGLISH = re.compile(r"[A-Za-z]{3,}(?: [A-Za-z,;]+){3,}")  # four words in a row are a sentence, no name
+
+
+@pytest.mark.parametrize("kind", sorted(WRITERS))
+def test_chinese_page_says_nothing_in_english(
+    kind: str, visit: Callable[..., Any], pages: Callable[[str], Path]
+) -> None:
+    with visit(pages(f"{kind}_zh"), 400) as tab:
+        assert tab.evaluate(AUDIT) == []
+        tab.evaluate("document.querySelectorAll('pre, code, [lang=en], script').forEach(part => part.remove())")
+        shown = tab.evaluate("document.body.innerText")
+        labels = tab.evaluate("[...document.querySelectorAll('[aria-label]')].map(part => part.ariaLabel)")
+        found = set(ENGLISH.findall(shown + "\n" + "\n".join(labels)))
+        assert found <= {"class with a rather long name"}  # a name out of the data
+        assert tab.evaluate("document.documentElement.lang") == "zh-CN"
 
 
 def test_parts_that_open_are_readable_too(report: Path, visit: Callable[..., Any]) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,14 @@ from featherlight.choosing import Choice
 from featherlight.device_profile import DeviceProfile, MeasuredNetwork, write_device_profile
 from featherlight.engines import open_engine
 from featherlight.errors import GateFailedError, UsageError
+from featherlight.files import held_alone
+from featherlight.report.texts import texts
 from featherlight.training.checkpoint import read_progress
 from featherlight.training.metrics_log import read_metrics
 from featherlight.training.recipe import read_recipe
 from featherlight.workflows import choose_deliver
 from featherlight.workflows.choose import choose, resume_choice
-from featherlight.workflows.choose_state import State, read_state
+from featherlight.workflows.choose_state import Entry, State, read_state
 from featherlight.workflows.evaluate import evaluate
 
 NETWORKS = ("mobilenet_v1_x0_25", "shufflenet_v1_g1_x0_25", "shufflenet_v2_x0_5")
@@ -136,7 +139,7 @@ def test_called_again_nothing_is_done_twice(copied: Path, color_folder: Path) ->
     before = {path: path.stat().st_mtime_ns for path in copied.rglob("*") if path.is_file()}
     choice = choose(color_folder, max_latency="10s", max_size="2MB", time="14s", out=copied, **TINY)
     changed = {path.name for path, at in before.items() if path.stat().st_mtime_ns != at}
-    assert changed == {"state.json", "choose.json", "choose.html", "pareto.png"}
+    assert changed - {".lock"} == {"state.json", "choose.json", "choose.html", "pareto.png"}
     assert choice.pick is not None
 
 
@@ -227,6 +230,47 @@ def test_folder_with_other_things_is_refused(color_folder: Path, tmp_path: Path)
         choose(color_folder, time="14s", out=tmp_path, **TINY)
     with pytest.raises(UsageError, match="no choice"):
         resume_choice(tmp_path)
+
+
+def test_two_processes_do_not_work_on_one_choice(copied: Path) -> None:
+    before = (copied / "state.json").read_bytes()
+    with held_alone(copied / ".lock") as alone:
+        assert alone
+        with pytest.raises(UsageError, match="another process is at work"):
+            resume_choice(copied)
+    assert (copied / "state.json").read_bytes() == before
+
+
+def test_what_a_kill_left_of_an_export_is_swept(copied: Path) -> None:
+    rewind(copied)
+    (copied / ".onnx-a1b2c3").mkdir()
+    (copied / ".onnx-a1b2c3" / "model.onnx").write_bytes(b"half")
+    resume_choice(copied)
+    assert sorted(path.name for path in copied.iterdir()) == [
+        ".lock", "choose.html", "choose.json", "onnx", "pareto.png", "runs", "state.json",
+    ]  # fmt: skip
+
+
+def test_finished_choice_is_told_again_in_another_language(
+    copied: Path, made: tuple[Path, Choice], color_folder: Path
+) -> None:
+    again = choose(color_folder, max_latency="10s", max_size="2MB", time="14s", out=copied, lang="zh", **TINY)
+    assert again.pick == replace(made[1].pick, files=again.pick.files, run=again.pick.run)
+    page = (copied / "choose.html").read_text(encoding="utf-8")
+    assert '<html lang="zh-CN">' in page
+    assert "未参与选择的图片上的准确率" in page
+    resume_choice(copied)
+    assert '<html lang="en">' in (copied / "choose.html").read_text(encoding="utf-8")
+
+
+def test_why_a_network_is_out_is_still_translated_after_a_kill(copied: Path) -> None:
+    state = read_state(copied)
+    entry = Entry("mobilenet_v1_x0_5", 16, dropped=state.order.limits.broken_by(20_000.0))
+    state.entries["mobilenet_v1_x0_5-16"] = entry
+    state.save()
+    again = read_state(copied).entries["mobilenet_v1_x0_5-16"].dropped
+    assert again == "20,000 ms where 10,000 ms are allowed"
+    assert texts("zh").tell(again) == "20,000 ms，只允许 10,000 ms"
 
 
 def test_damaged_state_is_told(tmp_path: Path) -> None:

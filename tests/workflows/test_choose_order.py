@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from featherlight.choosing import Limits
 from featherlight.errors import DataError, UsageError
-from featherlight.workflows.choose_order import Order, read_limits, read_order
+from featherlight.workflows.choose_order import Order, check_order, read_limits
 
 
 @pytest.mark.parametrize(
@@ -60,9 +60,11 @@ def test_what_is_not_known_breaks_nothing() -> None:
 
 
 def test_an_order_survives_its_way_through_json(tmp_path: Path) -> None:
-    order = read_order(
-        tmp_path, read_limits("5ms", "1MB", "50M", "90%"), "90s", models=["mobilenet_v1*"], input_sizes=[32, 64, 32],
-        trials=0, half_weights=True, seed=7, settings={"batch_size": "32", "mean": "0.5,0.5,0.5"},
+    order = check_order(
+        Order(
+            str(tmp_path), read_limits("5ms", "1MB", "50M", "90%"), 90.0, ("mobilenet_v1*",), (32, 64, 32),
+            half_weights=True, seed=7, settings={"batch_size": "32", "mean": "0.5,0.5,0.5"},
+        )
     )  # fmt: skip
     assert order.models == ("mobilenet_v1_x0_25", "mobilenet_v1_x0_5", "mobilenet_v1_x0_75", "mobilenet_v1_x1_0")
     assert order.input_sizes == (32, 64)
@@ -71,7 +73,7 @@ def test_an_order_survives_its_way_through_json(tmp_path: Path) -> None:
 
 
 def test_by_default_all_plain_networks_are_looked_at() -> None:
-    models = read_order("digits", Limits(), "1h").models
+    models = check_order(Order("digits", Limits(), 3600.0)).models
     assert len(models) > 25
     assert not any("." in name for name in models)
 
@@ -92,9 +94,9 @@ def test_by_default_all_plain_networks_are_looked_at() -> None:
 )
 def test_mistakes_are_told_before_anything_is_done(options: dict[str, Any], told: str) -> None:
     with pytest.raises(UsageError, match=told):
-        read_order("digits", Limits(), "1h", **options)
+        check_order(Order("digits", Limits(), 3600.0, **options))
 
 
 def test_missing_device_profile_is_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be read"):
-        read_order("digits", Limits(), "1h", device_profile=tmp_path / "pi.json")
+        check_order(Order("digits", Limits(), 3600.0, device_profile=str(tmp_path / "pi.json")))

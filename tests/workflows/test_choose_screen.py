@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from featherlight.choosing import Limits
 from featherlight.models.catalogue import list_models
 from featherlight.training.defaults import DataFacts
+from featherlight.training.recipe import read_duration
 from featherlight.workflows.choose_hopes import expected_top1, hope
-from featherlight.workflows.choose_order import read_order
+from featherlight.workflows.choose_order import Order, check_order
 from featherlight.workflows.choose_screen import count_starters, list_entries
 from featherlight.workflows.choose_state import State
 
@@ -18,7 +19,8 @@ FEW = ["mobilenet_v1_x0_25", "mobilenet_v1_x1_0", "shufflenet_v1_g1_x1_0", "shuf
 
 
 def state_for(time: str, models: list[str], sizes: tuple[int, ...] = ()) -> State:
-    state = State(Path("nowhere"), read_order("photos", Limits(), time, models=models, input_sizes=sizes), "")
+    order = check_order(Order("photos", Limits(), read_duration(time), tuple(models), tuple(sizes)))
+    state = State(Path("nowhere"), order, "")
     list_entries(state, PHOTOS, 10)
     return state
 

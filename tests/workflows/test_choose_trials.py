@@ -6,7 +6,7 @@ import pytest
 
 from featherlight.choosing import Limits
 from featherlight.training.defaults import DataFacts
-from featherlight.workflows.choose_order import read_order
+from featherlight.workflows.choose_order import Order, check_order
 from featherlight.workflows.choose_screen import recipe_for
 from featherlight.workflows.choose_state import Entry, State
 from featherlight.workflows.choose_trials import draw_trial, search_space
@@ -16,7 +16,7 @@ PHOTOS = DataFacts("photos", 2_000, 100, True)
 
 
 def state_with_results(**settings: object) -> State:
-    state = State(Path("nowhere"), read_order("photos", Limits(), "1h", settings=settings), "")
+    state = State(Path("nowhere"), check_order(Order("photos", Limits(), 3600.0, settings=settings)), "")
     for model, top1 in (("mobilenet_v1_x0_25", 0.6), ("shufflenet_v2_x0_5", 0.7)):
         state.entries[f"{model}-96"] = Entry(model, 96, first_top1=top1)
     state.starters = list(state.entries)

@@ -204,3 +204,16 @@ def test_digits_are_told_from_photos(tmp_path: Path) -> None:
     assert found.top1 > 0.95
     assert found.reject["unknown"]["auroc"] > 0.6
     assert found.reject["unknown"]["false_accept_rate"] < 0.07
+
+
+def test_images_it_was_trained_on_are_no_unknown_ones(tiny_run: Path, color_folder: Path) -> None:
+    with pytest.raises(UsageError, match="images of other things"):
+        evaluate(tiny_run, device="cpu", unknown=color_folder)
+
+
+def test_folders_named_like_classes_are_told(
+    tiny_run: Path, color_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(color_folder / "val", tmp_path / "others")
+    evaluate(tiny_run, device="cpu", unknown=tmp_path / "others")
+    assert "3 folders are named like classes of the model ('blue', 'green', 'red')" in capsys.readouterr().err

@@ -59,7 +59,7 @@ class Names(click.ParamType[tuple[str, ...]]):
         return names
 
 
-@click.command("benchmark", epilog=EXAMPLES)
+@click.command("benchmark")
 @click.argument("models", metavar="MODEL...", nargs=-1, required=True, shell_complete=completing.model_or_network)
 @click.option(
     "--engine", "engines", type=Names(), metavar="NAME,...", help="Runtimes.  [default: all that are installed]"

@@ -9,9 +9,10 @@ from itertools import groupby
 import click
 
 from featherlight.cli import completing
-from featherlight.cli.options import Duration, device_option, json_option, print_table
-from featherlight.console import counted, printable
+from featherlight.cli.options import Duration, device_option, json_option, lang_option, print_table
+from featherlight.console import printable
 from featherlight.errors import UsageError
+from featherlight.phrases import counted
 from featherlight.sources.findings import SEVERITIES, Enough, Finding, Findings, Severity
 from featherlight.sources.findings.enough import CurvePoint
 
@@ -34,14 +35,10 @@ directory, a known name. Nothing in it is changed.
 error    training refuses, leaves images out, or its numbers would be wrong
 warning  it probably costs accuracy, or makes numbers less certain
 note     good to know
-
-\b
-Exit codes: 0 nothing found, or only what --fail-on lets pass; 1 something found;
-2 could not run.
 """
 
 
-@click.command("check", epilog=EXAMPLES)
+@click.command("check")
 @click.argument("data", shell_complete=completing.data)
 @click.option("--out", metavar="DIR", help="Write check.json and the page check.html, with pictures, there.")
 @json_option
@@ -75,6 +72,7 @@ Exit codes: 0 nothing found, or only what --fail-on lets pass; 1 something found
     help="The least severity that makes the exit code 1.",
 )
 @device_option
+@lang_option
 def command(
     data: str,
     out: str | None,
@@ -88,6 +86,7 @@ def command(
     input_size: int | None,
     fail_on: Severity,
     device: str | None,
+    lang: str | None,
 ) -> int:
     """Find what is wrong with the images of DATA before training."""
     from featherlight.workflows.check import check
@@ -96,7 +95,7 @@ def command(
         raise UsageError("--time goes with --enough; for --labels there is --labels-time")
     findings = check(
         data, out=out, fix=fix, labels=labels, labels_time=labels_time, enough=enough, time=time or "10m",
-        group_by=group_by, input_size=input_size, device=device or "auto",
+        group_by=group_by, input_size=input_size, device=device or "auto", lang=lang or "en",
     )  # fmt: skip
     if as_json:
         sys.stdout.writelines(findings.json_parts())

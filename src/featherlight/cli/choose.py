@@ -15,6 +15,7 @@ from featherlight.cli.options import (
     WholeNumbers,
     device_option,
     json_option,
+    lang_option,
     print_json,
     print_table,
 )
@@ -43,12 +44,10 @@ on images that took no part, its time and size are measured on that file, too.
 \b
 DIR holds choose.json, choose.html, pareto.png, the exported file and the runs. After
 a kill or Ctrl-C the same command, or --resume DIR, goes on; nothing is done twice.
-Exit codes: 0 chosen; 1 no network keeps the limits, or --min-accuracy is not
-reached: then it says what came nearest and what to relax; 2 could not run.
 """
 
 
-@click.command("choose", epilog=EXAMPLES)
+@click.command("choose")
 @click.argument("data", required=False, shell_complete=completing.data)
 @click.option("--max-latency", metavar="TIME", help="Of an image, exported: 5ms, 800us.")
 @click.option("--max-size", metavar="SIZE", help="Of the exported files: 1MB, 500kB.")
@@ -80,9 +79,15 @@ reached: then it says what came nearest and what to relax; 2 could not run.
 @click.option(
     "--set", "settings", type=Setting(), multiple=True, metavar="FIELD=VALUE", help="A recipe's field, for all."
 )
+@lang_option
 @json_option
 def command(
-    data: str | None, resume: str | None, settings: tuple[tuple[str, str], ...], as_json: bool, **options: Any
+    data: str | None,
+    resume: str | None,
+    settings: tuple[tuple[str, str], ...],
+    lang: str | None,
+    as_json: bool,
+    **options: Any,
 ) -> int:
     """Find the best network for the images of DATA within limits, train it, and give it as verified files."""
     from featherlight.workflows.choose import choose, resume_choice
@@ -91,11 +96,11 @@ def command(
     if resume is not None:
         if data is not None or given or settings:
             raise UsageError("--resume DIR goes on as it was begun; leave the other arguments out")
-        choice, out = resume_choice(resume), resume
+        choice, out = resume_choice(resume, lang), resume
     elif data is None:
         raise UsageError("name the images: featherlight choose DATA; or go on with a choice: --resume DIR")
     else:
-        choice, out = choose(data, settings=dict(settings), **given), options["out"]
+        choice, out = choose(data, settings=dict(settings), lang=lang, **given), options["out"]
     if as_json:
         print_json(choice.to_dict())
     else:

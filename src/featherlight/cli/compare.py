@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from featherlight.cli import completing
-from featherlight.cli.options import json_option, print_csv, print_json, print_table
-from featherlight.console import counted, printable
+from featherlight.cli.options import json_option, lang_option, print_csv, print_json, print_table
+from featherlight.console import printable
 from featherlight.errors import UsageError
+from featherlight.phrases import counted
 
 if TYPE_CHECKING:
     from featherlight.comparison import Comparison
@@ -36,7 +37,7 @@ images. Latency is that of one image, from the network's size to logits.
 """
 
 
-@click.command("compare", epilog=EXAMPLES)
+@click.command("compare")
 @click.argument(
     "models", metavar="MODEL MODEL... [DATA]", nargs=-1, required=True, shell_complete=completing.data_or_model
 )
@@ -64,6 +65,7 @@ images. Latency is that of one image, from the network's size to logits.
     "--seconds", "latency_s", type=click.FloatRange(min=0), default=2.0, show_default=True,
     help="To measure the latency of each model; 0 leaves it out.",
 )  # fmt: skip
+@lang_option
 @json_option
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV on standard output, a row a model.")
 def command(
@@ -74,6 +76,7 @@ def command(
     engine: str,
     threads: int | None,
     latency_s: float,
+    lang: str | None,
     as_json: bool,
     as_csv: bool,
 ) -> None:
@@ -83,7 +86,9 @@ def command(
     if as_json and as_csv:
         raise UsageError("--json or --csv, one of the two")
     named, data = split_arguments(models, data)
-    result = compare(named, data, split=split, engine=engine, threads=threads, latency_s=latency_s, out=out)
+    result = compare(
+        named, data, split=split, engine=engine, threads=threads, latency_s=latency_s, out=out, lang=lang or "en"
+    )
     if as_json:
         print_json(result.to_dict())
     elif as_csv:

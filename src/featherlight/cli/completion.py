@@ -25,7 +25,7 @@ needs compinit before it in ~/.zshrc.
 """
 
 
-@click.command("completion", epilog=EXAMPLES)
+@click.command("completion")
 @click.argument("shell", type=click.Choice(SHELLS), required=False)
 @click.pass_context
 def command(context: click.Context, shell: str | None) -> None:

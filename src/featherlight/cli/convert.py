@@ -28,7 +28,7 @@ FILE of class names: a name a line, or JSON as imagenet_class_index.json.
 """
 
 
-@click.command("convert", epilog=EXAMPLES)
+@click.command("convert")
 @click.argument("weights")
 @click.option(
     "--model",

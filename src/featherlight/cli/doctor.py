@@ -19,13 +19,13 @@ Examples:
   featherlight doctor || echo "something does not work"
 
 \b
-Exit codes: 0 all that is installed works; 1 something does not, or no runtime is
-there to run a model with. An extra that is not installed is no problem, but told.
-Put the output into a report of a mistake.
+Every runtime is started once, in a process of its own. An extra that is not installed
+is no problem, but told, with the command to get it. Put the output into a report of
+a mistake.
 """
 
 
-@click.command("doctor", epilog=EXAMPLES)
+@click.command("doctor")
 @json_option
 def command(as_json: bool) -> int:
     """Say what is installed here, what works, what is missing and the command to get it."""

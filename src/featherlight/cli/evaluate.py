@@ -47,7 +47,7 @@ its validation images are rejected. --unknown measures it on images of other thi
 """
 
 
-@click.command("evaluate", epilog=EXAMPLES)
+@click.command("evaluate")
 @click.argument("model", shell_complete=completing.model)
 @click.argument("data", required=False, shell_complete=completing.data)
 @click.option(

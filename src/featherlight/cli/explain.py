@@ -14,7 +14,7 @@ Examples:
 """
 
 
-@click.command("explain", epilog=EXAMPLES)
+@click.command("explain")
 @click.argument("topic", type=click.Choice(["channel-shuffle"]))
 @click.option(
     "--groups",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from featherlight.cli import completing
+from featherlight.cli.options import lang_option
 from featherlight.console import printable
 
 if TYPE_CHECKING:
@@ -30,11 +31,11 @@ Examples:
 The file has everything inside: resizing, normalisation, class names. It gets its
 name only after it ran in its own runtime on the validation images and gave the
 answers of its model; export.html (for FILE.onnx FILE.html) beside it tells how it
-compares. Otherwise the exit code is 1, and an earlier export stays as it was.
+compares.
 """
 
 
-@click.command("export", epilog=EXAMPLES)
+@click.command("export")
 @click.argument("model", shell_complete=completing.model)
 @click.option(
     "--to",
@@ -74,13 +75,14 @@ compares. Otherwise the exit code is 1, and an earlier export stays as it was.
     metavar="DIR",
     help="With --to web: where npm installed onnxruntime-web.  [default: fetched once, 14 MB]",
 )
+@lang_option
 @click.option("--explain", is_flag=True, help="Print what each graph pass did, with operator counts.")
-def command(model: str, to: str, explain: bool, given: Any, **options: Any) -> None:
+def command(model: str, to: str, explain: bool, given: Any, lang: str | None, **options: Any) -> None:
     """Make a file of MODEL that runs without PyTorch, and prove that it gives the same answers."""
     from featherlight.verification import explain_verification
     from featherlight.workflows.export import export
 
-    result = export(model, to, input=given, **options)
+    result = export(model, to, input=given, lang=lang or "en", **options)
     if explain:
         click.echo("\n".join(map(printable, result.explanation)) + "\n")
     else:
@@ -104,4 +106,6 @@ def _list_files(result: Export) -> list[str]:
 def _next(result: Export, to: str) -> str:
     if to == "web":
         return f"python -m http.server --directory {shlex.quote(str(result.path.parent))}, then http://localhost:8000"
+    if to == "coreml":
+        return "python run.py on a Mac, in the folder that --kit makes"
     return f"featherlight predict {shlex.quote(str(result.path))} IMAGE"

@@ -28,7 +28,7 @@ away, and nothing is written but --out. Without DATA, built-in digits are used.
 _ROWS = 20
 
 
-@click.command("find-rate", epilog=EXAMPLES)
+@click.command("find-rate")
 @click.argument("data", required=False, shell_complete=completing.data)
 @click.option(
     "--model",

@@ -10,6 +10,7 @@ from importlib import import_module
 
 import click
 
+from featherlight.cli.manual import closing
 from featherlight.errors import FeatherlightError, explain_missing
 
 COMMANDS = {
@@ -44,7 +45,9 @@ class _LazyCommands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"featherlight.cli.{cmd_name.replace('-', '_')}").command
+        module = import_module(f"featherlight.cli.{cmd_name.replace('-', '_')}")
+        command: click.Command = module.command
+        command.epilog = f"{module.EXAMPLES}\n{closing(cmd_name)}"
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
@@ -60,7 +63,11 @@ Examples:
   featherlight evaluate runs/a             measure it on held-out images
   featherlight predict runs/a new.jpg      name what is in an image
 
-Every command explains itself: featherlight COMMAND --help
+Every command explains itself, with examples: featherlight COMMAND --help
+
+Exit codes: 0 done; 1 ran, and the answer is negative, or interrupted; 2 could not run.
+
+See also: README.md; docs/index.md; docs/reference.md for exit codes, streams and environment variables
 """
 
 

@@ -18,7 +18,7 @@ Examples:
 """
 
 
-@click.command("models", epilog=EXAMPLES)
+@click.command("models")
 @click.argument("pattern", default="*", shell_complete=completing.network)
 @json_option
 def command(pattern: str, as_json: bool) -> None:

@@ -48,9 +48,7 @@ def threads_option(command: Command) -> Command:
 
 def lang_option(command: Command) -> Command:
     """``--lang en|zh``."""
-    return click.option("--lang", type=click.Choice(["en", "zh"]), help="Language of the report.  [default: en]")(
-        command
-    )
+    return click.option("--lang", type=click.Choice(["en", "zh"]), help="Language of the page.  [default: en]")(command)
 
 
 def json_option(command: Command) -> Command:

@@ -6,12 +6,13 @@ import csv
 import json
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import click
 
 from featherlight.cli import completing
 from featherlight.cli.options import device_option, engine_option, threads_option
-from featherlight.console import printable
+from featherlight.console import counted, printable
 from featherlight.errors import UsageError
 from featherlight.predictor import Prediction
 
@@ -22,20 +23,38 @@ Examples:
   featherlight predict model.safetensors photos/ --csv > answers.csv
   curl -s https://example.org/cat.jpg | featherlight predict runs/a -
   find . -name "*.jpg" | featherlight predict runs/a - --json
+  featherlight predict runs/a --input photos/ --output answers.parquet
+  featherlight predict runs/a --ray --input s3://bucket/photos --output answers.parquet
 
 \b
-An image that looks like nothing the model learnt is marked as rejected; its best guess is given all the same.
-A file that cannot be read is one error row; the others are still answered, and
-the exit code is 1 at the end.
+An image that looks like nothing the model learnt is marked as rejected; its best
+guess is given all the same. A file that cannot be read is one row with an error.
+With --output, images are answered part by part; after a kill the same command
+goes on where it was.
 """
 
 
-@click.command("predict", epilog=EXAMPLES)
+@click.command("predict")
 @click.argument("model", shell_complete=completing.model)
-@click.argument("images", nargs=-1, required=True, metavar="IMAGE|FOLDER|GLOB|- ...")
+@click.argument("images", nargs=-1, metavar="IMAGE|FOLDER|GLOB|- ...")
 @click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, metavar="N", help="Classes to list.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON line an image on standard output.")
 @click.option("--csv", "as_csv", is_flag=True, help="Comma-separated rows on standard output.")
+@click.option(
+    "--input",
+    "inputs",
+    multiple=True,
+    metavar="FOLDER|PARQUET|s3://...",
+    help="With --output: more images; also a table that names or holds them, or an address of a store.",
+)
+@click.option("--output", metavar="FILE.parquet", help="Write a row an image there, for millions of them.")
+@click.option(
+    "--ray",
+    is_flag=False,
+    flag_value="auto",
+    metavar="[ADDRESS]",
+    help="With --output: compute on this Ray cluster; without ADDRESS on one that runs here, else on this machine.",
+)
 @engine_option
 @device_option
 @threads_option
@@ -45,20 +64,47 @@ def command(
     top: int,
     as_json: bool,
     as_csv: bool,
+    inputs: tuple[str, ...],
+    output: str | None,
+    ray: str | None,
     engine: str,
     device: str | None,
     threads: int | None,
 ) -> int:
     """Name what is in images, with MODEL (a run directory, a model file, an exported file or folder)."""
-    from featherlight.workflows.predict import predict
-
     if as_json and as_csv:
         raise UsageError("--json and --csv exclude each other")
-    show = _json_row if as_json else _csv_rows() if as_csv else _text_row
+    if output is None and (inputs or ray is not None):
+        raise UsageError("--input and --ray need --output: a file for the answers")
+    if output is not None and (as_json or as_csv):
+        raise UsageError("--output writes Parquet; leave out --json and --csv")
+    if not images and not inputs:
+        raise UsageError("no images are named; give files, folders or patterns")
+    how: dict[str, Any] = {"top": top, "engine": engine, "device": device or "auto", "threads": threads}
+    if output is not None:
+        return _write(model, (*images, *inputs), output, ray, how)
+    return _print(model, images, _json_row if as_json else _csv_rows() if as_csv else _text_row, how)
+
+
+def _write(model: str, images: tuple[str, ...], output: str, ray: str | None, how: dict[str, Any]) -> int:
+    from featherlight.workflows.predict_many import predict_many
+
+    answers = predict_many(model, images, output, ray=ray, **how)
+    click.echo(f"{printable(answers.path)}: {counted(answers.images, 'image')}", err=True)
+    return _tell_errors(answers.errors)
+
+
+def _print(model: str, images: tuple[str, ...], show: Callable[[Prediction], None], how: dict[str, Any]) -> int:
+    from featherlight.workflows.predict import predict
+
     errors = 0
-    for prediction in predict(model, images, top=top, engine=engine, device=device or "auto", threads=threads):
+    for prediction in predict(model, images, **how):
         errors += prediction.error is not None
         show(prediction)
+    return _tell_errors(errors)
+
+
+def _tell_errors(errors: int) -> int:
     if errors:
         click.echo(f"{errors} image{'s' if errors > 1 else ''} could not be read", err=True)
     return 1 if errors else 0

@@ -52,7 +52,7 @@ def _unit_option(name: str, what: str) -> Callable[[Command], Command]:
     return click.option(f"--{name}", type=click.IntRange(min=1), metavar="N", help=f"With --units: {what}")
 
 
-@click.command("profile", epilog=EXAMPLES)
+@click.command("profile")
 @click.argument("model", required=False, shell_complete=completing.model_or_network)
 @click.option(
     "--input-size",

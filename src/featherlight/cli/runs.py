@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import click
 
 from featherlight.cli.options import json_option, print_csv, print_json, print_table
-from featherlight.console import counted, duration, printable
+from featherlight.console import duration, printable
 from featherlight.errors import UsageError
+from featherlight.phrases import counted
 
 if TYPE_CHECKING:
     from featherlight.workflows.runs import RunRow
@@ -28,7 +29,7 @@ the last on validation. Runs that are damaged are listed, too, and what is wrong
 """
 
 
-@click.command("runs", epilog=EXAMPLES)
+@click.command("runs")
 @click.argument("folder", metavar="[DIR]", required=False)
 @click.option(
     "--sort",

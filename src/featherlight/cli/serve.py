@@ -30,7 +30,7 @@ tried, then takes over; a broken one is refused, and the old one stays.
 """
 
 
-@click.command("serve", epilog=EXAMPLES)
+@click.command("serve")
 @click.argument("model", shell_complete=completing.model)
 @click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="0.0.0.0: also from elsewhere.")
 @click.option(

@@ -37,14 +37,13 @@ http), a Hugging Face data set (a folder, or hf://owner/name), a CIFAR directory
 or archive, or a known name: digits, cifar10, cifar100.
 Without it, built-in handwritten digits are used.
 
-Ctrl-C saves, and says how to go on. Exit codes: 0 trained; 1 interrupted or
-diverged, what was reached is saved; 2 could not run.
+Ctrl-C saves, and says how to go on.
 """
 
 EXTENDING = {"epochs", "time", "target"}  # options that a run can be taken up with
 
 
-@click.command("train", epilog=EXAMPLES)
+@click.command("train")
 @click.argument("data", required=False, shell_complete=completing.data)
 @click.option(
     "--model",

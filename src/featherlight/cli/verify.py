@@ -18,11 +18,11 @@ Examples:
 \b
 The gate: at least 99.9 % of the images are named alike; an image whose two best
 classes lie within 0.001 in MODEL does not count, and one image is always allowed.
-Of int8 files the accuracy may drop by 0.5 points. Exit code 1 when it fails.
+Of int8 files the accuracy may drop by 0.5 points.
 """
 
 
-@click.command("verify", epilog=EXAMPLES)
+@click.command("verify")
 @click.argument("exported")
 @click.option(
     "--against", required=True, metavar="MODEL", help="The model it was made of.", shell_complete=completing.model

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from featherlight.comparison.result import ComparedModel, Pair
+from featherlight.phrases import joined, phrase
 
 
 def explain_comparison(models: Sequence[ComparedModel], pairs: Sequence[Pair]) -> str:
@@ -14,32 +15,35 @@ def explain_comparison(models: Sequence[ComparedModel], pairs: Sequence[Pair]) -
     against = [(others[name], pair) for name, pair in _pairs_of(best.name, pairs)]
     if len(models) == 2:
         return _two(best, *against[0])
-    beaten = [other.name for other, pair in against if pair.real]
+    text = phrase("{best} is the most accurate, {accuracy}", best=best.name, accuracy=_percent(best.accuracy))
+    if beaten := [other.name for other, pair in against if pair.real]:
+        text = phrase("{text}, and really better than {others}", text=text, others=joined(beaten))
     equals = [(other, pair) for other, pair in against if not pair.real]
-    parts = [f"{best.name} is the most accurate, {_percent(best.accuracy)}"]
-    if beaten:
-        parts.append(f"and really better than {_join(beaten)}")
-    text = ", ".join(parts)
     if not equals:
-        return f"{text}."
+        return phrase("{text}.", text=text)
     cheapest = min((other for other, _ in equals), key=_cost)
-    told = _join([f"{other.name}, {_behind(best, pair)}" for other, pair in equals])
-    choice = f"; of these {_costs(cheapest, best)}" if _cost(cheapest) < _cost(best) else ""
-    return f"{text}; it cannot be told apart from {told}{choice}."
+    told = joined(
+        [phrase("{name}, {behind}", name=other.name, behind=_behind(best, pair)) for other, pair in equals],
+    )
+    text = phrase("{text}; it cannot be told apart from {others}", text=text, others=told)
+    if _cost(cheapest) < _cost(best):
+        return phrase("{text}; of these {costs}.", text=text, costs=_costs(cheapest, best))
+    return phrase("{text}.", text=text)
 
 
 def _two(best: ComparedModel, other: ComparedModel, pair: Pair) -> str:
+    names = {"best": best.name, "other": other.name}
     if pair.disagreements == 0:
-        return f"{best.name} and {other.name} name every image alike; {_costs(best, other)}."
+        return phrase("{best} and {other} name every image alike; {costs}.", costs=_costs(best, other), **names)
     if pair.real:
-        return f"{best.name} is better than {other.name} by {_gap(best, pair)}; {_costs(best, other)}."
+        return phrase("{best} is better than {other} by {gap}; {costs}.", gap=_gap(best, pair),
+                      costs=_costs(best, other), **names)  # fmt: skip
     if pair.difference == 0:
-        return f"{best.name} and {other.name} are right equally often; {_costs(best, other)}."
-    cheap, dear = sorted((best, other), key=_cost)
-    return (
-        f"No real difference: {best.name} is ahead of {other.name} by {_gap(best, pair)}, which may be luck; "
-        f"{_costs(cheap, dear)}."
-    )
+        return phrase("{best} and {other} are right equally often; {costs}.", costs=_costs(best, other), **names)
+    return phrase(
+        "No real difference: {best} is ahead of {other} by {gap}, which may be luck; {costs}.",
+        gap=_gap(best, pair), costs=_costs(*sorted((best, other), key=_cost)), **names,
+    )  # fmt: skip
 
 
 def _pairs_of(name: str, pairs: Sequence[Pair]) -> list[tuple[str, Pair]]:
@@ -51,20 +55,25 @@ def _pairs_of(name: str, pairs: Sequence[Pair]) -> list[tuple[str, Pair]]:
 
 def _gap(best: ComparedModel, pair: Pair) -> str:
     """``1.2 points (0.4 to 2.0), p = 0.003``, as seen from the better one."""
-    points, interval = _seen_from(best, pair)
-    return f"{points} ({interval}), {p_text(pair.p_corrected)}"
+    points, low, high = _seen_from(best, pair)
+    return phrase(
+        "{points} points ({low} to {high}), {p}", points=points, low=low, high=high, p=p_text(pair.p_corrected)
+    )
 
 
 def _behind(best: ComparedModel, pair: Pair) -> str:
     """``1.2 points behind (0.4 to 2.0, p = 0.003)``."""
-    points, interval = _seen_from(best, pair)
-    return f"{points} behind ({interval}, {p_text(pair.p_corrected)})"
+    points, low, high = _seen_from(best, pair)
+    return phrase(
+        "{points} points behind ({low} to {high}, {p})", points=points, low=low, high=high, p=p_text(pair.p_corrected)
+    )
 
 
-def _seen_from(best: ComparedModel, pair: Pair) -> tuple[str, str]:
+def _seen_from(best: ComparedModel, pair: Pair) -> tuple[str, str, str]:
+    """The difference and the ends of its interval, in points."""
     sign = 1 if pair.second == best.name else -1
     low, high = sorted(100 * sign * end for end in pair.interval)
-    return f"{100 * sign * pair.difference:.1f} points", f"{low:.1f} to {high:.1f}"
+    return f"{100 * sign * pair.difference:.1f}", f"{low:.1f}", f"{high:.1f}"
 
 
 def p_text(p: float) -> str:
@@ -78,20 +87,12 @@ def _cost(model: ComparedModel) -> float:
 
 def _costs(model: ComparedModel, other: ComparedModel) -> str:
     """What one costs in comparison with the other."""
-    parts = []
+    parts: list[str] = []
     if model.latency_ms is not None and other.latency_ms is not None:
-        parts.append(f"{_times(model.latency_ms / other.latency_ms)} the latency")
-    parts.append(f"{_times(model.size_bytes / max(1, other.size_bytes))} the size")
-    return f"{model.name} has {' and '.join(parts)}"
-
-
-def _times(ratio: float) -> str:
-    return f"{ratio:.2g}x"
+        parts.append(phrase("{times}x the latency", times=f"{model.latency_ms / other.latency_ms:.2g}"))
+    parts.append(phrase("{times}x the size", times=f"{model.size_bytes / max(1, other.size_bytes):.2g}"))
+    return phrase("{name} has {costs}", name=model.name, costs=joined(parts))
 
 
 def _percent(fraction: float) -> str:
     return f"{100 * fraction:.1f} %"
-
-
-def _join(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

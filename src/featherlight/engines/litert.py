@@ -8,9 +8,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
-from featherlight.engines.exported import LOGITS
 from featherlight.engines.one_image import OneImageEngine
-from featherlight.errors import ModelFileError
 
 
 class LiteRtEngine(OneImageEngine):

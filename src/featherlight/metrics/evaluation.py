@@ -177,8 +177,7 @@ def evaluate_logits(
         intervals={
             "top5": share_interval(in_top[1], len(truth)),
             **macro_intervals(cells, len(classes)),
-            "nll": mean_interval(loss),
-            "brier": mean_interval(error),
+            **{name: mean_interval(values) for name, values in (("nll", loss), ("brier", error))},
         },
         ece=calibration["ece_after"],
         nll=float(loss.mean()),

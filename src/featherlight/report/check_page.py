@@ -10,11 +10,12 @@ from functools import partial
 from itertools import groupby
 from pathlib import Path
 
-from featherlight.console import counted
 from featherlight.errors import UnreadableImageError
+from featherlight.phrases import counted, joined, phrase
 from featherlight.report.distributions import distributions_svg
 from featherlight.report.enough_section import enough_facts
 from featherlight.report.rendering import THUMBNAIL_SIZE, load_template, tail, thumbnail, write_page
+from featherlight.report.texts import Texts, texts
 from featherlight.sources.facts import count_cores
 from featherlight.sources.findings import KINDS, Checked, Finding, Findings, Severity
 from featherlight.sources.findings.checked import NOWHERE, SPLITS
@@ -55,44 +56,52 @@ class _Card:
 
     id: str
     title: str
+    name: str  # shorter
     severity: Severity
-    kind: str
     count: int
     shown: list[_Shown]
 
 
-def write_check_page(path: Path, findings: Findings, checked: Checked) -> None:
+def write_check_page(path: Path, findings: Findings, checked: Checked, lang: str = "en") -> None:
     """Writes the page.
 
     Args:
         path: the HTML file.
         findings: by harm.
         checked: what they were found in; images to show are read once more.
+        lang: language of the page: ``en`` or ``zh``.
+
+    Raises:
+        UsageError: no such language.
     """
-    page = load_template("check.html").render(
+    say = texts(lang)
+    splits = findings.split_counts()
+    page = load_template("check.html", lang).render(
         findings=findings,
-        verdict=_verdict(findings),
-        splits=findings.split_counts(),
+        verdict=_verdict(findings, say),
+        splits=splits,
+        split_names=[say(split) for split in splits],
         num_unreadable=len(checked.facts.reasons),
-        cards=_make_cards(findings.told(), checked),
+        cards=_make_cards(findings.told(), checked, say),
         **_class_table(findings),
-        **enough_facts(findings.enough),
-        distributions=distributions_svg(checked.facts),
-        command=_command(findings),
+        **enough_facts(findings.enough, say),
+        distributions=distributions_svg(checked.facts, say),
+        command=_command(findings, lang),
     )
     write_page(path, page)
 
 
-def _command(findings: Findings) -> str:
+def _command(findings: Findings, lang: str) -> str:
     """That checks again."""
     asked = "" if findings.enough is None else f" --enough --time {findings.enough.budget_s:g}s"
-    return f"featherlight check {shlex.quote(findings.data)}{asked}"
+    return f"featherlight check {shlex.quote(findings.data)}{asked}{'' if lang == 'en' else f' --lang {lang}'}"
 
 
-def _verdict(findings: Findings) -> list[str]:
-    """What there is most of harm, then the rest."""
+def _verdict(findings: Findings, say: Texts) -> tuple[str, str]:
+    """What there is most of harm, and the rest."""
     numbers: list[tuple[Severity, int]] = [(name, findings.count(name)) for name in ("error", "warning", "note")]
-    return [counted(number, name) for name, number in numbers if number] or ["Nothing found"]
+    first, *rest = [counted(number, name) for name, number in numbers if number] or [phrase("Nothing found")]
+    return say.tell(first), say.tell(joined(rest, last=", ")) if rest else ""
 
 
 def _class_table(findings: Findings) -> dict[str, object]:
@@ -104,17 +113,18 @@ def _class_table(findings: Findings) -> dict[str, object]:
     return {"classes": shown, "largest": max(1, largest), "num_classes": len(rows)}
 
 
-def _make_cards(findings: Sequence[Finding], checked: Checked) -> list[_Card]:
+def _make_cards(findings: Sequence[Finding], checked: Checked, say: Texts) -> list[_Card]:
     groups = [(key, list(members)) for key, members in groupby(findings, key=lambda f: (f.severity, f.kind))]
     left, cards = PICTURE_BYTES, list[_Card]()
     for number, ((severity, kind), members) in enumerate(groups):
-        shown = _show(members, checked, left // (len(groups) - number))
+        shown = _show(members, checked, left // (len(groups) - number), say)
         left -= sum(len(picture.source) for one in shown for picture in one.pictures)
-        cards.append(_Card(f"{severity}-{kind}", KINDS[kind], severity, kind, len(members), shown))
+        name = say(kind.replace("_", " "))
+        cards.append(_Card(f"{severity}-{kind}", say(KINDS[kind]), name, severity, len(members), shown))
     return cards
 
 
-def _show(findings: Sequence[Finding], checked: Checked, budget: int) -> list[_Shown]:
+def _show(findings: Sequence[Finding], checked: Checked, budget: int, say: Texts) -> list[_Shown]:
     """The first findings, with as many pictures as ``budget`` bytes hold."""
     pictured = any(_is_pictured(finding, checked) for finding in findings[:MAX_PICTURED])
     first = findings[: MAX_PICTURED if pictured else MAX_LISTED]
@@ -123,10 +133,12 @@ def _show(findings: Sequence[Finding], checked: Checked, budget: int) -> list[_S
     pictures = _read_pictures(checked, [position for positions in wanted for position in positions])
     shown = []
     for finding, positions in zip(first, wanted, strict=True):
-        sources = [_picture(checked, position, pictures[position]) for position in positions if position in pictures]
+        sources = [
+            _picture(checked, position, pictures[position], say) for position in positions if position in pictures
+        ]
         size = sum(len(picture.source) for picture in sources)
         sources, budget = (sources, budget - size) if size <= budget else ([], 0)
-        shown.append(_shown(finding, sources))
+        shown.append(_shown(finding, sources, say))
     return shown
 
 
@@ -149,19 +161,19 @@ def _read_picture(checked: Checked, position: int) -> str:
         return ""
 
 
-def _picture(checked: Checked, position: int, source: str) -> _Picture:
+def _picture(checked: Checked, position: int, source: str, say: Texts) -> _Picture:
     path = checked.survey.images.paths[position]
     label = checked.class_of(position)
     splits = checked.survey.sides if checked.survey.sides.any() else checked.splits  # those that were given, if any
-    where = [label, "" if splits[position] == NOWHERE else SPLITS[splits[position]]]
+    where = [label, "" if splits[position] == NOWHERE else say(SPLITS[splits[position]])]
     name = tail(path).removeprefix(f"{label}/")
     return _Picture(source, _cut(path), _cut(name), " · ".join(_cut(word) for word in where if word))
 
 
-def _shown(finding: Finding, pictures: list[_Picture]) -> _Shown:
+def _shown(finding: Finding, pictures: list[_Picture], say: Texts) -> _Shown:
     paths = [_cut(path) for path in finding.paths[: 0 if pictures else MAX_PATHS]]
     left = len(finding.paths) - len(pictures or paths)
-    return _Shown(finding, _cut(finding.message), paths, pictures, left)
+    return _Shown(finding, _cut(say.tell(finding.message)), paths, pictures, left)
 
 
 def _cut(text: str) -> str:

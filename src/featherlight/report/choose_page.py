@@ -14,6 +14,7 @@ from featherlight.report.curves import round_ticks
 from featherlight.report.lines import COLOURS, Chart, Line, lines_svg
 from featherlight.report.pareto import Point, pareto_front
 from featherlight.report.rendering import load_template, write_page
+from featherlight.report.texts import Texts, texts
 
 MAX_RACERS = 12  # lines that can still be told apart
 _WIDTH, _HEIGHT = 460, 260
@@ -35,22 +36,27 @@ class Row:
     share: float
 
 
-def write_choose_page(path: Path, choice: Choice) -> None:
-    """Writes the page."""
+def write_choose_page(path: Path, choice: Choice, lang: str = "en") -> None:
+    """Writes the page, in ``en`` or ``zh``.
+
+    Raises:
+        UsageError: no such language.
+    """
+    say = texts(lang)
     best = max((one.accuracy or 0.0 for one in choice.trained), default=0.0)
     names = [one.name for one in choice.trained[:MAX_RACERS]]
     rows = [
         Row(one, names.index(one.name) if one.name in names else -1, (one.accuracy or 0.0) / (best or 1.0))
         for one in choice.candidates
     ]
-    page = load_template("choose.html").render(
+    page = load_template("choose.html", lang).render(
         choice=choice,
         pick=choice.pick,
         trained=[row for row in rows if row.candidate.accuracy is not None],
         left_out=[row for row in rows if row.candidate.accuracy is None],
-        limits=_limits(choice),
-        pareto=pareto_svg(choice),
-        race=lines_svg(race_chart(choice.trained[:MAX_RACERS])),
+        limits=_limits(choice, say),
+        pareto=pareto_svg(choice, say),
+        race=lines_svg(race_chart(choice.trained[:MAX_RACERS], say), say),
         colours=len(COLOURS),
         show_latency=show_latency,
         show_size=show_size,
@@ -59,28 +65,30 @@ def write_choose_page(path: Path, choice: Choice) -> None:
     write_page(path, page)
 
 
-def race_chart(trained: Sequence[Candidate]) -> Chart:
+def race_chart(trained: Sequence[Candidate], say: Texts | None = None) -> Chart:
     """Accuracy on validation over minutes of training, a line a network."""
+    say = say or texts()
     lines = [Line(one.name, [at / 60 for at, _ in one.curve], [top1 for _, top1 in one.curve]) for one in trained]
-    return Chart("Accuracy on validation", "minutes of training", lines, percent=True, unit="{} min")
+    return Chart(say("Accuracy on validation"), say("minutes of training"), lines, percent=True, unit=say("{} min"))
 
 
-def pareto_svg(choice: Choice) -> str:
+def pareto_svg(choice: Choice, say: Texts | None = None) -> str:
     """Accuracy against latency, the front joined by a line, the limit dashed; "" with fewer than two points.
 
     Colours come from the page's style, so it follows its dark mode.
     """
+    say = say or texts()
     shown = [one for one in choice.trained if one.latency_ms is not None]
     if len(shown) < 2:
         return ""
     points = {one.name: Point(one.name, one.latency_ms or 0.0, one.accuracy or 0.0) for one in shown}
     front = pareto_front(list(points.values()))
-    place = _Places(list(points.values()), choice.limits.latency_ms)
+    place = _Places(list(points.values()), choice.limits.latency_ms, say)
     joined = "L".join(f"{place.x(point.cost):.1f} {place.y(point.value):.1f}" for point in front)
-    dots = [_dot(points[one.name], one, place, choice) for one in shown]
+    dots = [_dot(points[one.name], one, place, choice, say) for one in shown]
     label = ". ".join(f"{one.name}: {one.accuracy:.1%}, {show_latency(one.latency_ms or 0.0)}" for one in shown)
     return (
-        '<figure class="chart pareto"><figcaption>Accuracy and time</figcaption>\n'
+        f'<figure class="chart pareto"><figcaption>{say("Accuracy and time")}</figcaption>\n'
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(label)}">\n'
         f'{place.grid()}<path class="line" d="M{joined}"/>{place.limit()}{"".join(dots)}\n</svg></figure>'
     )
@@ -89,10 +97,11 @@ def pareto_svg(choice: Choice) -> str:
 class _Places:
     """From milliseconds, on a logarithmic axis, and fractions to places in the picture."""
 
-    def __init__(self, points: Sequence[Point], limit: float | None) -> None:
+    def __init__(self, points: Sequence[Point], limit: float | None, say: Texts) -> None:
         costs = [point.cost for point in points] + ([limit] if limit is not None else [])
         low, high = min(costs), max(costs)
         self._low, self._high, self._limit = math.log(low * 0.8), math.log(high * 1.25), limit
+        self._say = say
         values = [point.value for point in points]
         flat = math.isclose(min(values), max(values), rel_tol=1e-6)
         self._ticks = round_ticks(0.0 if flat else min(values), max(values))
@@ -120,20 +129,26 @@ class _Places:
                 shown = self.x(mark)
                 parts.append(f'<text x="{shown:.1f}" y="{_BOTTOM + 16}" text-anchor="middle">{mark:.3g}</text>')
         middle = (_LEFT + _RIGHT) / 2
-        return "".join(parts) + f'<text x="{middle}" y="{_BOTTOM + 34}" text-anchor="middle">ms an image</text>'
+        return (
+            "".join(parts)
+            + f'<text x="{middle}" y="{_BOTTOM + 34}" text-anchor="middle">{self._say("ms an image")}</text>'
+        )
 
     def limit(self) -> str:
         """The latency that is allowed."""
         if self._limit is None:
             return ""
         x = self.x(self._limit)
-        text = f'<text x="{x - 5:.1f}" y="{_TOP + 10}" text-anchor="end">limit</text>'
+        text = f'<text x="{x - 5:.1f}" y="{_TOP + 10}" text-anchor="end">{self._say("limit")}</text>'
         return f'<path class="limit" d="M{x:.1f} {_TOP}V{_BOTTOM}"/>{text}'
 
 
-def _dot(point: Point, candidate: Candidate, place: _Places, choice: Choice) -> str:
+def _dot(point: Point, candidate: Candidate, place: _Places, choice: Choice, say: Texts) -> str:
     is_pick = choice.pick is not None and choice.pick.name == candidate.name
-    told = f"{point.label}: {point.value:.1%} on validation, {show_latency(point.cost)}"
+    told = say(
+        "{name}: {accuracy} on validation, {latency}",
+        name=point.label, accuracy=f"{point.value:.1%}", latency=show_latency(point.cost),
+    )  # fmt: skip
     x, y = place.x(point.cost), place.y(point.value)
     side = "end" if x > (_LEFT + _RIGHT) / 2 else "start"
     text = f'<text class="name" x="{x + (-9 if side == "end" else 9):.1f}" y="{y - 7:.1f}" text-anchor="{side}">'
@@ -143,17 +158,20 @@ def _dot(point: Point, candidate: Candidate, place: _Places, choice: Choice) -> 
     )
 
 
-def _limits(choice: Choice) -> list[tuple[str, str, str]]:
+def _limits(choice: Choice, say: Texts) -> list[tuple[str, str, str]]:
     """(what, allowed, reached) of each limit that was asked for."""
     limits, pick = choice.limits, choice.pick
     rows: list[tuple[str, Any, Any, Any]] = [
-        ("Time for an image", limits.latency_ms, pick and pick.latency_ms, show_latency),
-        ("Size of the files", limits.size_bytes, pick and pick.size_bytes, show_size),
-        ("MACs", limits.macs, pick and pick.macs, show_count),
+        (say("Time for an image"), limits.latency_ms, pick and pick.latency_ms, show_latency),
+        (say("Size of the files"), limits.size_bytes, pick and pick.size_bytes, show_size),
+        (say("MACs"), limits.macs, pick and pick.macs, show_count),
     ]
     found = [
-        (name, f"at most {show(limit)}", show(value) if value else "-") for name, limit, value, show in rows if limit
+        (name, say("at most {limit}", limit=show(limit)), show(value) if value else "-")
+        for name, limit, value, show in rows
+        if limit
     ]
     if limits.accuracy is not None:
-        found.append(("Accuracy", f"at least {limits.accuracy:.1%}", f"{pick.accuracy:.1%}" if pick else "-"))
+        asked = say("at least {limit}", limit=f"{limits.accuracy:.1%}")
+        found.append((say("Accuracy"), asked, f"{pick.accuracy:.1%}" if pick else "-"))
     return found

@@ -11,6 +11,7 @@ from featherlight.comparison import Answers, ComparedModel, Comparison, Pair
 from featherlight.report.curves import History
 from featherlight.report.lines import COLOURS, Chart, Line, lines_svg, write_lines
 from featherlight.report.rendering import load_template, thumbnail, write_page
+from featherlight.report.texts import Texts, texts
 from featherlight.sources.base import RGBImage
 
 MAX_PICTURED = 48
@@ -34,6 +35,7 @@ def write_compare_page(
     histories: Mapping[str, History],
     pictures: Sequence[tuple[Answers, RGBImage | None]],
     command: str,
+    lang: str = "en",
 ) -> None:
     """Writes the page.
 
@@ -43,13 +45,19 @@ def write_compare_page(
         histories: name of a model -> rows of its ``metrics.jsonl``; of those that have some.
         pictures: the first disagreements with their images; None: it can no longer be read.
         command: that compares again.
+        lang: language of the page: ``en`` or ``zh``.
+
+    Raises:
+        UsageError: no such language.
     """
-    page = load_template("compare.html").render(
+    say = texts(lang)
+    charts = training_charts(comparison.models, histories, say)
+    page = load_template("compare.html", lang).render(
         comparison=comparison,
-        columns=_columns(comparison.models),
+        columns=_columns(comparison.models, say),
         colours=len(COLOURS),
         pairs=_place_pairs(comparison.pairs),
-        charts="\n".join(lines_svg(chart) for chart in training_charts(comparison.models, histories)),
+        charts="\n".join(lines_svg(chart, say) for chart in charts),
         class_rows=_class_rows(comparison),
         pictured=[(one, "" if image is None else thumbnail(image)) for one, image in pictures],
         command=command,
@@ -66,14 +74,20 @@ def write_training_curves(path: Path, models: Sequence[ComparedModel], histories
     write_lines(path, training_charts(models, histories))
 
 
-def training_charts(models: Sequence[ComparedModel], histories: Mapping[str, History]) -> list[Chart]:
+def training_charts(
+    models: Sequence[ComparedModel], histories: Mapping[str, History], say: Texts | None = None
+) -> list[Chart]:
     """Accuracy over epochs and over time, and loss, on validation; empty where no run left rows."""
     if not any(histories.values()):
         return []
+    say = say or texts()
+    accuracy, loss, epoch, nth = (
+        say(text) for text in ("Accuracy on validation", "Loss on validation", "epoch", "epoch {}")
+    )
     wanted = (
-        ("Accuracy on validation", "epoch", "epoch", "val_top1", True, "epoch {}"),
-        ("Accuracy on validation", "minutes of training", "seconds", "val_top1", True, "{} min"),
-        ("Loss on validation", "epoch", "epoch", "val_loss", False, "epoch {}"),
+        (accuracy, epoch, "epoch", "val_top1", True, nth),
+        (accuracy, say("minutes of training"), "seconds", "val_top1", True, say("{} min")),
+        (loss, epoch, "epoch", "val_loss", False, nth),
     )
     charts = []
     for title, axis, x, y, percent, unit in wanted:
@@ -92,17 +106,20 @@ def _number(value: Any) -> float:
     return float(value) if isinstance(value, int | float) else float("nan")
 
 
-def _columns(models: Sequence[ComparedModel]) -> list[_Column]:
-    ranges = [f"{100 * low:.1f} to {100 * high:.1f}" for low, high in (model.accuracy_interval for model in models)]
-    accuracy = _column("Accuracy", [model.accuracy for model in models], lambda v: f"{100 * v:.2f}%", best=max)
+def _columns(models: Sequence[ComparedModel], say: Texts) -> list[_Column]:
+    ranges = [
+        say("{low} to {high}", low=f"{100 * low:.1f}", high=f"{100 * high:.1f}")
+        for low, high in (model.accuracy_interval for model in models)
+    ]
+    accuracy = _column(say("Accuracy"), [model.accuracy for model in models], lambda v: f"{100 * v:.2f}%", best=max)
     columns = [
         replace(accuracy, ranges=ranges),
         _column("ECE", [model.ece for model in models], lambda v: f"{100 * v:.2f}%"),
         _column("NLL", [model.nll for model in models], lambda v: f"{v:.3f}"),
-        _column("Size", [model.size_bytes for model in models], lambda v: f"{v / 1e6:.2f} MB"),
-        _column("Parameters", [model.params for model in models], lambda v: f"{v / 1e6:.2f} M"),
+        _column(say("Size"), [model.size_bytes for model in models], lambda v: f"{v / 1e6:.2f} MB"),
+        _column(say("Parameters"), [model.params for model in models], lambda v: f"{v / 1e6:.2f} M"),
         _column("MACs", [model.macs for model in models], lambda v: f"{v / 1e6:.1f} M"),
-        _column("Latency", [model.latency_ms for model in models], lambda v: f"{v:.2f} ms"),
+        _column(say("Latency"), [model.latency_ms for model in models], lambda v: f"{v:.2f} ms"),
     ]
     return [one for one in columns if any(value is not None for value in one.values)]
 

@@ -46,6 +46,7 @@ def write_export_page(
     facts: ExportFacts,
     pictured: Sequence[Pictured] = (),
     explanation: Sequence[str] = (),
+    lang: str = "en",
 ) -> None:
     """Writes the page; it loads nothing else.
 
@@ -55,8 +56,12 @@ def write_export_page(
         facts: what was exported.
         pictured: some of the images that are named differently.
         explanation: what the graph passes did, in lines.
+        lang: language of the page: ``en`` or ``zh``.
+
+    Raises:
+        UsageError: no such language.
     """
-    page = load_template("export.html").render(
+    page = load_template("export.html", lang).render(
         verification=verification,
         facts=facts,
         pictured=[(one.disagreement, thumbnail(one.image)) for one in pictured],

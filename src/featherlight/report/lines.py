@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from featherlight.errors import MissingExtraError
 from featherlight.files import atomic_path
 from featherlight.report.curves import round_ticks
+from featherlight.report.texts import Texts, texts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -66,13 +67,19 @@ class Chart:
         return f"{100 * value:.4g}%" if self.percent else f"{value:.3g}"
 
 
-def lines_svg(chart: Chart) -> str:
-    """The figure; "" where no point is known."""
+def lines_svg(chart: Chart, say: Texts | None = None) -> str:
+    """The figure; "" where no point is known.
+
+    Args:
+        chart: what it shows, its texts as they are to be shown.
+        say: what is said of it to those who do not see it; by default English.
+    """
+    say = say or texts()
     scale = _Scale.of(chart)
     if scale is None:
         return ""
     drawn = [_draw(chart, line, f"c{number % len(COLOURS)}", scale) for number, line in enumerate(chart.lines)]
-    label = f"{chart.title}. {'. '.join(_summary(chart, line) for line in chart.lines if _known(line))}."
+    label = ". ".join([chart.title, *(_summary(chart, line, say) for line in chart.lines if _known(line)), ""]).rstrip()
     return (
         f'<figure class="chart lines"><figcaption>{escape(chart.title)}</figcaption>\n'
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(label)}">\n'
@@ -204,13 +211,13 @@ def _path(points: Sequence[tuple[float, float]], kind: str) -> str:
     return f'<path class="{kind}" d="M{steps}"/>'
 
 
-def _summary(chart: Chart, line: Line) -> str:
-    points = _known(line)
-    first, last = points[0], points[-1]
-    return (
-        f"{line.name}: {chart.text(first[1])} at {chart.unit.format(_short(first[0]))}, "
-        f"{chart.text(last[1])} at {chart.unit.format(_short(last[0]))}"
-    )
+def _summary(chart: Chart, line: Line, say: Texts) -> str:
+    (x, y), (end, height) = _known(line)[0], _known(line)[-1]
+    return say(
+        "{name}: {first} at {start}, {last} at {end}",
+        name=line.name, first=chart.text(y), start=chart.unit.format(_short(x)), last=chart.text(height),
+        end=chart.unit.format(_short(end)),
+    )  # fmt: skip
 
 
 def _legend(chart: Chart) -> str:

@@ -10,8 +10,8 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from PIL import Image
 
-from featherlight.console import counted
 from featherlight.files import write_text
+from featherlight.phrases import counted
 from featherlight.report.texts import texts
 from featherlight.sources.base import RGBImage
 

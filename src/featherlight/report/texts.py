@@ -1,16 +1,16 @@
-"""What the pages say: English stands where it is said, its Chinese in ``texts.toml``."""
+"""What the pages say: English stands where it is said, its Chinese in ``chinese/``."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from html import escape
 from pathlib import Path
 
-from featherlight.console import counted
 from featherlight.errors import UsageError
+from featherlight.phrases import Counted, Joined, Phrase, counted
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -20,6 +20,8 @@ else:
 LANGUAGES = ("en", "zh")
 _TAGS = {"en": "en", "zh": "zh-CN"}
 _COUNTED = "counted"
+_MARKS = {", ": "，", "; ": "；", " and ": "和"}
+_BETWEEN_NAMES = "、"
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,20 @@ class Texts:
         """``2,000 images``; for Chinese ``2,000 张图片``."""
         return self.nouns[noun].format(f"{number:,}") if self.nouns else counted(number, noun)
 
+    def tell(self, text: str) -> str:
+        """A text that says what it was put together from; any other as it is."""
+        if not self.known:
+            return text
+        if isinstance(text, Phrase) and not text.values:
+            return self.name(text.template)
+        if isinstance(text, Phrase):
+            return self(text.template, **{name: self.tell(value) for name, value in text.values.items()})
+        if isinstance(text, Counted):
+            return self.count(text.number, text.noun)
+        if isinstance(text, Joined):
+            return _join_chinese([self.tell(part) for part in text.parts], text.separator, text.last)
+        return text
+
     @property
     def tag(self) -> str:
         """The language as HTML names it."""
@@ -66,8 +82,18 @@ class Texts:
         if not self.known:
             return english
         if english not in self.known:
-            raise LookupError(f"texts.toml has no Chinese for: {english!r}")
+            raise LookupError(f"there is no Chinese for: {english!r}")
         return self.known[english]
+
+
+def _join_chinese(parts: Sequence[str], separator: str, last: str) -> str:
+    """``猫、狗和鸟``; beside Latin letters a word has spaces."""
+    if separator == last:
+        return _MARKS[separator].join(parts)
+    mark = _MARKS[last]
+    if parts[-2][-1:].isascii() or parts[-1][:1].isascii():
+        mark = f" {mark} "
+    return mark.join([_BETWEEN_NAMES.join(parts[:-1]), parts[-1]])
 
 
 def check_language(lang: str) -> None:
@@ -90,7 +116,7 @@ def texts(lang: str = "en") -> Texts:
     check_language(lang)
     if lang == "en":
         return Texts(lang, {}, {})
-    text = Path(__file__).with_name("texts.toml").read_text(encoding="utf-8")
-    sections: dict[str, dict[str, str]] = tomllib.loads(text)
-    nouns = sections.pop(_COUNTED)
-    return Texts(lang, {english: said for section in sections.values() for english, said in section.items()}, nouns)
+    files = sorted(Path(__file__).with_name("chinese").glob("*.toml"))
+    sections = [section for file in files for section in tomllib.loads(file.read_text(encoding="utf-8")).items()]
+    known = {english: said for name, texts in sections if name != _COUNTED for english, said in texts.items()}
+    return Texts(lang, known, dict(sections)[_COUNTED])

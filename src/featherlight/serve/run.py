@@ -19,8 +19,9 @@ from starlette.types import ASGIApp
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
-from featherlight.console import counted, note, printable
+from featherlight.console import note, printable
 from featherlight.errors import FeatherlightError, UsageError
+from featherlight.phrases import counted
 from featherlight.serve.app import create_app
 from featherlight.serve.loaded import Loaded, load
 from featherlight.serve.metrics import MULTIPROCESS_FOLDER

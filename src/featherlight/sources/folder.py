@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from featherlight.errors import DataError, quote_names
+from featherlight.phrases import phrase
 from featherlight.sources.base import Source, Split, SplitName
 from featherlight.sources.completing import SPLIT_WORDS, finish_source, missing_fractions
 from featherlight.sources.files import FileReader
@@ -19,7 +20,7 @@ IMAGE_SUFFIXES = frozenset(
 )
 
 _NOT_DATA = frozenset({"__macosx", "thumbs.db"})
-EXPECTED = (
+EXPECTED = phrase(
     "expected one folder a class (cats/1.jpg, dogs/2.jpg), or train/ and val/ and perhaps test/ with those in each"
 )
 _Listing = dict[str, list[str]]  # class name -> paths relative to the root

@@ -29,7 +29,7 @@ from featherlight.sources.shards import memory_bytes
 _HUB_NAME = re.compile(
     r"hf://(?:datasets/)?(?P<repo>[\w.-]+(?:/[\w.-]+)?)(?::(?P<config>[^@]+))?(?:@(?P<revision>.+))?"
 )
-_IMAGE_COLUMNS = ("image", "img", "jpg", "jpeg", "png", "webp")  # where no type tells
+IMAGE_COLUMNS = ("image", "img", "jpg", "jpeg", "png", "webp")  # where no type tells
 _LABEL_COLUMNS = ("label", "labels", "cls", "class", "class_name", "category", "target")
 
 
@@ -127,7 +127,7 @@ def _explain(name: str, error: Exception) -> DataError:
 def _find_image(name: str, features: Mapping[str, Any]) -> str:
     """The column of images: told by its type, else by its name."""
     images = [column for column, kind in features.items() if type(kind).__name__ == "Image"]
-    images = images or [column for column in _IMAGE_COLUMNS if column in features][:1]
+    images = images or [column for column in IMAGE_COLUMNS if column in features][:1]
     if len(images) == 1:
         return images[0]
     if images:

@@ -125,7 +125,10 @@ class Learner:
                 norm.num_batches_tracked += 1
 
     def _mix(self, images: Tensor, labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
-        torch.manual_seed(seed)
+        if self.device.type == "cpu":
+            torch.default_generator.manual_seed(seed)  # the usual call also notes a stack for each kind of accelerator
+        else:
+            torch.manual_seed(seed)
         return mix_batch(images, labels, self.augmentation)
 
     def _loss(

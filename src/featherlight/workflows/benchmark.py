@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from featherlight.console import counted, note
+from featherlight.console import note
 from featherlight.cost.latency import (
     Latency,
     check_threads,
@@ -20,6 +20,7 @@ from featherlight.cost.latency import (
     usable_cores,
 )
 from featherlight.device_profile import DeviceProfile, MeasuredNetwork, write_device_profile
+from featherlight.phrases import counted
 from featherlight.report.figure import check_plot_path
 from featherlight.report.pareto import Point, plot_pareto
 from featherlight.workflows.benchmark_subject import Subject, forward_call, open_subject

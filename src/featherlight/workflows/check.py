@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from featherlight.console import counted, counting, note
+from featherlight.console import counting, note
 from featherlight.errors import MissingExtraError, UsageError
 from featherlight.files import atomic_path
-from featherlight.report import write_check_page
+from featherlight.phrases import counted
+from featherlight.report import check_language, write_check_page
 from featherlight.sources.findings import Checked, Enough, Finding, Findings, Survey, find_all, order_findings
 from featherlight.sources.findings.checked import SPLITS
 from featherlight.sources.findings.cleaning import clean
@@ -45,6 +46,7 @@ def check(
     group_by: str | None = None,
     input_size: int | None = None,
     device: str = "auto",
+    lang: str = "en",
 ) -> Findings:
     """Looks for everything that is wrong with images, labels and splits; the data itself is never changed.
 
@@ -61,6 +63,7 @@ def check(
         group_by: which images belong together, as for training.
         input_size: side of the network's input that sizes are compared with; by default what training would choose.
         device: where networks are trained.
+        lang: language of the page: ``en`` or ``zh``.
 
     Raises:
         DataError: there is nothing to check.
@@ -69,6 +72,7 @@ def check(
     """
     if input_size is not None and input_size not in INPUT_SIZES:
         raise UsageError(f"--input-size {input_size}: {INPUT_SIZES[0]} to {INPUT_SIZES[-1]} is expected")
+    check_language(lang)
     refuse_taken(fix, "--fix")
     budget_s = read_duration(labels_time)
     enough_s = read_duration(time)
@@ -86,7 +90,7 @@ def check(
     if find_enough is not None:
         findings = replace(findings, enough=find_enough(checked, enough_s, device, doubts))
     if out is not None:
-        _write_results(Path(out), findings, checked)
+        _write_results(Path(out), findings, checked, lang)
     if fix is not None:
         _write_fix(Path(fix), checked)
     return findings
@@ -144,10 +148,10 @@ def _summarise(checked: Checked, found: Iterable[Finding]) -> Findings:
     return Findings(checked.survey.name, len(checked.survey.images), classes, checked.input_size, order_findings(found))
 
 
-def _write_results(out: Path, findings: Findings, checked: Checked) -> None:
+def _write_results(out: Path, findings: Findings, checked: Checked, lang: str) -> None:
     with atomic_path(out / CHECK_FILE_NAME) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.writelines(findings.json_parts())
-    write_check_page(out / PAGE_FILE_NAME, findings, checked)
+    write_check_page(out / PAGE_FILE_NAME, findings, checked, lang)
 
 
 def _write_fix(folder: Path, checked: Checked) -> None:

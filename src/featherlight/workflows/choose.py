@@ -11,18 +11,23 @@ from pathlib import Path
 from typing import Any
 
 from featherlight.choosing import Choice
-from featherlight.console import bar, counted, duration, note
-from featherlight.device_profile import read_device_profile
+from featherlight.console import bar, duration, note
+from featherlight.cost.latency import usable_cores
+from featherlight.device_profile import DeviceProfile, read_device_profile
 from featherlight.errors import TrainingInterruptedError, UsageError
-from featherlight.files import write_text
+from featherlight.files import held_alone, write_text
+from featherlight.phrases import counted
+from featherlight.report import check_language
 from featherlight.report.choose_page import write_choose_page
 from featherlight.report.pareto import Point, plot_pareto
 from featherlight.sources import open_source
 from featherlight.sources.base import Source
 from featherlight.sources.held_out import hold_out
+from featherlight.training.defaults import DataFacts
+from featherlight.training.recipe import read_duration
 from featherlight.workflows.choose_answer import answer
 from featherlight.workflows.choose_deliver import deliver
-from featherlight.workflows.choose_order import Order, read_limits, read_order
+from featherlight.workflows.choose_order import Order, check_order, read_limits
 from featherlight.workflows.choose_race import Racer
 from featherlight.workflows.choose_screen import check_profile, list_entries, screen
 from featherlight.workflows.choose_state import STATE_FILE_NAME, State, read_state
@@ -34,6 +39,7 @@ from featherlight.workflows.run_directory import check_place
 CHOICE_FILE_NAME = "choose.json"
 PAGE_FILE_NAME = "choose.html"
 PLOT_FILE_NAME = "pareto.png"
+LOCK_FILE_NAME = ".lock"
 PLACE = Path("choices")
 HELD_OUT = 0.1  # of the training images, where the data has no test split
 
@@ -58,12 +64,12 @@ def choose(
     device: str | None = None,
     out: str | Path | None = None,
     settings: Mapping[str, Any] | None = None,
+    lang: str | None = None,
 ) -> Choice:
     """Finds the network that names images best within limits, trains it, and gives it as verified files.
 
-    Networks that cannot keep the limits are dropped before training. The rest race: all train a little, the best go
-    on. Validation images decide; the accuracy that is reported is that of the exported file on images that took no
-    part. Called again with the same arguments it goes on where it was stopped; nothing is done twice.
+    Networks that cannot keep the limits are dropped, the rest race; validation images decide. The accuracy reported is
+    that of the exported file on images that took no part. The same call goes on where it was stopped.
 
     Args:
         data: images, as :func:`featherlight.train` takes them.
@@ -83,7 +89,8 @@ def choose(
         seed: of everything random.
         device: where to train.
         out: folder for all files; by default ``choices/NAME``.
-        settings: fields of the recipe that all candidates share; see :class:`featherlight.training.recipe.Recipe`.
+        settings: fields of the recipe that all candidates share.
+        lang: language of the pages: ``en`` or ``zh``.
 
     Raises:
         UsageError: an unknown name, an unfit value, or ``out`` holds something else.
@@ -91,28 +98,39 @@ def choose(
         MissingExtraError: the target or Optuna is not installed.
         TrainingInterruptedError: stopped; all is saved.
     """
-    limits = read_limits(max_latency, max_size, max_macs, min_accuracy)
-    order = read_order(
-        data, limits, time, models=models, input_sizes=input_sizes, trials=trials, device_profile=device_profile,
-        target=target, int8=int8, half_weights=half_weights, threads=threads, seed=seed,
-        settings={**(settings or {}), **({} if device is None else {"device": device})},
+    order = Order(
+        str(data), read_limits(max_latency, max_size, max_macs, min_accuracy), read_duration(time), tuple(models),
+        tuple(input_sizes), trials, str(device_profile or ""), target, int8, half_weights,
+        usable_cores() if threads is None else threads, seed, _given(settings or {}, device=device, lang=lang),
     )  # fmt: skip
-    folder = Path(out) if out is not None else _usual_folder(data)
+    return _begin(check_order(order), Path(out) if out is not None else _usual_folder(data))
+
+
+def _given(settings: Mapping[str, Any], **others: Any) -> dict[str, Any]:
+    return {**settings, **{name: value for name, value in others.items() if value is not None}}
+
+
+def _begin(order: Order, folder: Path) -> Choice:
+    """Begins, or goes on with the same order."""
     _check_folder(folder)
     state = read_state(folder)
-    if state is not None and state.order != order:
+    if state is not None and not order.is_like(state.order):
         raise UsageError(
             f"{folder} holds a choice with other limits or options; choose another --out, or finish that one: "
             f"featherlight choose --resume {folder}"
         )
-    return _choose(folder, order, state)
+    return _choose(folder, state or State(folder, order, ""), order.lang)
 
 
-def resume_choice(folder: str | Path) -> Choice:
+def resume_choice(folder: str | Path, lang: str | None = None) -> Choice:
     """Goes on with a choice that was stopped; one that is finished is told again.
 
+    Args:
+        folder: of the choice.
+        lang: language of its page: ``en`` or ``zh``; by default the one it began with.
+
     Raises:
-        UsageError: the folder holds no choice.
+        UsageError: the folder holds no choice, or there is no such language.
         TrainingInterruptedError: stopped again; all is saved.
     """
     path = Path(folder)
@@ -121,11 +139,12 @@ def resume_choice(folder: str | Path) -> Choice:
         raise UsageError(
             f"{path}: no choice (there is no {STATE_FILE_NAME} in it); begin one: featherlight choose DATA"
         )
-    return _choose(path, state.order, state)
+    return _choose(path, state, lang or state.order.lang)
 
 
-def _choose(folder: Path, order: Order, state: State | None) -> Choice:
-    state = state or State(folder, order, "")
+def _choose(folder: Path, state: State, lang: str) -> Choice:
+    check_language(lang)
+    order = state.order
     with _interrupt_explained(folder):
         source = _open(order)
         state.hold_out = 0.0 if "test" in source.splits else HELD_OUT
@@ -141,17 +160,24 @@ def _choose(folder: Path, order: Order, state: State | None) -> Choice:
             if profile is not None:
                 check_profile(profile, state)
         folder.mkdir(parents=True, exist_ok=True)
-        state.save()
-        if not state.starters and not state.rungs:
-            screen(state, source, facts, profile)
-        _tell_starters(state)
-        with bar("choosing") as shown:
-            Racer(state, source, facts, profile, shown).run()
-        winner = deliver(state, source, profile)
-        choice = answer(state, source, winner, profile)
-        _write(folder, choice)
-        state.save()
+        with held_alone(folder / LOCK_FILE_NAME) as alone:
+            if not alone:
+                raise UsageError(f"{folder}: another process is at work on this choice; wait, or choose another --out")
+            state.save()
+            choice = _work(state, source, facts, profile)
+            _write(folder, choice, lang)
+            state.save()
     return choice
+
+
+def _work(state: State, source: Source, facts: DataFacts, profile: DeviceProfile | None) -> Choice:
+    """All that is not done yet."""
+    if not state.starters and not state.rungs:
+        screen(state, source, facts, profile)
+    _tell_starters(state)
+    with bar("choosing") as shown:
+        Racer(state, source, facts, profile, shown).run()
+    return answer(state, source, deliver(state, source, profile), profile)
 
 
 def _open(order: Order) -> Source:
@@ -171,7 +197,7 @@ def _check_folder(folder: Path) -> None:
     """Only a choice's own folder may be filled further."""
     if not os.path.lexists(folder) or (folder / STATE_FILE_NAME).is_file():
         return
-    if not folder.is_dir() or any(folder.iterdir()):
+    if not folder.is_dir() or any(path.name != LOCK_FILE_NAME for path in folder.iterdir()):
         raise UsageError(f"{folder} exists and is not empty; choose another --out")
 
 
@@ -196,7 +222,7 @@ def _tell_starters(state: State) -> None:
     note(f"{started} to train, {dropped} of {len(state.entries)} left out; {duration(state.spent_s)} passed")
 
 
-def _write(folder: Path, choice: Choice) -> None:
+def _write(folder: Path, choice: Choice, lang: str) -> None:
     """The answer as files: for programs, for people, as a picture."""
     points = [
         Point(candidate.name, candidate.latency_ms, 100 * (candidate.accuracy or 0.0))
@@ -208,7 +234,7 @@ def _write(folder: Path, choice: Choice) -> None:
             folder / PLOT_FILE_NAME, points, choice.machine, ("ms an image (median)", "accuracy on validation, %"),
             limit=choice.limits.latency_ms,
         )  # fmt: skip
-    write_choose_page(folder / PAGE_FILE_NAME, choice)
+    write_choose_page(folder / PAGE_FILE_NAME, choice, lang)
     write_text(folder / CHOICE_FILE_NAME, json.dumps(choice.to_dict(), indent=2) + "\n")
 
 

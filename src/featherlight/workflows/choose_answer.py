@@ -17,6 +17,7 @@ from featherlight.choosing import (
 from featherlight.cost.latency import machine_name
 from featherlight.device_profile import DeviceProfile
 from featherlight.models.catalogue import list_models
+from featherlight.phrases import joined, phrase
 from featherlight.sources.base import Source
 from featherlight.targets.base import find_target
 from featherlight.training.metrics_log import read_metrics
@@ -38,7 +39,9 @@ def answer(state: State, source: Source, winner: str | None, profile: DeviceProf
     if pick is None:
         sentence, *advice = _tell_nothing(state, candidates)
     else:
-        where = f"in {engine} here" if profile is None else f"in {engine} on {profile.machine} (by its profile)"
+        where = phrase("in {engine} here", engine=engine)
+        if profile is not None:
+            where = phrase("in {engine} on {machine} (by its profile)", engine=engine, machine=profile.machine)
         sentence = tell_pick(pick, candidates, state.spent_s, where)
         advice = [*_tell_short(order.limits, pick, state), *_tell_next(pick, state, len(source.splits["val"]))]
     return Choice(
@@ -78,7 +81,8 @@ def command_of(order: Order) -> str:
     words += ["--int8"] * order.int8 + ["--half-weights"] * order.half_weights
     if order.models != tuple(name for name in list_models() if "." not in name):
         words += [word for name in order.models for word in ("--models", name)]
-    words += [word for name, value in order.settings.items() for word in ("--set", f"{name}={_setting(value)}")]
+    for name, value in order.settings.items():
+        words += ["--lang", order.lang] if name == "lang" else ["--set", f"{name}={_setting(value)}"]
     return shlex.join(words)
 
 
@@ -137,12 +141,16 @@ def _tell_nothing(state: State, candidates: tuple[Candidate, ...]) -> list[str]:
     limits = state.order.limits
     known = [one for one in candidates if limits.excess(one.latency_ms, one.size_bytes, one.macs) > 1]
     if not known:
-        reasons = "; ".join(f"{one.name}: {one.dropped}" for one in candidates[:3])
-        return [f"No network could be delivered: {reasons}."]
+        reasons = [phrase("{name}: {why}", name=one.name, why=one.dropped or "") for one in candidates[:3]]
+        return [phrase("No network could be delivered: {reasons}.", reasons=joined(reasons, "; ", "; "))]
     nearest = min(known, key=lambda one: limits.excess(one.latency_ms, one.size_bytes, one.macs))
     figures = show_figures(nearest.latency_ms, nearest.size_bytes, nearest.macs)
-    sentence = f"No network keeps these limits; {nearest.model} at {nearest.input_size} px comes nearest: {figures}."
-    return [sentence, f"Relax: {', '.join(_relaxed(limits, nearest))}.", *_cheaper(state, nearest)]
+    sentence = phrase(
+        "No network keeps these limits; {model} at {side} px comes nearest: {figures}.",
+        model=nearest.model, side=nearest.input_size, figures=figures,
+    )  # fmt: skip
+    relax = phrase("Relax: {options}.", options=", ".join(_relaxed(limits, nearest)))
+    return [sentence, relax, *_cheaper(state, nearest)]
 
 
 def _relaxed(limits: Limits, nearest: Candidate) -> Iterator[str]:
@@ -167,24 +175,32 @@ def _cheaper(state: State, nearest: Candidate) -> Iterator[str]:
     if too_slow or (limits.macs is not None and nearest.macs > limits.macs):
         side = max(32, nearest.input_size // 2 // 16 * 16)
         if side < nearest.input_size:
-            yield f"Or try smaller images: --input-size {side}."
+            yield phrase("Or try smaller images: {option}.", option=f"--input-size {side}")
     if limits.size_bytes is not None and (nearest.size_bytes or 0) > limits.size_bytes and not order.int8:
-        yield "Or store less: --int8" + ("." if order.half_weights else ", or --half-weights.")
+        yield (
+            phrase("Or store less: --int8.")
+            if order.half_weights
+            else phrase("Or store less: --int8, or --half-weights.")
+        )
 
 
 def _tell_short(limits: Limits, pick: Pick, state: State) -> Iterator[str]:
     """The accuracy asked for is not reached: what would help."""
     if limits.accuracy is None or pick.accuracy >= limits.accuracy:
         return
-    yield (
-        f"{limits.accuracy:.1%} were asked for and {pick.accuracy:.1%} reached: {limits.accuracy - pick.accuracy:.1%} "
-        f"are missing. More time is the first thing to try: --time {4 * state.order.time_s:g}s"
-    )
+    yield phrase(
+        "{asked} were asked for and {reached} reached: {gap} are missing. More time is the first thing to try: "
+        "{option}",
+        asked=f"{limits.accuracy:.1%}", reached=f"{pick.accuracy:.1%}", gap=f"{limits.accuracy - pick.accuracy:.1%}",
+        option=f"--time {4 * state.order.time_s:g}s",
+    )  # fmt: skip
     held = [entry for entry in state.entries.values() if _is_held_back(entry, limits, pick)]
     if held:
         best = max(held, key=lambda entry: entry.expected)
         figures = show_figures(best.latency_ms, best.size_bytes, best.macs)
-        yield f"The limits keep out larger networks, {best.model} for example: {figures}"
+        yield phrase(
+            "The limits keep out larger networks, {model} for example: {figures}", model=best.model, figures=figures
+        )
 
 
 def _is_held_back(entry: Entry, limits: Limits, pick: Pick) -> bool:
@@ -196,12 +212,15 @@ def _tell_next(pick: Pick, state: State, num_val: int) -> Iterator[str]:
     entry = next((one for one in others if _is_as_good(one, pick, state, num_val)), None)
     if entry is not None:
         figures = show_figures(entry.latency_ms, entry.size_bytes, entry.macs)
-        yield (
-            f"{entry.model} at {entry.input_size} px is not clearly worse on validation ({entry.top1:.1%} beside "
-            f"{pick.validation_accuracy:.1%}) and cheaper: {figures}"
-        )
-    yield f"Name images with it: featherlight predict {shlex.quote(pick.files[0])} IMAGE"
-    yield f"Train it further: featherlight train --resume {shlex.quote(pick.run)} --time LONGER"
+        yield phrase(
+            "{model} at {side} px is not clearly worse on validation ({own} beside {best}) and cheaper: {figures}",
+            model=entry.model, side=entry.input_size, own=f"{entry.top1:.1%}", best=f"{pick.validation_accuracy:.1%}",
+            figures=figures,
+        )  # fmt: skip
+    predict = f"featherlight predict {shlex.quote(pick.files[0])} IMAGE"
+    yield phrase("Name images with it: {command}", command=predict)
+    further = f"featherlight train --resume {shlex.quote(pick.run)} --time LONGER"
+    yield phrase("Train it further: {command}", command=further)
 
 
 def _is_as_good(entry: Entry, pick: Pick, state: State, num_val: int) -> bool:
@@ -215,12 +234,20 @@ def _is_as_good(entry: Entry, pick: Pick, state: State, num_val: int) -> bool:
 def _notes(state: State, source: Source, pick: Pick | None, profile: DeviceProfile | None) -> Iterator[str]:
     if pick is not None:
         count = len(source.splits["val"])
-        yield f"chosen by accuracy on {count:,} validation images; the {pick.split} images decided nothing"
+        yield phrase(
+            "chosen by accuracy on {number} validation images; the {split} images decided nothing",
+            number=f"{count:,}", split=phrase(pick.split),
+        )  # fmt: skip
     if pick is not None and pick.split == "held-out":
-        yield "the data has no test split, so a tenth of its training images was held out and not trained on"
+        yield phrase("the data has no test split, so a tenth of its training images was held out and not trained on")
     if profile is not None:
-        yield f"latency is out of the profile of {profile.machine}; measure the file there: featherlight benchmark"
+        yield phrase(
+            "latency is out of the profile of {machine}; measure the file there: featherlight benchmark",
+            machine=profile.machine,
+        )
     if state.offline:
-        yield "published weights could not be fetched, so some networks started from scratch"
+        yield phrase("published weights could not be fetched, so some networks started from scratch")
     if len(state.starters) == 1 and not state.order.trials:
-        yield "the time allowed one network only, the most promising by published accuracy; more time compares more"
+        yield phrase(
+            "the time allowed one network only, the most promising by published accuracy; more time compares more"
+        )

@@ -10,8 +10,10 @@ from featherlight.console import note, silence
 from featherlight.device_profile import DeviceProfile
 from featherlight.engines import open_engine
 from featherlight.errors import GateFailedError, UsageError
+from featherlight.files import sweep_staging
 from featherlight.model_file import MODEL_FILE_NAME
 from featherlight.passes import DEFAULT_FORM
+from featherlight.phrases import phrase
 from featherlight.sources.base import Source
 from featherlight.workflows.choose_measure import BUDGET_S, latency_of_file
 from featherlight.workflows.choose_race import may_time_forms, standing
@@ -57,7 +59,7 @@ def _deliver(name: str, state: State, source: Source, profile: DeviceProfile | N
         measured = _measure(state, made.path, entry.input_size)
     latency = entry.latency_ms if profile is not None else measured
     if broken := order.limits.broken_by(latency, made.size_bytes, entry.macs):
-        return f"exported: {broken}"
+        return phrase("exported: {limits}", limits=broken)
     with silence():
         engine = open_engine(made.path, "auto", "auto", order.threads)
         evaluation, _ = evaluate_split(engine, source, "test", str(made.path))
@@ -78,7 +80,9 @@ def _export(state: State, run: Path) -> Export:
     order = state.order
     options: dict[str, Any] = {"int8": order.int8, "half_weights": order.half_weights}
     form = "auto" if may_time_forms(state) else DEFAULT_FORM
-    return export(run, order.target, out=state.folder / order.target, form=form, **options)
+    out = state.folder / order.target
+    sweep_staging(out)
+    return export(run, order.target, out=out, form=form, **options)
 
 
 def _measure(state: State, file: Path, input_size: int) -> float:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from featherlight.choosing import Limits
@@ -15,7 +14,7 @@ from featherlight.device_profile import read_device_profile
 from featherlight.errors import UsageError
 from featherlight.models.catalogue import TIMM, list_models, model_info
 from featherlight.targets.base import find_target
-from featherlight.training.recipe import read_duration, read_field
+from featherlight.training.recipe import read_field
 
 _LATENCY = {"us": 1e-3, "ms": 1.0, "s": 1e3}
 _SIZE = {"B": 1.0, "kB": 1e3, "KB": 1e3, "MB": 1e6, "KiB": 2.0**10, "MiB": 2.0**20, "k": 1e3, "M": 1e6}
@@ -35,7 +34,7 @@ class Order:
         data: path or known name of the images.
         limits: what the network may cost.
         time_s: seconds for everything.
-        models: network names.
+        models: names or patterns of networks; none: all plain ones.
         input_sizes: sides of images, pixels; none: what suits the data.
         trials: further candidates with other image sizes and recipes.
         device_profile: latencies of the device; empty: they are measured here.
@@ -50,16 +49,26 @@ class Order:
     data: str
     limits: Limits
     time_s: float
-    models: tuple[str, ...]
+    models: tuple[str, ...] = ()
     input_sizes: tuple[int, ...] = ()
     trials: int = 0
     device_profile: str = ""
     target: str = "onnx"
     int8: bool = False
     half_weights: bool = False
-    threads: int = 1
+    threads: int = field(default_factory=usable_cores)
     seed: int = 0
     settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def lang(self) -> str:
+        """Of the pages."""
+        return str(self.settings.get("lang", "en"))
+
+    def is_like(self, other: Order) -> bool:
+        """Whether both ask for the same; the language of the pages changes nothing."""
+        own, others = ({**order.settings, "lang": "en"} for order in (self, other))
+        return replace(self, settings=own) == replace(other, settings=others)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for the state of a choice."""
@@ -85,51 +94,38 @@ class Order:
         }
 
 
-def read_order(
-    data: str | Path,
-    limits: Limits,
-    time: str,
-    *,
-    models: Sequence[str] = (),
-    input_sizes: Sequence[int] = (),
-    trials: int = 0,
-    device_profile: str | Path | None = None,
-    target: str = "onnx",
-    int8: bool = False,
-    half_weights: bool = False,
-    threads: int | None = None,
-    seed: int = 0,
-    settings: Mapping[str, Any] | None = None,
-) -> Order:
-    """Checks what a person asks for.
+def check_order(order: Order) -> Order:
+    """Checks what a person asks for; patterns become names of networks, paths absolute, settings values.
 
     Raises:
         UsageError: something that does not exist, does not fit, or contradicts something else.
         MissingExtraError: what it needs is not installed.
         DataError: no usable device profile.
     """
-    find_target(target, int8=int8)
-    if int8 and half_weights:
+    find_target(order.target, int8=order.int8)
+    if order.int8 and order.half_weights:
         raise UsageError("int8 weights are smaller than half ones: leave out --half-weights or --int8")
-    if trials < 0:
-        raise UsageError(f"trials are {trials}; give a number of at least 0")
-    if trials:
+    if order.trials < 0:
+        raise UsageError(f"trials are {order.trials}; give a number of at least 0")
+    if order.trials:
         from featherlight.workflows.choose_trials import check_optuna
 
         check_optuna()
-    if threads is not None:
-        check_threads(threads)
-    if device_profile is not None:
-        read_device_profile(device_profile)
-    for size in input_sizes:
+    check_threads(order.threads)
+    if order.device_profile:
+        read_device_profile(order.device_profile)
+    for size in order.input_sizes:
         read_input_size(size)
-    return Order(
-        os.path.abspath(os.path.expanduser(data)) if os.path.exists(os.path.expanduser(data)) else str(data),
-        limits, read_duration(time), _match(models), tuple(dict.fromkeys(input_sizes)), trials,
-        os.path.abspath(device_profile) if device_profile is not None else "",
-        target, int8, half_weights, threads or usable_cores(), read_field("seed", seed),
-        _check_settings(settings or {}),
-    )  # fmt: skip
+    read_field("seed", order.seed)
+    data = os.path.expanduser(order.data)
+    return replace(
+        order,
+        data=os.path.abspath(data) if os.path.exists(data) else order.data,
+        models=_match(order.models),
+        input_sizes=tuple(dict.fromkeys(order.input_sizes)),
+        device_profile=os.path.abspath(order.device_profile) if order.device_profile else "",
+        settings=_check_settings(order.settings),
+    )
 
 
 def read_limits(

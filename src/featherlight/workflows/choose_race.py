@@ -10,6 +10,7 @@ from featherlight.device_profile import DeviceProfile
 from featherlight.errors import MemoryExhaustedError, TrainingInterruptedError, TrainingStoppedError
 from featherlight.models.published import published_weights
 from featherlight.passes import FORMS
+from featherlight.phrases import phrase
 from featherlight.sources.base import Source
 from featherlight.training.checkpoint import read_progress
 from featherlight.training.defaults import DataFacts
@@ -123,7 +124,7 @@ class Racer:
             state.save()
             raise
         except (TrainingStoppedError, MemoryExhaustedError) as error:  # other errors would meet the next network, too
-            entry.dropped = f"failed in training: {str(error).partition('. ')[0]}"
+            entry.dropped = phrase("failed in training: {error}", error=str(error).partition(". ")[0])
             self.shown.line(f"{named}: {name} is out: {entry.dropped}")
         else:
             entry.rungs = number + 1

@@ -10,6 +10,7 @@ from featherlight.console import counting
 from featherlight.device_profile import DeviceProfile
 from featherlight.errors import UsageError
 from featherlight.models.catalogue import model_info
+from featherlight.phrases import phrase
 from featherlight.sources.base import Source
 from featherlight.training.defaults import DataFacts, default_recipe
 from featherlight.training.recipe import Recipe
@@ -107,12 +108,12 @@ def measure_entry(
     if profile is not None:
         entry.latency_ms = latency_in_profile(profile, order, entry.model, entry.input_size)
         if entry.latency_ms is None:
-            return "not in the device profile"
+            return phrase("not in the device profile")
     if entry.size_bytes is None or entry.latency_ms is None:
         try:
             found = measure_untrained(order, recipe_for(state, facts, entry, 60.0), classes, timed=profile is None)
         except UsageError as error:
-            return f"cannot be exported: {error}"
+            return phrase("cannot be exported: {error}", error=error)
         entry.size_bytes, entry.export_s = found.size_bytes, found.export_s
         entry.latency_ms = found.latency_ms if profile is None else entry.latency_ms
     return order.limits.broken_by(entry.latency_ms, entry.size_bytes, entry.macs)
@@ -149,12 +150,17 @@ def _why_not_tried(name: str, state: State, accepted: Sequence[str], wanted: int
     for other, sibling in state.entries.items():
         slow = sibling.latency_ms if limit is not None and _is_sibling(sibling, entry) else None
         if slow is not None and limit is not None and slow > FAR_TOO_SLOW * limit:
-            return f"larger than {other}, which takes {show_latency(slow)} where {show_latency(limit)} are allowed"
+            return phrase(
+                "larger than {other}, which takes {latency} where {limit} are allowed",
+                other=other, latency=show_latency(slow), limit=show_latency(limit),
+            )  # fmt: skip
     if accepted and (len(accepted) >= wanted or state.spent_s > MEASURING_SHARE * state.order.time_s):
         better = _better(name, {one: state.entries[one] for one in [*accepted, name]})
         if better:
-            return f"no time: {better} is published as no less accurate, with no more MACs and parameters"
-        return f"no time: {len(accepted)} others come first by published accuracy and size"
+            return phrase(
+                "no time: {better} is published as no less accurate, with no more MACs and parameters", better=better
+            )
+        return phrase("no time: {number} others come first by published accuracy and size", number=len(accepted))
     return ""
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from featherlight.errors import UsageError
 from featherlight.files import write_text
+from featherlight.phrases import pack, unpack
 from featherlight.training.checkpoint import read_progress
 from featherlight.workflows.choose_order import Order
 
@@ -70,6 +72,17 @@ class Entry:
     dropped: str = ""
     trial: dict[str, Any] = field(default_factory=dict)
     delivered: dict[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; ``dropped`` so that a page can still say it in another language."""
+        return {**asdict(self), "dropped": pack(self.dropped)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Entry:
+        """What :meth:`to_dict` gave; fields of later versions are ignored."""
+        names = {item.name for item in fields(cls)}
+        known = {name: value for name, value in values.items() if name in names}
+        return cls(**{**known, "dropped": unpack(known.get("dropped", ""))})
 
 
 @dataclass
@@ -140,7 +153,7 @@ class State:
             "fingerprint": self.fingerprint,
             "hold_out": self.hold_out,
             "elapsed_s": round(self.spent_s, 3),
-            "entries": {name: asdict(entry) for name, entry in self.entries.items()},
+            "entries": {name: entry.to_dict() for name, entry in self.entries.items()},
             "starters": self.starters,
             "rungs": [asdict(rung) for rung in self.rungs],
             "unit_overhead_s": self.unit_overhead_s,
@@ -177,7 +190,7 @@ def _from_content(folder: Path, content: dict[str, Any]) -> State:
         str(content["fingerprint"]),
         float(content["hold_out"]),
         float(content["elapsed_s"]),
-        {name: Entry(**_known(values)) for name, values in content["entries"].items()},
+        {name: Entry.from_dict(values) for name, values in content["entries"].items()},
         list(content["starters"]),
         [Rung(**values) for values in content["rungs"]],
         float(content["unit_overhead_s"]),
@@ -185,11 +198,6 @@ def _from_content(folder: Path, content: dict[str, Any]) -> State:
     )
     _count_unsaved(state)
     return state
-
-
-def _known(values: dict[str, Any]) -> dict[str, Any]:
-    names = {item.name for item in fields(Entry)}
-    return {name: value for name, value in values.items() if name in names}
 
 
 def _count_unsaved(state: State) -> None:

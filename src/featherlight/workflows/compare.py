@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from featherlight.comparison import Answers, ComparedModel, Comparison, compare_pairs, explain_comparison
-from featherlight.console import counted, note
+from featherlight.console import note
 from featherlight.cost.count import count_cost
 from featherlight.cost.latency import (
     Latency,
@@ -32,6 +32,8 @@ from featherlight.files import write_text
 from featherlight.metrics import Evaluation
 from featherlight.model_file import EXPORTED_SUFFIXES, ModelCard, find_model_file
 from featherlight.models.registry import create_model
+from featherlight.phrases import counted, phrase
+from featherlight.report import check_language
 from featherlight.report.compare_page import MAX_PICTURED, write_compare_page, write_training_curves
 from featherlight.sources import KNOWN_NAMES
 from featherlight.sources.base import RGBImage
@@ -67,6 +69,7 @@ def compare(
     threads: int | None = None,
     latency_s: float = LATENCY_S,
     out: str | Path | None = None,
+    lang: str = "en",
 ) -> Comparison:
     """Compares models on the same images: accuracy, calibration, size and speed, and whether differences are real.
 
@@ -81,6 +84,7 @@ def compare(
         threads: that each computes with; by default all cores of this process.
         latency_s: seconds to measure each model's latency, about; 0: latency is left out.
         out: folder for ``compare.json``, ``compare.html`` and, of runs, ``curves.png``.
+        lang: language of the page: ``en`` or ``zh``.
 
     Raises:
         UsageError: fewer than two models, one of them twice, or no data that suits all of them.
@@ -90,6 +94,7 @@ def compare(
     """
     named = [str(model) for model in models]
     _refuse(named)
+    check_language(lang)
     threads = usable_cores() if threads is None else threads
     check_threads(threads)
     with tempfile.TemporaryDirectory(prefix="featherlight-compare-") as folder, torch_threads(threads):
@@ -108,7 +113,7 @@ def compare(
         explain_comparison(rows, pairs), tuple(_notes(opened, shared)), tuple(asked.about(place) for place in places),
     )  # fmt: skip
     if out is not None:
-        _write(Path(out), result, asked, places)
+        _write(Path(out), result, asked, places, lang)
     return result
 
 
@@ -226,19 +231,27 @@ def _notes(opened: Sequence[_Opened], shared: SharedImages) -> list[str]:
         more = [label for label in one.engine.card.classes if label not in shared.classes]
         if more:
             told = f"{', '.join(more[:5])}{', ...' if len(more) > 5 else ''}"
-            notes.append(f"{one.name} also knows {counted(len(more), 'class')} that these images lack: {told}")
+            notes.append(
+                phrase(
+                    "{name} also knows {classes} that these images lack: {names}",
+                    name=one.name,
+                    classes=counted(len(more), "class"),
+                    names=told,
+                )
+            )
     if len({one.engine.name for one in opened}) > 1:
-        notes.append("the models run in different engines: latencies compare those, too")
+        notes.append(phrase("the models run in different engines: latencies compare those, too"))
     return notes
 
 
-def _write(out: Path, result: Comparison, asked: Asked, places: Sequence[int]) -> None:
+def _write(out: Path, result: Comparison, asked: Asked, places: Sequence[int], lang: str) -> None:
     write_text(out / COMPARISON_FILE_NAME, json.dumps(result.to_dict(), indent=2, allow_nan=False) + "\n")
     histories = {model.name: _history(model.model) for model in result.models}
     models = [model.model for model in result.models]
-    command = shlex.join(["featherlight", "compare", *models, "--data", result.data, "--split", result.split])
+    words = ["featherlight", "compare", *models, "--data", result.data, "--split", result.split]
+    command = shlex.join(words + (["--lang", lang] if lang != "en" else []))
     pictures = [_picture(asked, place) for place in places[:MAX_PICTURED]]
-    write_compare_page(out / PAGE_FILE_NAME, result, histories, pictures, command)
+    write_compare_page(out / PAGE_FILE_NAME, result, histories, pictures, command, lang)
     if any(histories.values()):
         write_training_curves(out / CURVES_FILE_NAME, result.models, histories)
 

@@ -9,9 +9,9 @@ from typing import cast
 
 import numpy as np
 
-from featherlight.console import counted
 from featherlight.engines import Engine
 from featherlight.errors import DataError, UsageError
+from featherlight.phrases import counted, phrase
 from featherlight.sources.base import Split, SplitName, join_splits, take
 from featherlight.workflows.evaluate import ALL, choose_split, open_images_of, report_unreadable
 
@@ -103,5 +103,5 @@ def _intersect(found: Sequence[SharedImages]) -> SharedImages:
         return fewest
     kept = np.array([place for place, path in enumerate(fewest.images.paths) if path in common])
     left = counted(len(fewest.images) - len(kept), "image")
-    note = f"{left} left out: one of the models was trained on them"
+    note = phrase("{images} left out: one of the models was trained on them", images=left)
     return replace(fewest, images=take(fewest.images, kept), note=note)

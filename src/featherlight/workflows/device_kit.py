@@ -50,7 +50,9 @@ def write_kit(out: Path, exported: Path, target: Target, engine: Engine, referen
         names = [" ".join(name.split()) for name in engine.card.classes]  # a line each
         (folder / LABELS).write_text("".join(f"{name}\n" for name in names), encoding="utf-8", errors="replace")
         _write_sample(folder, engine, reference, names)
-        script = make_script(target.engine, target.file_names[0], engine.card.preprocessing, takes_images=engine.resizes)
+        script = make_script(
+            target.engine, target.file_names[0], engine.card.preprocessing, takes_images=engine.resizes
+        )
         (folder / SCRIPT).write_text(script, encoding="utf-8")
         replace_folder(folder, out)
     return out

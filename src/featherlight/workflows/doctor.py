@@ -181,7 +181,9 @@ def _try_engine(name: str) -> tuple[Runtime, str]:
 def _start(python: str, code: str) -> tuple[str | None, str]:
     """Runs Python code in a process of its own: what went wrong, if something did, and its output."""
     try:
-        done = subprocess.run([python, "-c", code], capture_output=True, text=True, timeout=START_TIMEOUT_S, check=False)
+        done = subprocess.run(
+            [python, "-c", code], capture_output=True, text=True, timeout=START_TIMEOUT_S, check=False
+        )
     except subprocess.TimeoutExpired:
         return f"does not start within {START_TIMEOUT_S} s", ""
     if done.returncode == 0:

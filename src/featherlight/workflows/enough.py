@@ -15,9 +15,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from featherlight.console import Bar, bar, counted, note
+from featherlight.console import Bar, bar, note
 from featherlight.cost.count import count_cost
 from featherlight.models.registry import create_model
+from featherlight.phrases import counted, phrase
 from featherlight.sources.findings import Checked, Finding
 from featherlight.sources.findings.checked import NOWHERE, SPLITS
 from featherlight.sources.findings.enough import Enough
@@ -96,7 +97,9 @@ def find_enough(
     positions = _usable(checked)
     if not len(positions):
         there_are = int(_is_used(checked).sum())
-        return too_few(there_are, f"at least two classes of {LEAST_IN_CLASS} images are needed", budget_s)
+        return too_few(
+            there_are, phrase("at least two classes of {least} images are needed", least=LEAST_IN_CLASS), budget_s
+        )
     plan = _plan(checked, positions, started + budget_s * (1 - RESERVED), device, pairs or PAIRS)
     images = read_checked(checked, positions, plan.pair.input_size)
     suggested = _suggested(checked, images, doubts or ())

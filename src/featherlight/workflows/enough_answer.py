@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from featherlight.phrases import joined, phrase
 from featherlight.sources.findings.enough import Answer, ClassNeed, Enough, Gain, LearningCurve
 from featherlight.workflows.enough_curves import Curves, Floats, Trial, class_gains, exponent, measure_curves
 
@@ -50,7 +51,7 @@ class Setting:
     @property
     def times(self) -> str:
         """How much larger the larger network is."""
-        return f"{self.networks[1][2] / self.networks[0][2]:.2g}x the MACs"
+        return f"{self.networks[1][2] / self.networks[0][2]:.2g}"
 
 
 def conclude(trials: Sequence[Trial], setting: Setting) -> Enough:
@@ -97,7 +98,10 @@ def conclude(trials: Sequence[Trial], setting: Setting) -> Enough:
 
 def too_few(num_images: int, needed: str, budget_s: float) -> Enough:
     """Where not even a curve can be measured."""
-    sentence = f"More photos: {num_images:,} to train and validate on are too few to measure anything; {needed}."
+    sentence = phrase(
+        "More photos: {number} to train and validate on are too few to measure anything; {needed}.",
+        number=f"{num_images:,}", needed=needed,
+    )  # fmt: skip
     return Enough("more_photos", sentence, {}, budget_s=budget_s)
 
 
@@ -136,73 +140,102 @@ def _sentence(
     photos, network, labels = (gains[name] for name in ("more_photos", "bigger_network", "cleaner_labels"))
     assert photos is not None  # noqa: S101  (both are always measured)
     assert network is not None  # noqa: S101
-    with_photos = f"twice as many photos would bring {_points(photos)}"
-    with_network = f"a network with {setting.times} brings {_points(network)}"
-    with_labels = "" if labels is None else f", cleaner labels {_points(labels)}"
-    if answer == "more_photos":
-        named = _most_needed(needs, photos.gain)
-        return f"More photos{named}: twice as many would bring {_points(photos)}; {with_network}{with_labels}."
-    if answer == "bigger_network":
-        return f"A bigger network: one with {setting.times} brings {_points(network)}; {with_photos}{with_labels}."
-    if answer == "cleaner_labels" and labels is not None:
-        return f"Cleaner labels: those that are doubted cost {_points(labels)}; {with_photos}, {with_network}."
+    with_photos = phrase("twice as many photos would bring {points}", points=_points(photos))
+    with_network = phrase(
+        "a network with {times}x the MACs brings {points}", times=setting.times, points=_points(network)
+    )
+    with_labels = [] if labels is None else [phrase("cleaner labels {points}", points=_points(labels))]
     error = float(curves.errors[:, -1].min())
+    if answer == "more_photos":
+        return phrase(
+            "{more}: twice as many would bring {points}; {others}.",
+            more=_more_photos(needs, photos.gain), points=_points(photos), others=_listed(with_network, *with_labels),
+        )  # fmt: skip
+    if answer == "bigger_network":
+        return phrase(
+            "A bigger network: one with {times}x the MACs brings {points}; {others}.",
+            times=setting.times, points=_points(network), others=_listed(with_photos, *with_labels),
+        )  # fmt: skip
+    if answer == "cleaner_labels" and labels is not None:
+        return phrase(
+            "Cleaner labels: those that are doubted cost {points}; {others}.",
+            points=_points(labels), others=_listed(with_photos, with_network),
+        )  # fmt: skip
+    measured = _listed(with_photos, with_network, *with_labels)
     if answer == "enough":
-        return f"It is enough: {100 * (1 - error):.1f} % are right; {with_photos}, {with_network}{with_labels}."
-    return _unknown(curves, error, setting, majority, f"{with_photos}, {with_network}{with_labels}")
+        return phrase("It is enough: {right} % are right; {others}.", right=f"{100 * (1 - error):.1f}", others=measured)
+    return _unknown(curves, error, setting, majority, measured)
 
 
 def _unknown(curves: Curves, error: float, setting: Setting, majority: float, measured: str) -> str:
     if setting.trained < LEAST_TRAINED:
         needed_min = max(1, round(setting.budget_s / setting.trained / 60))
-        return (
-            f"It cannot be told in this time: the networks had {100 * setting.trained:.0f} % of the usual training; "
-            f"give about --time {needed_min}m."
-        )
+        return phrase(
+            "It cannot be told in this time: the networks had {share} % of the usual training; give about {option}.",
+            share=f"{100 * setting.trained:.0f}", option=f"--time {needed_min}m",
+        )  # fmt: skip
     if _learned_nothing(curves, majority):
-        return (
+        return phrase(
             "It cannot be told: no network learned what the classes are; see whether the labels say what the images "
             "show, and whether it can be seen at all."
         )
+    told = {"wrong": f"{100 * error:.1f}", "measured": measured}
     if setting.labels_judged:
-        return f"It cannot be told: {100 * error:.1f} % are wrong, and nothing surely brings more: {measured}."
-    return (
-        f"It cannot be told: {100 * error:.1f} % are wrong, and nothing surely brings more: {measured}; wrong labels "
-        "have not been looked for: --labels."
+        return phrase("It cannot be told: {wrong} % are wrong, and nothing surely brings more: {measured}.", **told)
+    return phrase(
+        "It cannot be told: {wrong} % are wrong, and nothing surely brings more: {measured}; wrong labels have not "
+        "been looked for: --labels.",
+        **told,
     )
 
 
-def _most_needed(needs: Sequence[ClassNeed], mean: float) -> str:
-    """The classes that gain more than the mean, if some stand out."""
+def _more_photos(needs: Sequence[ClassNeed], mean: float) -> str:
+    """Of which classes, if some gain more than the mean."""
     named = [need.name for need in needs if need.gain > 1.2 * mean][:CLASSES_NAMED]
-    return f", most of all of {_join(named)}" if named and len(needs) > 1 else ""
+    if not named or len(needs) < 2:
+        return phrase("More photos")
+    return phrase("More photos, most of all of {classes}", classes=joined(named))
 
 
-def _join(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+def _listed(*parts: str) -> str:
+    return joined(parts, last=", ")
 
 
 def _points(gain: Gain) -> str:
-    return f"{100 * gain.gain:.1f} points ({100 * gain.low:.1f} to {100 * gain.high:.1f})"
+    points, low, high = (f"{100 * value:.1f}" for value in (gain.gain, gain.low, gain.high))
+    return phrase("{points} points ({low} to {high})", points=points, low=low, high=high)
 
 
 def _evidence(curves: Curves, trained: Floats, setting: Setting) -> list[str]:
     """How training and held-out images differ: networks that know only their own images lack others."""
-    told = []
+    told: list[str] = []
     for k, (name, _, _) in enumerate(setting.networks):
         own, new = float(trained[k, -1]), float(1 - curves.errors[k, -1])
-        told.append(f"{name} names {100 * own:.1f} % of its training images rightly, {100 * new:.1f} % of others")
+        told.append(
+            phrase(
+                "{name} names {own} % of its training images rightly, {new} % of others",
+                name=name,
+                own=f"{100 * own:.1f}",
+                new=f"{100 * new:.1f}",
+            )
+        )
     return told
 
 
 def _caveats(trials: Sequence[Trial], setting: Setting) -> list[str]:
-    told = []
+    told: list[str] = []
     if len(trials) == 1:
         told.append(
-            "measured once: the intervals leave out the luck of training and of the choice; more --time repeats"
+            phrase("measured once: the intervals leave out the luck of training and of the choice; more --time repeats")
         )
     if setting.trained < 1:
-        told.append(f"networks were trained for {setting.epochs} of the usual {setting.usual_epochs} epochs")
+        told.append(
+            phrase(
+                "networks were trained for {epochs} of the usual {usual} epochs",
+                epochs=setting.epochs,
+                usual=setting.usual_epochs,
+            )
+        )
     if setting.from_scratch:
-        told.append("networks began with fresh weights; from pretrained ones, fewer images are enough")
-    return [*told, f"networks saw the images at {setting.input_size} px"]
+        told.append(phrase("networks began with fresh weights; from pretrained ones, fewer images are enough"))
+    return [*told, phrase("networks saw the images at {side} px", side=setting.input_size)]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from featherlight.sources import open_source
 from featherlight.sources.base import Source
 from featherlight.workflows.averaging import measure_test_time
 from featherlight.workflows.corruptions import measure_corruptions
-from featherlight.workflows.known_images import open_as_trained
+from featherlight.workflows.known_images import is_training_data, open_as_trained
 from featherlight.workflows.measuring import (
     ALL,
     Measured,
@@ -107,53 +107,83 @@ def evaluate(
         UsageError: options that do not fit each other.
     """
     options = RejectOptions(unknown, false_accept_rate, reject_rate, reject_score, store)
+    asked = Asked(options, Path(out) if out is not None else None, strict, corruptions, tta, cam, lang, threads)
     check_store(model, options)
-    check_language(lang)
-    if cam and out is None:
-        raise UsageError("class-activation maps are shown in the report; name a folder for it with --out")
     opened = open_engine(model, engine, device, threads)
     if cam:
         check_can_look(opened)
-    source = open_images_of(opened, model, data, split, strict=strict)
-    report_unreadable(source.unreadable, strict=strict)
+    return _evaluate(opened, model, open_images_of(opened, model, data, split, strict=strict), split, asked)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is to be measured and written besides the plain numbers; see :func:`evaluate`."""
+
+    reject: RejectOptions
+    out: Path | None
+    strict: bool
+    corruptions: bool
+    tta: bool
+    cam: bool
+    lang: str
+    threads: int | None
+
+    def __post_init__(self) -> None:
+        check_language(self.lang)
+        if self.cam and self.out is None:
+            raise UsageError("class-activation maps are shown in the report; name a folder for it with --out")
+
+    @property
+    def flags(self) -> list[str]:
+        """As the command line takes them."""
+        flags = {
+            "--corruptions": self.corruptions,
+            "--tta": self.tta,
+            "--cam": self.cam,
+            "--lang=zh": self.lang == "zh",
+        }
+        return [flag for flag, is_on in flags.items() if is_on]
+
+
+def _evaluate(engine: Engine, model: str | Path, source: Source, split: str | None, asked: Asked) -> Evaluation:
+    report_unreadable(source.unreadable, strict=asked.strict)
     chosen = choose_split(source, split)
-    strangers = run_unknown(opened, options)
-    refit(opened, source, options, strangers)
-    measured = measure_split(opened, source, chosen, str(model), strict=strict)
-    evaluation = _measure_further(opened, measured, strangers, corruptions=corruptions, tta=tta)
-    if store:
-        store_rule(opened, model)
-    if out is not None:
-        mistakes = read_mistakes(measured)
-        if cam:
-            mistakes = add_heats(opened, mistakes)
-            evaluation = list_heats(evaluation, mistakes)
-        flags = {"--corruptions": corruptions, "--tta": tta, "--cam": cam, "--lang=zh": lang == "zh"}
-        write_evaluation(
-            Path(out), evaluation, mistakes, reproduce=_command(evaluation, options, flags),
-            cost=cost_of(opened, model), latency=latency_of(opened, threads), lang=lang,
-        )  # fmt: skip
+    strangers = run_unknown(engine, asked.reject)
+    refit(engine, source, asked.reject, strangers)
+    measured = measure_split(engine, source, chosen, str(model), strict=asked.strict)
+    evaluation = _measure_further(engine, measured, strangers, asked)
+    if asked.reject.store:
+        store_rule(engine, model)
+    if asked.out is None:
+        return evaluation
+    mistakes = read_mistakes(measured)
+    if asked.cam:
+        mistakes = add_heats(engine, mistakes)
+        evaluation = list_heats(evaluation, mistakes)
+    write_evaluation(
+        asked.out, evaluation, mistakes, reproduce=_command(evaluation, asked), cost=cost_of(engine, model),
+        latency=latency_of(engine, asked.threads), lang=asked.lang,
+    )  # fmt: skip
     return evaluation
 
 
-def _measure_further(
-    engine: Engine, measured: Measured, unknown: Unknown | None, *, corruptions: bool, tta: bool
-) -> Evaluation:
+def _measure_further(engine: Engine, measured: Measured, unknown: Unknown | None, asked: Asked) -> Evaluation:
     """The evaluation with what else was asked for."""
     evaluation = measured.evaluation
     if unknown is not None and evaluation.reject is not None:
         rejection = {**evaluation.reject, "unknown": describe_unknown(engine, measured.logits, unknown)}
         evaluation = dataclasses.replace(evaluation, reject=rejection)
-    if corruptions:
+    if asked.corruptions:
         found = measure_corruptions(engine, measured.images, measured.labels)
         evaluation = dataclasses.replace(evaluation, corruptions=found)
-    if tta:
+    if asked.tta:
         evaluation = dataclasses.replace(evaluation, tta=measure_test_time(engine, measured))
     return evaluation
 
 
-def _command(evaluation: Evaluation, options: RejectOptions, flags: Mapping[str, bool]) -> str:
+def _command(evaluation: Evaluation, asked: Asked) -> str:
     """What measures the same again."""
+    options = asked.reject
     values = {
         "--unknown": options.unknown,
         "--false-accept-rate": options.false_accept_rate,
@@ -161,11 +191,8 @@ def _command(evaluation: Evaluation, options: RejectOptions, flags: Mapping[str,
         "--reject-score": options.score,
     }
     given = [part for name, value in values.items() if value is not None for part in (name, str(value))]
-    return shlex.join(
-        ["featherlight", "evaluate", evaluation.model, evaluation.data, "--split", evaluation.split]
-        + [flag for flag, is_on in flags.items() if is_on]
-        + given
-    )
+    where = [evaluation.model, evaluation.data, "--split", evaluation.split]
+    return shlex.join(["featherlight", "evaluate", *where, *asked.flags, *given])
 
 
 def evaluate_engine(
@@ -195,7 +222,7 @@ def open_images_of(
         return source
     if split == ALL:
         return open_source(data, strict=strict, as_it_is=True)
-    if _is_training_data(data, known):
+    if is_training_data(data, known):
         return open_as_trained(data, known, strict=strict)
     if split is not None:
         return open_source(data, strict=strict)
@@ -204,10 +231,6 @@ def open_images_of(
         if source.fingerprint == known.get("fingerprint"):
             return source
     return open_source(data, as_it_is=True)
-
-
-def _is_training_data(data: str | Path, known: Mapping[str, Any]) -> bool:
-    return known.get("data") in (str(data), os.path.abspath(os.path.expanduser(data)))
 
 
 def choose_split(source: Source, split: str | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,11 @@ from featherlight.sources import open_source
 from featherlight.sources.base import Source
 from featherlight.sources.cross_validation import take_fold
 from featherlight.sources.held_out import hold_out
+
+
+def is_training_data(data: str | Path, provenance: Mapping[str, Any]) -> bool:
+    """Whether a model's provenance names this data, by its path or known name."""
+    return provenance.get("data") in (str(data), os.path.abspath(os.path.expanduser(data)))
 
 
 def open_as_trained(data: str | Path, provenance: Mapping[str, Any], *, strict: bool = False) -> Source:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from featherlight.console import Bar, bar, duration, note
 from featherlight.metrics import fit_temperature, softmax
+from featherlight.phrases import phrase
 from featherlight.sources.findings import Checked, Finding, Suggestion
 from featherlight.sources.findings.checked import NOWHERE
 from featherlight.sources.folds import deal_folds
@@ -161,7 +162,10 @@ def _finding(checked: Checked, images: CheckedImages, probabilities: NDArray[np.
     believed = int(probabilities[place].argmax())
     label, suggested = (checked.survey.classes[images.classes[k]] for k in (images.labels[place], believed))
     probability = float(probabilities[place, believed])
-    text = f"is labelled {label}, but looks like {suggested} ({probability:.0%}) to a network that never saw it"
+    text = phrase(
+        "is labelled {label}, but looks like {suggested} ({probability}) to a network that never saw it",
+        label=label, suggested=suggested, probability=f"{probability:.0%}",
+    )  # fmt: skip
     return dataclasses.replace(
         checked.about("label_error", "warning", [images.positions[place]], text),
         suggestion=Suggestion(label, suggested, probability),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from featherlight.console import note
 from featherlight.engines import Engine
-from featherlight.errors import UsageError
+from featherlight.errors import UsageError, quote_names
 from featherlight.metrics import area_under_roc, fit_rule, fit_to_unknown, known_scores, most_likely
 from featherlight.metrics.rejection import DEFAULT_SCORE, accepts
 from featherlight.model_file import (
@@ -26,6 +27,7 @@ from featherlight.model_file import (
 )
 from featherlight.sources import open_unlabelled
 from featherlight.sources.base import Source, take
+from featherlight.workflows.known_images import is_training_data
 from featherlight.workflows.measuring import report_unreadable, run_split
 
 MAX_UNKNOWN = 10_000
@@ -106,7 +108,10 @@ def run_unknown(engine: Engine, options: RejectOptions) -> Unknown | None:
     keeps = engine.card.reject is not None and options.reject_rate is None
     if not (keeps or options.reject_rate or options.false_accept_rate is not None):
         raise UsageError("this model rejects nothing; fit a threshold: --reject-rate 0.05 or --false-accept-rate 0.05")
+    if is_training_data(options.unknown, engine.card.provenance):
+        raise UsageError(f"the model was trained on {options.unknown}; --unknown is for images of other things")
     images = open_unlabelled(options.unknown)
+    _warn_of_known_classes(images.paths, engine.card.classes)
     order = np.random.default_rng(_SEED).permutation(len(images))[:MAX_UNKNOWN]
     logits, positions, unreadable = run_split(engine, take(images, np.sort(order)), "looking at unknown images")
     report_unreadable(unreadable, strict=False)
@@ -119,6 +124,19 @@ def run_unknown(engine: Engine, options: RejectOptions) -> Unknown | None:
     mixed = np.random.default_rng(_SEED).permutation(len(positions))
     half = len(mixed) // 2
     return Unknown(str(options.unknown), logits[mixed[:half]], logits[mixed[half:]])
+
+
+def _warn_of_known_classes(paths: Sequence[str], classes: Sequence[str]) -> None:
+    """Folders named like classes may hold what the model knows; only a person can tell: a 3 is a digit or a gesture."""
+    shared = sorted({Path(path).parent.name for path in paths} & set(classes))
+    if shared:
+        folders = (
+            "a folder is named like a class" if len(shared) == 1 else f"{len(shared)} folders are named like classes"
+        )
+        note(
+            f"{folders} of the model ({quote_names(shared, 5)}); if they show the same, their images are not unknown, "
+            "and rejecting them is a mistake"
+        )
 
 
 def refit(engine: Engine, source: Source, options: RejectOptions, unknown: Unknown | None) -> None:

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from featherlight.errors import quote_names
+from featherlight.phrases import phrase
 from featherlight.sources.base import SplitName
 from featherlight.sources.findings.base import Finding, Severity
 from featherlight.sources.findings.checked import NOWHERE, SPLITS, Checked
-from featherlight.sources.findings.wording import NAMED, are, count
+from featherlight.sources.findings.wording import are, count, has, named
 
 FEW_IMAGES = 20  # of a class in train: fewer say little about what the class looks like
 UNEQUAL, VERY_UNEQUAL = 3.0, 10.0  # largest to smallest class
@@ -31,13 +31,16 @@ def _check_usable(checked: Checked, table: NDArray[np.int64]) -> Iterator[Findin
     """What makes training impossible as a whole."""
     present = [name for name, row in zip(checked.survey.classes, table, strict=True) if row.any()]
     if len(present) == 1:
-        text = f"only one class has images, {present[0]}, so there is nothing to tell apart"
+        text = phrase("only one class has images, {name}, so there is nothing to tell apart", name=present[0])
         yield _about(checked, "layout", "error", present, None, text)
     if not checked.facts.readable.any():
-        yield Finding("layout", "error", (checked.survey.name,), "not one image can be read")
+        yield Finding("layout", "error", (checked.survey.name,), phrase("not one image can be read"))
     elif present and checked.survey.fractions and not table[:, SPLITS.index("val")].any():
         images = np.flatnonzero(checked.splits != NOWHERE)
-        text = f"{count(images, 'image')} {are(images)} too few to set some aside for validation; add more"
+        text = phrase(
+            "{images} {are} too few to set some aside for validation; add more",
+            images=count(images, "image"), are=are(images),
+        )  # fmt: skip
         yield Finding("layout", "error", (checked.survey.name,), text)
 
 
@@ -46,8 +49,10 @@ def _find_missing(checked: Checked, table: NDArray[np.int64]) -> Iterator[Findin
     everywhere = table.sum(axis=1)
     empty = _named(checked, everywhere == 0)
     if empty:
-        has = "has" if len(empty) == 1 else "have"
-        text = f"{count(empty, 'class')} {has} no readable image: {quote_names(empty, NAMED)}"
+        text = phrase(
+            "{classes} {has} no readable image: {names}",
+            classes=count(empty, "class"), has=has(empty), names=named(empty),
+        )  # fmt: skip
         yield _about(checked, "missing_class", "error", empty, None, text)
     for split in checked.present_splits():
         lacking = _named(checked, (table[:, SPLITS.index(split)] == 0) & (everywhere > 0))
@@ -55,25 +60,33 @@ def _find_missing(checked: Checked, table: NDArray[np.int64]) -> Iterator[Findin
             continue
         is_cut = split in checked.survey.fractions
         severity: Severity = "error" if split == "train" else "note" if is_cut else "warning"
-        why = {
-            "error": "training refuses; add images or remove the class" if is_cut else "training refuses",
-            "warning": f"how well {'it is' if len(lacking) == 1 else 'they are'} recognised cannot be measured there",
-            "note": "so it fell out by chance; more images help",
-        }[severity]
-        where = f"{split} (cut by training itself)" if is_cut else split
-        text = f"{count(lacking, 'class')} without an image in {where}: {quote_names(lacking, NAMED)}; {why}"
+        where = phrase("{split} (cut by training itself)", split=phrase(split)) if is_cut else phrase(split)
+        text = phrase(
+            "{classes} without an image in {split}: {names}; {why}",
+            classes=count(lacking, "class"), names=named(lacking), split=where,
+            why=_why_it_matters(severity, lacking, is_cut=is_cut),
+        )  # fmt: skip
         yield _about(checked, "missing_class", severity, lacking, None, text)
+
+
+def _why_it_matters(severity: Severity, lacking: list[str], *, is_cut: bool) -> str:
+    if severity == "warning":
+        they_are = "it is" if len(lacking) == 1 else "they are"
+        return phrase("how well {they_are} recognised cannot be measured there", they_are=they_are)
+    if severity == "note":
+        return phrase("so it fell out by chance; more images help")
+    return phrase("training refuses; add images or remove the class") if is_cut else phrase("training refuses")
 
 
 def _find_small(checked: Checked, train: NDArray[np.int64]) -> Iterator[Finding]:
     chosen = (train > 0) & (train < FEW_IMAGES)
     if chosen.any():
         small = _named(checked, chosen)
-        has = "has" if len(small) == 1 else "have"
-        text = (
-            f"{count(small, 'class')} {has} fewer than {FEW_IMAGES} training images: {quote_names(small, NAMED)}; "
-            f"the smallest has {train[chosen].min()}"
-        )
+        text = phrase(
+            "{classes} {has} fewer than {few} training images: {names}; the smallest has {least}",
+            classes=count(small, "class"), has=has(small), few=FEW_IMAGES, names=named(small),
+            least=train[chosen].min(),
+        )  # fmt: skip
         yield _about(checked, "small_class", "warning", small, "train", text)
 
 
@@ -85,10 +98,11 @@ def _find_imbalance(checked: Checked, train: NDArray[np.int64]) -> Iterator[Find
     ratio = train[large] / train[small]
     if ratio >= UNEQUAL:
         least, most = checked.survey.classes[small], checked.survey.classes[large]
-        text = (
-            f"{most} has {ratio:,.0f} times as many training images as {least} ({train[large]:,} and "
-            f"{train[small]:,}); train with --balance weights, and look at macro-averaged numbers"
-        )
+        text = phrase(
+            "{most} has {times} times as many training images as {least} ({many} and {few}); train with "
+            "--balance weights, and look at macro-averaged numbers",
+            most=most, least=least, times=f"{ratio:,.0f}", many=f"{train[large]:,}", few=f"{train[small]:,}",
+        )  # fmt: skip
         severity: Severity = "warning" if ratio >= VERY_UNEQUAL else "note"
         yield _about(checked, "imbalance", severity, [most, least], "train", text)
 

@@ -6,10 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 
-from featherlight.errors import quote_names
+from featherlight.phrases import joined, phrase
 from featherlight.sources.findings.base import Finding
 from featherlight.sources.findings.checked import NOWHERE, SPLITS, Checked
-from featherlight.sources.findings.wording import NAMED, count
+from featherlight.sources.findings.wording import count, named
 
 Edge = tuple[int, int]
 
@@ -20,13 +20,18 @@ def find_exact_copies(checked: Checked) -> Iterator[Finding]:
         places = _held_out_first(checked, copies.tolist())
         splits, classes = _splits_of(checked, places), _classes_of(checked, places)
         if len(splits) > 1:
-            yield checked.about("leak", "error", places, f"the same pixels in {_and(splits)}; {_LEARNED}")
+            text = phrase(
+                "the same pixels in {splits}; accuracy is measured on what was learned", splits=_and_splits(splits)
+            )
+            yield checked.about("leak", "error", places, text)
         if len(classes) > 1:
-            text = f"the same pixels in the classes {_and(classes)}; one of them is wrong, or the image shows both"
+            text = phrase(
+                "the same pixels in the classes {classes}; one of them is wrong, or the image shows both",
+                classes=_and_classes(classes),
+            )
             yield checked.about("label_conflict", "error", places, text)
         if len(splits) < 2 and len(classes) < 2:
-            where = f" of {classes[0]}" if classes[0] else ""
-            yield checked.about("duplicate", "warning", places, f"{count(places, 'file')}{where} with the same pixels")
+            yield checked.about("duplicate", "warning", places, _copies_of(places, classes[0]))
 
 
 def find_near_copies(checked: Checked) -> Iterator[Finding]:
@@ -44,10 +49,13 @@ def find_near_copies(checked: Checked) -> Iterator[Finding]:
             alike.append((one, other))
     yield from _tell_leaks(checked, leaks)
     for places in stars(conflicts):
-        text = f"look nearly the same, in the classes {_and(_classes_of(checked, places))}; is one of them wrong?"
+        text = phrase(
+            "look nearly the same, in the classes {classes}; is one of them wrong?",
+            classes=_and_classes(_classes_of(checked, places)),
+        )
         yield checked.about("label_conflict", "warning", places, text)
     for places in stars(alike):
-        yield checked.about("near_duplicate", "note", places, "look nearly the same")
+        yield checked.about("near_duplicate", "note", places, phrase("look nearly the same"))
 
 
 def find_torn_groups(checked: Checked) -> Iterator[Finding]:
@@ -60,7 +68,10 @@ def find_torn_groups(checked: Checked) -> Iterator[Finding]:
         places = _held_out_first(checked, positions)
         splits = _splits_of(checked, places)
         if len(splits) > 1:
-            text = f"the group {group} has images in {_and(splits)}; accuracy there counts what was learned by heart"
+            text = phrase(
+                "the group {group} has images in {splits}; accuracy there counts what was learned by heart",
+                group=group, splits=_and_splits(splits),
+            )  # fmt: skip
             yield checked.about("leak", "warning", places, text)
 
 
@@ -102,11 +113,18 @@ def _tell_leaks(checked: Checked, edges: list[Edge]) -> Iterator[Finding]:
         learned[held_out].add(other)
     for held_out, others in sorted(learned.items()):
         places = [held_out, *sorted(others)]
-        text = f"look nearly the same, in {_and(_splits_of(checked, places))}; {_LEARNED}"
+        text = phrase(
+            "look nearly the same, in {splits}; accuracy is measured on what was learned",
+            splits=_and_splits(_splits_of(checked, places)),
+        )
         yield checked.about("leak", "warning", places, text)
 
 
-_LEARNED = "accuracy is measured on what was learned"
+def _copies_of(places: Sequence[int], name: str) -> str:
+    files = count(places, "file")
+    if name:
+        return phrase("{files} of {name} with the same pixels", files=files, name=name)
+    return phrase("{files} with the same pixels", files=files)
 
 
 def _held_out_first(checked: Checked, places: Sequence[int]) -> list[int]:
@@ -124,5 +142,9 @@ def _classes_of(checked: Checked, places: Sequence[int]) -> list[str]:
     return sorted(found - {""}) or [""]
 
 
-def _and(all_names: Sequence[str]) -> str:
-    return " and ".join(all_names) if len(all_names) < 3 else quote_names(all_names, NAMED)
+def _and_classes(classes: Sequence[str]) -> str:
+    return joined(classes) if len(classes) < 3 else named(classes)
+
+
+def _and_splits(splits: Sequence[str]) -> str:
+    return joined([phrase(split) for split in splits])

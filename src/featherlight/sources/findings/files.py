@@ -7,9 +7,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from featherlight.phrases import phrase
 from featherlight.sources.findings.base import Finding
 from featherlight.sources.findings.checked import Checked
-from featherlight.sources.findings.wording import are, count
+from featherlight.sources.findings.wording import are, count, has
 
 ODD_SHARE = 0.05  # a way of storing that so few images have may be a mistake
 _CONVERTED = ("CMYK", "I", "F", "LAB", "YCbCr", "HSV")  # the conversion to RGB of 8 bits is a choice, not a fact
@@ -25,10 +26,10 @@ _KIND_OF_REASON = (  # how the reasons of featherlight.images begin or what they
 def find_unreadable(checked: Checked) -> Iterator[Finding]:
     """Files that cannot be read, each by itself; where the reason is clear, once more under a kind of its own."""
     for position, reason in sorted(checked.facts.reasons.items()):
-        yield checked.about("unreadable", "error", [position], f"cannot be read: {reason}; training leaves it out")
+        yield checked.about("unreadable", "error", [position], _told(reason))
         for words, kind in _KIND_OF_REASON:
             if words in reason:
-                yield checked.about(kind, "error", [position], reason)
+                yield checked.about(kind, "error", [position], phrase(reason))
                 break
 
 
@@ -36,8 +37,10 @@ def find_animated(checked: Checked) -> Iterator[Finding]:
     """Images of which only the first frame counts."""
     found = np.flatnonzero(checked.facts.animated)
     if len(found):
-        has = "has" if len(found) == 1 else "have"
-        text = f"{count(found, 'image')} {has} several frames or pages; only the first counts"
+        text = phrase(
+            "{images} {has} several frames or pages; only the first counts",
+            images=count(found, "image"), has=has(found),
+        )  # fmt: skip
         yield checked.about("animated", "warning", found, text)
 
 
@@ -49,6 +52,13 @@ def find_odd_modes(checked: Checked) -> Iterator[Finding]:
         is_rare = mode != usual and number < ODD_SHARE * sum(modes.values())
         if is_rare or mode.startswith(_CONVERTED):
             found = [position for position, other in enumerate(checked.facts.modes) if other == mode]
-            others = f", most others as {usual}" if mode != usual else ""
-            text = f"{count(found, 'image')} {are(found)} stored as {mode}{others}; all become RGB of 8 bits"
+            stored = phrase("{mode}, most others as {usual}", mode=mode, usual=usual) if mode != usual else mode
+            text = phrase(
+                "{images} {are} stored as {mode}; all become RGB of 8 bits",
+                images=count(found, "image"), are=are(found), mode=stored,
+            )  # fmt: skip
             yield checked.about("odd_mode", "note", found, text)
+
+
+def _told(reason: str) -> str:
+    return phrase("cannot be read: {reason}; training leaves it out", reason=phrase(reason))

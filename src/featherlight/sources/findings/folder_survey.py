@@ -12,6 +12,7 @@ import numpy as np
 
 from featherlight.errors import DataError
 from featherlight.images import is_image_file
+from featherlight.phrases import joined, phrase
 from featherlight.sources.base import Split, SplitName
 from featherlight.sources.completing import missing_fractions
 from featherlight.sources.files import FileReader
@@ -82,10 +83,15 @@ def survey_folder(shown: str, group_by: str | None = None) -> Survey:
 def _check_split_folders(found: _Found, folders: dict[SplitName, list[str]]) -> None:
     for split, names in folders.items():
         if len(names) > 1:
-            found.tell("layout", "error", names, f"{_listed(names)} are all the {split} folder; keep one")
+            found.tell("layout", "error", names, _one_too_many(names, split))
     if folders and "train" not in folders:
         names = [name for given in folders.values() for name in given]
-        found.tell("layout", "error", names, f"there is {_listed(names)}, but no train/; {EXPECTED}")
+        text = phrase("there is {folders}, but no train/; {expected}", folders=_listed(names), expected=EXPECTED)
+        found.tell("layout", "error", names, text)
+
+
+def _one_too_many(names: list[str], split: SplitName) -> str:
+    return phrase("{folders} are all the {split} folder; keep one", folders=_listed(names), split=phrase(split))
 
 
 def _enter_split(found: _Found, split: SplitName, folder: str) -> None:
@@ -107,9 +113,14 @@ def _enter_split(found: _Found, split: SplitName, folder: str) -> None:
     images = [path for path in beside if is_image_name(path)]
     if images:
         severity: Severity = "warning" if classes else "error"
-        unused = f"beside the class folders; training does not use {them(images)}"
-        how = unused if classes else f"without class folders; {EXPECTED}"
-        found.tell("layout", severity, images, f"{count(images, 'image')} {are(images)} {how}")
+        said = {"images": count(images, "image"), "are": are(images)}
+        if classes:
+            text = phrase(
+                "{images} {are} beside the class folders; training does not use {them}", them=them(images), **said
+            )
+        else:
+            text = phrase("{images} {are} without class folders; {expected}", expected=EXPECTED, **said)
+        found.tell("layout", severity, images, text)
 
 
 def _list(found: _Found, below: str) -> list[str]:
@@ -135,9 +146,16 @@ def _look_beside(found: _Found, used: set[str]) -> None:
         is_folder = os.path.isdir(found.root / name)
         images = [path for path in (_list(found, name) if is_folder else [name]) if is_image_name(path)]
         if images:
-            what = f"{count(images, 'image')} in {name}/ {are(images)}" if is_folder else "an image is"
-            text = f"{what} beside the split folders; training does not use {them(images)}"
-            found.tell("layout", "warning", [name], text)
+            found.tell("layout", "warning", [name], _beside_splits(images, f"{name}/" if is_folder else ""))
+
+
+def _beside_splits(images: list[str], folder: str) -> str:
+    if not folder:
+        return phrase("an image is beside the split folders; training does not use it")
+    return phrase(
+        "{images} in {folder} {are} beside the split folders; training does not use {them}",
+        images=count(images, "image"), folder=folder, are=are(images), them=them(images),
+    )  # fmt: skip
 
 
 def _tell_ignored(found: _Found) -> Iterator[Finding]:
@@ -153,13 +171,20 @@ def _tell_ignored(found: _Found) -> Iterator[Finding]:
 
 
 def _ignored_text(suffix: str, paths: list[str]) -> tuple[Severity, str]:
-    files = count(paths, "file")
+    said = {"files": count(paths, "file"), "are": are(paths)}
     if suffix == "image":
         hold = "hold images" if len(paths) > 1 else "holds an image"
-        return "warning", f"{files} {hold} but not the ending of one (.jpg, .png, ...); rename {them(paths)}"
+        return "warning", phrase(
+            "{files} {hold} but not the ending of one (.jpg, .png, ...); rename {them}",
+            files=said["files"], hold=hold, them=them(paths),
+        )  # fmt: skip
     if suffix in OTHER_FORMATS:
-        return "warning", f"{files} ending in {suffix} {are(paths)} not read; unpack or convert to JPEG or PNG"
-    return "note", f"{files}{f' ending in {suffix}' if suffix else ''} {are(paths)} not looked at"
+        return "warning", phrase(
+            "{files} ending in {suffix} {are} not read; unpack or convert to JPEG or PNG", suffix=suffix, **said
+        )
+    if suffix:
+        return "note", phrase("{files} ending in {suffix} {are} not looked at", suffix=suffix, **said)
+    return "note", phrase("{files} {are} not looked at", **said)
 
 
 def _make_survey(found: _Found, folders: dict[SplitName, list[str]], group_by: str | None) -> Survey:
@@ -180,4 +205,4 @@ def _make_survey(found: _Found, folders: dict[SplitName, list[str]], group_by: s
 
 
 def _listed(folders: list[str]) -> str:
-    return " and ".join(f"{name}/" for name in folders)
+    return joined([f"{name}/" for name in folders])

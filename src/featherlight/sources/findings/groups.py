@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featherlight.errors import UsageError
+from featherlight.phrases import phrase
 from featherlight.sources.findings.base import Finding
 from featherlight.sources.findings.checked import NOWHERE, Checked
 from featherlight.sources.findings.likeness import Likeness, compare_groups
@@ -27,9 +28,9 @@ EXAMPLES = 6
 
 _FOLDERS = r"([^/]+)/[^/]+$"
 _IN_NAMES = (  # expressions for --group-by, the most telling first
-    ("names with two numbers, as cat_03_frame12,", r"([^/]*\d)[^\d/]+\d+[^\d/]*$"),
-    ("names that end in a number, as anna_12,", r"([^/]*[^\W\d_])[\W_]*\d+[^\d/]*$"),
-    ("names that begin alike, as p012_left,", r"([^/_-]+)[_-][^/]*$"),
+    (phrase("names with two numbers, as cat_03_frame12,"), r"([^/]*\d)[^\d/]+\d+[^\d/]*$"),
+    (phrase("names that end in a number, as anna_12,"), r"([^/]*[^\W\d_])[\W_]*\d+[^\d/]*$"),
+    (phrase("names that begin alike, as p012_left,"), r"([^/_-]+)[_-][^/]*$"),
 )
 _COUNTERS = (  # a camera's, as IMG_1118: counted on from class to class, or begun anew in each folder
     r"(\d+)\d\d\D*$",
@@ -70,11 +71,11 @@ def _proposals(checked: Checked, used: NDArray[np.int64], labels: NDArray[np.int
     root = f"{checked.survey.name.rstrip('/')}/"
     paths = [path.removeprefix(root) for path in checked.paths(used)]
     if _all_below_class_folders(checked, used):
-        yield from _if_groups("the folders below the class folders", _FOLDERS, paths, labels)
+        yield from _if_groups(phrase("the folders below the class folders"), _FOLDERS, paths, labels)
     for what, pattern in _IN_NAMES:
         yield from _if_groups(what, pattern, paths, labels)
     for pattern in _COUNTERS:
-        for proposal in _if_groups("the numbers of a camera, as IMG_1118,", pattern, paths, labels):
+        for proposal in _if_groups(phrase("the numbers of a camera, as IMG_1118,"), pattern, paths, labels):
             if proposal.groups.max() + 1 >= LEAST_COUNTER_GROUPS:
                 yield _Proposal(proposal.what, pattern, proposal.groups, is_counter=True)
 
@@ -104,17 +105,19 @@ def _tell(checked: Checked, used: NDArray[np.int64], proposal: _Proposal, likene
     groups = proposal.groups
     sizes = np.bincount(groups[groups >= 0])
     example = used[np.flatnonzero(groups == np.argmax(sizes))[:EXAMPLES]]
-    looks = (
-        f"images of one group differ {1 - likeness.ratio:.0%} less than others"
-        if likeness.is_sure
-        else "though images of one group look no more alike than others"
-    )
+    if likeness.is_sure:
+        looks = phrase("images of one group differ {share} less than others", share=f"{1 - likeness.ratio:.0%}")
+    else:
+        looks = phrase("though images of one group look no more alike than others")
     torn = _count_torn(groups, checked.survey.sides[used])
-    text = (
-        f"{proposal.what} suggest {len(sizes):,} groups of images that belong together; {looks}. "
-        + (f"{torn:,} of them have images in more than one split. " if torn else "")
-        + f"Keep each on one side of the split: --group-by {shlex.quote(proposal.pattern)}"
-    )
+    if torn:
+        looks = phrase("{looks}. {torn} of them have images in more than one split", looks=looks, torn=f"{torn:,}")
+    text = phrase(
+        "{what} suggest {number} groups of images that belong together; {looks}. Keep each on one side of the split: "
+        "{option}",
+        what=proposal.what, number=f"{len(sizes):,}", looks=looks,
+        option=f"--group-by {shlex.quote(proposal.pattern)}",
+    )  # fmt: skip
     return checked.about("group", "warning" if likeness.is_sure else "note", example, text)
 
 

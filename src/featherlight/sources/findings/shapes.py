@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from featherlight.phrases import phrase
 from featherlight.sources.findings.base import Finding, Severity
 from featherlight.sources.findings.checked import Checked
 from featherlight.sources.findings.wording import are, count
@@ -28,15 +29,19 @@ def find_small(checked: Checked) -> Iterator[Finding]:
     much = checked.facts.readable & (shorter * ENLARGED_MUCH < size)
     little = checked.facts.readable & (shorter < size) & ~much
     told: tuple[tuple[NDArray[np.bool_], Severity, str], ...] = (
-        (much, "warning", "less than half as large as the network's input, and will be blurred"),
-        (little, "note", "a little smaller than the network's input"),
+        (much, "warning", phrase("less than half as large as the network's input, and will be blurred")),
+        (little, "note", phrase("a little smaller than the network's input")),
     )
     for chosen, severity, how in told:
         found = _worst_first(np.flatnonzero(chosen), shorter)
         if len(found):
             height, width = checked.facts.sizes[found[0]]
-            smallest = f"the smallest has {width} x {height} pixels, the input {size} x {size}"
-            yield checked.about("too_small", severity, found, f"{count(found, 'image')} {are(found)} {how}; {smallest}")
+            text = phrase(
+                "{images} {are} {how}; the smallest has {pixels} pixels, the input {input}",
+                images=count(found, "image"), are=are(found), how=how, pixels=f"{width} x {height}",
+                input=f"{size} x {size}",
+            )  # fmt: skip
+            yield checked.about("too_small", severity, found, text)
 
 
 def find_odd_sizes(checked: Checked) -> Iterator[Finding]:
@@ -48,10 +53,11 @@ def find_odd_sizes(checked: Checked) -> Iterator[Finding]:
     found = _worst_first(np.flatnonzero(readable & (shorter >= ODD_SIZE * usual)), -shorter)
     if 0 < len(found) < ODD_SHARE * readable.sum():
         height, width = checked.facts.sizes[found[0]]
-        text = (
-            f"{count(found, 'image')} {are(found)} many times as large as most, the largest has {width} x {height} "
-            f"pixels, half of all have a shorter side up to {usual:.0f}; were they meant to be scaled or cropped?"
-        )
+        text = phrase(
+            "{images} {are} many times as large as most, the largest has {pixels} pixels, half of all have a shorter "
+            "side up to {usual}; were they meant to be scaled or cropped?",
+            images=count(found, "image"), are=are(found), pixels=f"{width} x {height}", usual=f"{usual:.0f}",
+        )  # fmt: skip
         yield checked.about("odd_size", "note", found, text)
 
 
@@ -62,10 +68,11 @@ def find_odd_shapes(checked: Checked) -> Iterator[Finding]:
     found = _worst_first(np.flatnonzero(checked.facts.readable & (aspect >= ODD_ASPECT)), -aspect)
     if len(found):
         height, width = checked.facts.sizes[found[0]]
-        text = (
-            f"{count(found, 'image')} {are(found)} at least {ODD_ASPECT:g} times as long as wide, the longest has "
-            f"{width} x {height} pixels; a network sees the central square, or all of it with --set resize=pad"
-        )
+        text = phrase(
+            "{images} {are} at least {times} times as long as wide, the longest has {pixels} pixels; a network sees "
+            "the central square, or all of it with --set resize=pad",
+            images=count(found, "image"), are=are(found), times=f"{ODD_ASPECT:g}", pixels=f"{width} x {height}",
+        )  # fmt: skip
         yield checked.about("odd_shape", "warning", found, text)
 
 
@@ -79,11 +86,11 @@ def find_odd_light(checked: Checked) -> Iterator[Finding]:
     blank = checked.facts.readable & (deviation < BLANK_DEVIATION)
     flat = checked.facts.readable & ~blank & (deviation < FLAT_DEVIATION)
     for kind, chosen, what in (
-        ("blank", blank, "of a single colour"),
-        ("dark", flat & (high < DARK_HIGH), "nearly black"),
-        ("bright", flat & (low > BRIGHT_LOW), "nearly white"),
+        ("blank", blank, phrase("of a single colour")),
+        ("dark", flat & (high < DARK_HIGH), phrase("nearly black")),
+        ("bright", flat & (low > BRIGHT_LOW), phrase("nearly white")),
     ):
         found = np.flatnonzero(chosen)
         if len(found):
-            text = f"{count(found, 'image')} {are(found)} {what}"
+            text = phrase("{images} {are} {what}", images=count(found, "image"), are=are(found), what=what)
             yield checked.about(kind, "warning" if kind == "blank" else "note", found, text)

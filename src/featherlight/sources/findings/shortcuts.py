@@ -7,11 +7,13 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from featherlight.phrases import phrase
 from featherlight.sources.findings.base import Finding
 from featherlight.sources.findings.checked import NOWHERE, Checked
 
 LEAST_IMAGES = 50
 GIVEN_AWAY = 0.5  # of what guessing the largest class leaves open
+_WORDS = {str(word): word for word in map(phrase, ("grey", "colour", "landscape", "portrait", "square"))}
 _GREY = ("1", "L", "I", "F", "LA")
 
 
@@ -30,20 +32,29 @@ def find_shortcuts(checked: Checked) -> Iterator[Finding]:
         told, guessed = table.max(axis=1).sum() / len(used), table.sum(axis=0).max() / len(used)
         if told - guessed >= GIVEN_AWAY * (1 - guessed) > 0:
             purest = int(np.argmax(table.max(axis=1)))
-            text = (
-                f"{what} alone tells the class of {told:.0%} of the images (most of {kinds[purest]} are "
-                f"{checked.survey.classes[int(np.argmax(table[purest]))]}); a network may learn that instead of what "
-                "the images show"
-            )
+            text = phrase(
+                "{what} alone tells the class of {share} of the images (most of {kind} are {name}); a network may "
+                "learn that instead of what the images show",
+                what=what, share=f"{told:.0%}", kind=_named(str(kinds[purest])),
+                name=checked.survey.classes[int(np.argmax(table[purest]))],
+            )  # fmt: skip
             yield Finding("shortcut", "warning", (checked.survey.name,), text)
+
+
+def _named(kind: str) -> str:
+    """A value of a property; those that are words can be said in other languages."""
+    return _WORDS.get(kind, kind)
 
 
 def _properties(checked: Checked, used: NDArray[np.int64]) -> Iterator[tuple[str, Sequence[str]]]:
     facts = checked.facts
-    yield "the file format", [facts.formats[place] for place in used]
-    yield "whether images are grey", ["grey" if facts.modes[place].startswith(_GREY) else "colour" for place in used]
+    yield phrase("the file format"), [facts.formats[place] for place in used]
+    yield (
+        phrase("whether images are grey"),
+        ["grey" if facts.modes[place].startswith(_GREY) else "colour" for place in used],
+    )
     heights, widths = facts.sizes[used].T
     octaves = np.floor(np.log2(np.maximum(np.minimum(heights, widths), 1))).astype(int)
-    yield "the size", [f"{2**octave} to {2 ** (octave + 1) - 1} px" for octave in octaves]
+    yield phrase("the size"), [f"{2**octave} to {2 ** (octave + 1) - 1} px" for octave in octaves]
     shape = np.where(widths > heights * 1.1, "landscape", np.where(heights > widths * 1.1, "portrait", "square"))
-    yield "the shape", shape.tolist()
+    yield phrase("the shape"), shape.tolist()

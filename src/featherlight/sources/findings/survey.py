@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featherlight.errors import DataError
+from featherlight.phrases import phrase
 from featherlight.sources import open_other_folder, open_source
 from featherlight.sources.base import Source, join_splits
 from featherlight.sources.completing import missing_fractions
@@ -55,7 +56,7 @@ def survey_source(name: str, source: Source, open_to_train: Callable[[], Source]
     images = replace(join_splits(source), weights=_join_weights(source))
     places = {split: SPLITS.index(split) for split in source.splits}
     splits = np.concatenate([np.full(len(split), places[key]) for key, split in source.splits.items()])
-    told = tuple(Finding("unreadable", "error", (path,), reason) for path, reason in source.unreadable)
+    told = tuple(Finding("unreadable", "error", (path,), phrase(reason)) for path, reason in source.unreadable)
     survey = Survey(name, source.classes, images, splits, splits, findings=told, flip_safe=source.flip_safe)
     if source.own_splits:
         is_ours = np.isin(splits, [places[split] for split in source.own_splits])

@@ -54,6 +54,15 @@ def read_rows(table: Table, roles: Roles) -> Rows:
     )
 
 
+def read_names(table: Table, column: str) -> list[str]:
+    """The cells that name images, wherever these are.
+
+    Raises:
+        DataError: a cell is missing or no text.
+    """
+    return _convert(table, column, _name) or []
+
+
 def join_rows(parts: Mapping[SplitName, Rows]) -> Rows:
     """The rows of several manifests, one a split; what only some of them say is usual in the others."""
     rows = parts.values()
@@ -93,13 +102,17 @@ def _problems(cells: Iterable[Any], read: Callable[[Any], object]) -> Iterator[t
             yield row, str(error)
 
 
-def _path(cell: Any) -> str:
+def _name(cell: Any) -> str:
     if not isinstance(cell, str) or not cell.strip():
         raise ValueError(f"{_shown(cell)} is no path; name the image or remove the row")
-    scheme, found, _ = cell.partition("://")
+    return cell
+
+
+def _path(cell: Any) -> str:
+    scheme, found, _ = _name(cell).partition("://")
     if found and scheme.lower() not in ("http", "https"):
         raise ValueError(f"{_shown(cell)}: images are read from files, and from http:// and https:// addresses")
-    return cell
+    return str(cell)
 
 
 def _label(cell: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from featherlight.errors import DataError, quote_names
@@ -68,6 +69,16 @@ def find_roles(table: Table, group_by: str | None) -> Roles:
         weight=_optional(table, "weight"),
         groups=(group_by,) if group_by is not None and group_by in table.columns else _groups(table),
     )
+
+
+def path_columns(names: Iterable[str]) -> list[str]:
+    """Those names of columns that say that images are named there."""
+    return [name for name in names if _plain(name) in _PATHS]
+
+
+def find_path_column(table: Table) -> str:
+    """The column that names images, where labels do not matter; errors as :func:`find_roles`."""
+    return _required(table, "path")
 
 
 def _groups(table: Table) -> tuple[str, ...]:

@@ -13,13 +13,13 @@ from featherlight.sources.base import Source, SplitName
 from featherlight.sources.completing import SPLIT_WORDS, missing_fractions
 from featherlight.sources.folder import has_class_folders, list_names
 from featherlight.sources.grouping import group_names
-from featherlight.sources.manifest.cells import Rows, join_rows, read_rows
-from featherlight.sources.manifest.columns import find_roles, wanted_columns
+from featherlight.sources.manifest.cells import Rows, join_rows, read_names, read_rows
+from featherlight.sources.manifest.columns import find_path_column, find_roles, wanted_columns
 from featherlight.sources.manifest.csv_file import read_csv
 from featherlight.sources.manifest.json_lines import read_json_lines
 from featherlight.sources.manifest.lists import LIST_FOLDER, is_list, read_class_names, read_list, root_of, split_word
 from featherlight.sources.manifest.parquet import read_parquet
-from featherlight.sources.manifest.source import make_source
+from featherlight.sources.manifest.source import locate, make_source
 from featherlight.sources.manifest.table import Table, Wanted
 
 _LIST = ".txt"
@@ -63,6 +63,27 @@ def open_manifest(file: Path, *, strict: bool = False, as_it_is: bool = False, g
     rows = _grouped(read_list(file, names), group_by)
     order = tuple(names.values())
     return make_source(str(file), root_of(file), rows, class_order=order, as_it_is=as_it_is, strict=strict)
+
+
+def is_table_name(name: str) -> bool:
+    """Whether a file's ending is that of a manifest with columns."""
+    return _suffix(name) in _READERS
+
+
+def read_image_names(file: Path) -> list[str]:
+    """The paths and addresses in a manifest with columns, as they are meant, in its order; labels do not matter.
+
+    Raises:
+        DataError: it cannot be read, or no column names images.
+        MissingExtraError: Parquet needs PyArrow.
+    """
+    return image_names(_READERS[_suffix(file.name)](file, wanted_columns(None)))
+
+
+def image_names(table: Table) -> list[str]:
+    """As :func:`read_image_names`, of a table that is read."""
+    names = read_names(table, find_path_column(table))
+    return [locate(os.path.dirname(table.file), name) for name in names]
 
 
 def find_manifests(folder: Path) -> _Files:

@@ -30,12 +30,13 @@ def read_parquet(file: Path, wanted: Wanted) -> Table:
         raise MissingExtraError("pyarrow", "data", file.name) from error
     try:
         with open_file(file) as stream, parquet.ParquetFile(stream) as opened:
-            return _read(file, opened, wanted)
+            return read_opened(file, opened, wanted)
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError, OverflowError) as error:
         raise DataError(f"{file}: no Parquet file, or damaged ({str(error)[:200]})") from error
 
 
-def _read(file: Path, opened: Any, wanted: Wanted) -> Table:
+def read_opened(file: Path | str, opened: Any, wanted: Wanted) -> Table:
+    """As :func:`read_parquet`, of a ``pyarrow.parquet.ParquetFile``; raises its errors too."""
     if opened.metadata.num_rows > MAX_ROWS:
         raise DataError(f"{file}: {opened.metadata.num_rows:,} rows; at most {MAX_ROWS:,} are read")
     schema = opened.schema_arrow

@@ -16,6 +16,7 @@ from featherlight.sources.completing import finish_source, missing_fractions
 from featherlight.sources.files import FileReader
 from featherlight.sources.manifest.cells import Rows
 from featherlight.sources.manifest.remote import RemoteReader, is_url
+from featherlight.sources.stores import is_stored
 
 _SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
 _Indices = list[int]
@@ -49,7 +50,7 @@ def make_source(
     classes = _sorted_classes(set(rows.labels), class_order)
     if len(classes) < len(class_order):
         note(f"{name}: {len(class_order) - len(classes):,} of {len(class_order):,} named classes have no images")
-    paths = [_locate(str(root), path) for path in rows.paths]
+    paths = [locate(str(root), path) for path in rows.paths]
     members = _members(rows, paths, "test" if as_it_is else "train")
     if not as_it_is:
         _check_classes(name, rows, classes, members)
@@ -71,8 +72,9 @@ def _sorted_classes(found: Collection[str], order: Sequence[str]) -> tuple[str, 
     return tuple(sorted(found))
 
 
-def _locate(root: str, path: str) -> str:
-    if is_url(path):
+def locate(root: str, path: str) -> str:
+    """Where an image is that a manifest in the folder ``root`` names."""
+    if is_url(path) or is_stored(path):
         return path
     located = os.path.join(root, path)
     if "\\" in path and os.sep == "/" and not os.path.lexists(located):  # written on Windows

@@ -27,7 +27,7 @@ class Table:
         remarks: what to add to messages about missing columns.
     """
 
-    file: Path
+    file: Path | str
     names: tuple[str, ...]
     columns: dict[str, Sequence[Any]]
     line_of: Callable[[int], int] | None = field(default=None, repr=False)

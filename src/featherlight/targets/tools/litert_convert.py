@@ -66,7 +66,9 @@ def _interpreter(model: str) -> Interpreter:
 
 def _layers(model: str) -> list[str]:
     """Names of what the convolutions and linear layers give, in the order in which they run."""
-    plain = Interpreter(model_path=model, experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES)
+    plain = Interpreter(
+        model_path=model, experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    )
     plain.allocate_tensors()
     names = {tensor["index"]: tensor["name"] for tensor in plain.get_tensor_details()}
     return [names[int(op["outputs"][0])] for op in plain._get_ops_details() if op["op_name"] in LAYERS]

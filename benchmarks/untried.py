@@ -1,0 +1,144 @@
+"""Ideas that the recipe has no field for, so that screening.py can try them: each is one ``with`` block.
+
+An idea that helps becomes a field; the others stay here, so that their figures can be made again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from itertools import count
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from featherlight.loading.augment import augment_batch, random_seed_for
+from featherlight.loading.batches import Batch, MemoryBatches
+from featherlight.training.optimiser import build_optimizer
+from featherlight.training.recipe import Recipe
+
+BIAS_RATE = 8.0  # times the others'
+LOOKAHEAD_EVERY, LOOKAHEAD_STEP = 5, 0.5
+MUON_RATE = 0.25  # of the recipe's: its updates have a norm of their own
+MUON_FROM = 16  # rows and columns
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # Jordan 2024
+Change = Callable[[torch.optim.Optimizer, nn.Module], None]
+
+
+@contextmanager
+def alternating_flip() -> Iterator[None]:
+    """Each image is mirrored in every second epoch, not by chance (Jordan 2024, airbench)."""
+
+    def prepare(self: MemoryBatches, epoch: int, job: tuple[int, Any]) -> Batch:
+        number, members = job
+        images = self.images[members]
+        first = np.array([random_seed_for(self.seed, int(member)) & 1 for member in members], bool)
+        random: Any = _Flips(np.random.default_rng(random_seed_for(self.seed, epoch, number)), first ^ bool(epoch % 2))
+        pixels = images.numpy() if isinstance(images, Tensor) else images
+        augmented = augment_batch(pixels, self.augmentation, random, self.device)
+        return Batch(number, augmented, self.labels[members])
+
+    with patch.object(MemoryBatches, "_prepare", prepare):
+        yield
+
+
+class _Flips:
+    """A random generator whose first draw decides on flips that are settled already."""
+
+    def __init__(self, rng: np.random.Generator, mirrored: Any) -> None:
+        self._rng, self._mirrored, self._asked = rng, mirrored, False
+
+    def random(self, *arguments: Any) -> Any:
+        drawn, first, self._asked = self._rng.random(*arguments), not self._asked, True
+        return np.where(self._mirrored, 0.0, 1.0) if first else drawn
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._rng, name)
+
+
+@contextmanager
+def changed_optimizer(change: Change) -> Iterator[None]:
+    """Training's optimisers are given to ``change`` first."""
+
+    def build(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+        optimizer = build_optimizer(model, recipe)
+        change(optimizer, model)
+        return optimizer
+
+    with patch("featherlight.training.learner.build_optimizer", build):
+        yield
+
+
+def fast_biases() -> AbstractContextManager[None]:
+    """Biases of norms learn several times faster than the rest (airbench)."""
+
+    def change(optimizer: torch.optim.Optimizer, model: nn.Module) -> None:
+        fast = {id(norm.bias) for norm in model.modules() if isinstance(norm, nn.BatchNorm2d)}
+        group = next(group for group in optimizer.param_groups if group["weight_decay"] == 0)
+        biases = [p for p in group["params"] if id(p) in fast]
+        group["params"] = [p for p in group["params"] if id(p) not in fast]
+        optimizer.add_param_group({**group, "params": biases, "rate": BIAS_RATE * group["rate"]})
+
+    return changed_optimizer(change)
+
+
+def lookahead() -> AbstractContextManager[None]:
+    """Slow weights follow the fast ones every few steps, and the fast ones go on from there (Zhang et al. 2019)."""
+
+    def change(optimizer: torch.optim.Optimizer, model: nn.Module) -> None:
+        parameters: list[Tensor] = list(model.parameters())
+        slow, steps = [p.detach().clone() for p in parameters], count(1)
+
+        @torch.no_grad()
+        def follow(*_: object) -> None:
+            if next(steps) % LOOKAHEAD_EVERY == 0:
+                torch._foreach_lerp_(slow, parameters, LOOKAHEAD_STEP)
+                torch._foreach_copy_(parameters, slow)
+
+        optimizer.register_step_post_hook(follow)
+
+    return changed_optimizer(change)
+
+
+def muon() -> AbstractContextManager[None]:
+    """Weights of dense layers are moved by orthogonal matrices (Jordan 2024), the others by the recipe's SGD."""
+
+    def change(optimizer: torch.optim.Optimizer, model: nn.Module) -> None:
+        dense = {id(p) for p in model.parameters() if p.ndim > 1 and min(p.shape[0], p[0].numel()) >= MUON_FROM}
+        optimizer.register_step_pre_hook(lambda *_: _orthogonalise(optimizer, dense))
+
+    return changed_optimizer(change)
+
+
+@torch.no_grad()
+def _orthogonalise(optimizer: torch.optim.Optimizer, dense: set[int]) -> None:
+    """Moves the dense weights and leaves the optimiser nothing to do for them."""
+    for group in optimizer.param_groups:
+        for parameter in (p for p in group["params"] if id(p) in dense and p.grad is not None):
+            state = optimizer.state[parameter]
+            mean = state.setdefault("muon", torch.zeros_like(parameter))
+            mean.mul_(0.95).add_(parameter.grad)
+            update = _orthogonal((parameter.grad + 0.95 * mean).flatten(1)).view_as(parameter)
+            rows, columns = parameter.shape[0], parameter[0].numel()
+            rate = group["lr"] * MUON_RATE
+            parameter.mul_(1 - group["lr"] * group["weight_decay"])
+            parameter.sub_(update, alpha=rate * max(1.0, rows / columns) ** 0.5)
+            parameter.grad = None
+
+
+def _orthogonal(matrix: Tensor) -> Tensor:
+    """The nearest matrix whose singular values are about one, by five Newton-Schulz steps."""
+    a, b, c = NEWTON_SCHULZ
+    x: Tensor = matrix / (matrix.norm() + 1e-7)
+    is_tall = x.shape[0] > x.shape[1]
+    x = x.T if is_tall else x
+    for _ in range(5):
+        square = x @ x.T
+        x = a * x + (b * square + c * square @ square) @ x
+    return x.T if is_tall else x
+
+
+TRIALS = {"alternating-flip": alternating_flip, "fast-biases": fast_biases, "lookahead": lookahead, "muon": muon}
