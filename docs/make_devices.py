@@ -90,10 +90,10 @@ def measure(name: str, folder: Path) -> dict[str, Cell]:
 def make_table(rows: Mapping[str, Mapping[str, Cell]]) -> str:
     """Markdown, with the machine, and the gaps' reasons below."""
     lines = [
-        f"{machine_name()}; PyTorch {torch.__version__}; {SIDE} px, 1,000 classes, batch 1, {usable_cores()} threads. In "
-        f"each cell: MB, images of {IMAGES} random ones that are named as by PyTorch, ms of an image. Weights are untrained: "
-        "their logits lie close together, so int8 changes far more names than in a trained network; the gate asks for "
-        "accuracy.\n",
+        f"{machine_name()}; PyTorch {torch.__version__}; {SIDE} px, 1,000 classes, batch 1, {usable_cores()} threads. "
+        f"In each cell: MB, images of {IMAGES} random ones that are named as by PyTorch, ms of an image. Weights are "
+        "untrained: their logits lie close together, so int8 changes far more names than in a trained network; the "
+        "gate asks for accuracy.\n",
         f"| network | {' | '.join(COLUMNS)} |",
         f"| --- |{' --- |' * len(COLUMNS)}",
     ]

@@ -77,7 +77,7 @@ def test_a_tool_gets_its_job_and_gives_its_answer(made: str, tmp_path: Path) -> 
 def test_a_tool_that_fails_says_why_in_a_line(made: str, tmp_path: Path) -> None:
     script = tmp_path / "tool.py"
     script.write_text("print('much')\nraise SystemExit('this operator is not known')\n")
-    with pytest.raises(UsageError, match="^empty's converter failed: much / this operator is not known$"):
+    with pytest.raises(UsageError, match=r"^empty's converter failed: much / this operator is not known$"):
         run_tool(made, script, {})
 
 

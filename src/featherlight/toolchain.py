@@ -66,7 +66,7 @@ class MissingToolchainError(FeatherlightError):
 
     def __init__(self, toolchain: Toolchain) -> None:
         super().__init__(
-            f"{toolchain.name} needs a toolchain in an environment of its own, which {toolchain.purpose} and leaves this "
+            f"this needs a toolchain in an environment of its own, which {toolchain.purpose}, and leaves this "
             f"installation alone. Make it once (downloads about {toolchain.download}): "
             f"featherlight toolchain {toolchain.name}"
         )

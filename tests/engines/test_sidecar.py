@@ -43,7 +43,7 @@ def test_other_programs_read_plain_json(model: Path) -> None:
 def test_a_changed_file_is_refused_before_a_runtime_sees_it(model: Path, name: str) -> None:
     file = model.with_name(name)
     file.write_bytes(file.read_bytes()[:-1] + b"?")
-    with pytest.raises(ModelFileError, match="is not the file that model.json was written for"):
+    with pytest.raises(ModelFileError, match=r"is not the file that model\.json was written for"):
         read_sidecar(model, ["model.param", "model.bin"])
 
 

@@ -42,7 +42,7 @@ class ExecuTorchEngine(OneImageEngine):
         python = sys.executable if _is_installed() else str(find_toolchain("executorch"))
         sizes = (classes, preprocessing.in_channels, preprocessing.input_size, threads or 0)
         command = [python, "-I", str(_SCRIPT), str(path.resolve()), *map(str, sizes)]
-        self._said = tempfile.TemporaryFile()  # a pipe that nobody reads would fill up
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115  (a pipe that nobody reads would fill up; closed at the end)
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said)
         self.pid = self._process.pid  # what computes, and takes the memory
         weakref.finalize(self, _end, self._process, self._said)

@@ -8,7 +8,11 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
+from featherlight.engines.exported import LOGITS
 from featherlight.engines.one_image import OneImageEngine
+from featherlight.errors import ModelFileError
+
+SIGNATURE = "serving_default"
 
 
 class LiteRtEngine(OneImageEngine):
@@ -21,13 +25,11 @@ class LiteRtEngine(OneImageEngine):
         """See :class:`featherlight.engines.one_image.OneImageEngine`."""
         self._interpreter = Interpreter(model_path=str(path), num_threads=threads)
         self._interpreter.allocate_tensors()
-        (given,) = self._interpreter.get_input_details()
-        outputs = self._interpreter.get_output_details()
-        self._input = given["index"]
-        self._output = _find_output(outputs)
+        names = self._interpreter.get_signature_list()
+        if names.get(SIGNATURE, {}).get("inputs") != ["input"] or LOGITS not in names[SIGNATURE]["outputs"]:
+            raise ModelFileError(f"{path}: its inputs and outputs are not those that featherlight export writes")
+        self._run = self._interpreter.get_signature_runner(SIGNATURE)
 
     def run(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
         """See :class:`featherlight.engines.one_image.OneImageEngine`."""
-        self._interpreter.set_tensor(self._input, image[None])
-        self._interpreter.invoke()
-        return np.array(self._interpreter.get_tensor(self._output)[0], np.float32)
+        return np.array(self._run(input=image[None])[LOGITS][0], np.float32)

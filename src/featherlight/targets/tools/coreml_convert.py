@@ -1,8 +1,8 @@
 """A program of torch.export to an .mlpackage of Core ML: ``python coreml_convert.py JOB ANSWER``.
 
 Runs in the toolchain's own environment and imports nothing of Featherlight. The job: ``out`` (an .mlpackage), with
-``program`` (.pt2) to make it, or with ``metadata``, texts to put into it. The answer is what its specification says, read
-back from the files; to run them takes a Mac.
+``program`` (.pt2) to make it, or with ``metadata``, texts to put into it. The answer is what its specification says,
+read back from the files; to run them takes a Mac.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """A program of torch.export to a .tflite of LiteRT: ``python litert_convert.py JOB ANSWER``.
 
 Runs in the toolchain's own environment and imports nothing of Featherlight. The job: ``program`` (.pt2) and ``out``
-make the float file. ``float`` (.tflite), ``calibration`` (.npy, float32 (N, C, S, S)), ``out`` and ``keep`` make the int8
-file of it, in which the layers in ``keep`` stay in float. With ``logits`` (.npz) in place of ``out``: logits of the first
-images in float, and with each layer alone in int8.
+make the float file. ``float`` (.tflite), ``calibration`` (.npy, float32 (N, C, S, S)), ``out`` and ``keep`` make the
+int8 file of it, in which the layers in ``keep`` stay in float. With ``logits`` (.npz) in place of ``out``: logits of
+the first images in float, and with each layer alone in int8.
 """
 
 from __future__ import annotations
