@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ast
+import math
 import subprocess
 import sys
 import tempfile
@@ -88,7 +89,7 @@ def prepare_by_script(preprocessing: Preprocessing, path: Path) -> np.ndarray:
         if (isinstance(node, ast.Assign) and ast.unparse(node.targets[0]).strip("()") in names)
         or (isinstance(node, ast.FunctionDef) and node.name in names)
     ]
-    space: dict[str, object] = {"np": np, "Image": Image, "ImageOps": ImageOps}
+    space: dict[str, object] = {"np": np, "math": math, "Image": Image, "ImageOps": ImageOps}
     exec(compile(tree, "run.py", "exec"), space)  # our own template
     return space["prepare"](path)  # type: ignore[operator,no-any-return]
 
