@@ -53,9 +53,12 @@ class ExecuTorchEngine(OneImageEngine):
     def run(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
         """See :class:`featherlight.engines.one_image.OneImageEngine`."""
         stream = _stream(self._process.stdin)
-        stream.write(image.tobytes())
-        stream.flush()
-        found = self._read(self._num_bytes)
+        try:
+            stream.write(image.tobytes())
+            stream.flush()
+            found = self._read(self._num_bytes)
+        except BrokenPipeError:
+            found = b""
         if len(found) != self._num_bytes:
             raise RuntimeError(self._last_words())
         return np.frombuffer(found, np.float32)

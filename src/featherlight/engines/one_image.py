@@ -37,7 +37,7 @@ class OneImageEngine(ABC):
         self._path = path
         try:
             self.open(path, threads)
-        except ImportError:
+        except (FeatherlightError, ImportError):
             raise
         except Exception as error:  # runtimes' own exceptions share no class
             raise ModelFileError(f"{path}: {self.name} cannot open it: {shown(error)}") from error

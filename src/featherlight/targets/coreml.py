@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from featherlight.engines.exported import LOGITS, PROBABILITIES, ExportedCard
 from featherlight.errors import FeatherlightError
+from featherlight.model_file import ModelCard
 from featherlight.targets.base import Draft
 from featherlight.targets.tooled import TooledTarget
 
@@ -25,22 +27,23 @@ class CoreMlTarget(TooledTarget):
     precisions = ("float",)
     runs_here = False
 
-    def describe(self, folder: Path, exported: ExportedCard) -> None:
-        """See :class:`featherlight.targets.base.Target`."""
-        texts = exported.to_metadata()
-        found = self.convert({"out": str(folder / PACKAGE), "metadata": texts})
-        if found["metadata"] != texts:
-            raise FeatherlightError("the metadata that was put into the Core ML package does not come back out of it")
-
     def write(self, draft: Draft, folder: Path) -> None:
         """See :class:`featherlight.targets.base.Target`.
 
         Raises:
             FeatherlightError: the package does not say what it was told to.
         """
-        super().write(draft, folder)
-        self.facts = self.convert({"out": str(folder / PACKAGE), "metadata": {}})
-        _check(self.facts, draft)
+        with TemporaryDirectory(dir=folder, prefix=".program-") as inside:
+            self._put(folder, draft.exported, self.write_source(draft, Path(inside)))
+
+    def describe(self, folder: Path, exported: ExportedCard) -> None:
+        """See :class:`featherlight.targets.base.Target`."""
+        self._put(folder, exported, {})
+
+    def _put(self, folder: Path, exported: ExportedCard, source: Mapping[str, str]) -> None:
+        texts = exported.to_metadata()
+        self.facts = self.convert({**source, "out": str(folder / PACKAGE), "metadata": texts})
+        _check(self.facts, exported.card, texts)
 
     def explain(self) -> tuple[str, ...]:
         """What is known of the package that was written, and what is not."""
@@ -51,14 +54,14 @@ class CoreMlTarget(TooledTarget):
         )
 
 
-def _check(facts: Mapping[str, Any], draft: Draft) -> None:
-    card = draft.exported.card
+def _check(facts: Mapping[str, Any], card: ModelCard, texts: Mapping[str, str]) -> None:
+    """Compares what was read back with what was to be written."""
     side, classes = card.preprocessing.input_size, len(card.classes)
     inputs = {"input": [1, card.preprocessing.in_channels, side, side]}
     outputs = {LOGITS: [1, classes], PROBABILITIES: [1, classes]}
-    if facts["inputs"] != inputs or any(
-        facts["outputs"].get(name) not in (shape, []) for name, shape in outputs.items()
-    ):
+    if facts["inputs"] != inputs or facts["outputs"] != outputs:
         raise FeatherlightError(
             f"the Core ML package takes {facts['inputs']} and gives {facts['outputs']}, not {inputs} and {outputs}"
         )
+    if facts["metadata"] != texts:
+        raise FeatherlightError("the metadata that was put into the Core ML package does not come back out of it")

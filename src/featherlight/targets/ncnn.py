@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 from dataclasses import replace
 from importlib.util import find_spec
@@ -16,6 +15,7 @@ from featherlight.errors import FeatherlightError, UsageError
 from featherlight.targets.base import Draft
 from featherlight.targets.onnx import FILE_NAME, OnnxTarget
 
+PARAM = "model.ncnn.param"
 _BLOBS = {"in0": INPUT, "out0": LOGITS, "out1": PROBABILITIES}  # pnnx's names, and ours
 
 
@@ -40,7 +40,7 @@ class NcnnTarget:
         with TemporaryDirectory(dir=folder, prefix=".pnnx-") as inside:
             OnnxTarget().write(replace(draft, half_weights=False), Path(inside))
             _convert(Path(inside), shape, half=draft.half_weights)
-            param = (Path(inside) / "model.ncnn.param").read_text(encoding="ascii")
+            param = (Path(inside) / PARAM).read_text(encoding="ascii")
             (folder / self.file_names[0]).write_text(_rename_blobs(param), encoding="ascii")
             (Path(inside) / "model.ncnn.bin").replace(folder / self.file_names[1])
         self.describe(folder, draft.exported)
@@ -55,10 +55,13 @@ def _convert(folder: Path, shape: str, *, half: bool) -> None:
     command = [str(_program()), FILE_NAME, f"inputshape={shape}", f"fp16={int(half)}"]
     done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     log = done.stdout.decode("utf-8", "replace")
-    left = re.findall(r"(?:ignore|unsupported|not supported)[^\n]*", log)
-    if done.returncode or not (folder / "model.ncnn.param").is_file():
+    if done.returncode or not (folder / PARAM).is_file():
         last = log.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
-        raise UsageError(f"this network cannot be written for ncnn: {left[0] if left else last[0]:.200}")
+        raise UsageError(f"this network cannot be written for ncnn: {last[0]:.200}")
+    lines = (folder / PARAM).read_text(encoding="ascii").splitlines()[2:]
+    unknown = sorted({kind for kind in (line.split()[0] for line in lines) if not kind.isalnum()})
+    if unknown:  # pnnx writes what it does not understand under names of its own, such as aten::sort
+        raise UsageError(f"this network cannot be written for ncnn: it has no {', '.join(unknown):.200}")
 
 
 def _program() -> Path:

@@ -39,8 +39,8 @@ class TooledTarget:
     def write(self, draft: Draft, folder: Path) -> None:
         """See :class:`featherlight.targets.base.Target`."""
         with TemporaryDirectory(dir=folder, prefix=".program-") as inside:
-            program = TooledTarget.write_source(self, draft, Path(inside))
-            self.convert({**program, "out": str(folder / self.file_names[0])})
+            source = TooledTarget.write_source(self, draft, Path(inside))
+            self.convert({**source, "out": str(folder / self.file_names[0])})
         self.describe(folder, draft.exported)
 
     def write_source(self, draft: Draft, folder: Path) -> dict[str, str]:

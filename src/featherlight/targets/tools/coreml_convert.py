@@ -1,8 +1,8 @@
 """A program of torch.export to an .mlpackage of Core ML: ``python coreml_convert.py JOB ANSWER``.
 
-Runs in the toolchain's own environment and imports nothing of Featherlight. The job: ``out`` (an .mlpackage), with
-``program`` (.pt2) to make it, or with ``metadata``, texts to put into it. The answer is what its specification says,
-read back from the files; to run them takes a Mac.
+Runs in the toolchain's own environment and imports nothing of Featherlight. The job: ``out`` (an .mlpackage) and
+``metadata``, texts to put into it; with ``program`` (.pt2) it is made first. The answer is what its specification
+says, read back from the files; to run them takes a Mac.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ def main(job: dict[str, Any]) -> dict[str, Any]:
     """Does the job and reads the result back."""
     if "program" in job:
         _convert(job["program"], job["out"])
-    else:
-        model = coremltools.models.MLModel(job["out"], skip_model_load=True)
-        model.user_defined_metadata.update(job["metadata"])
-        model.save(job["out"])
+    model = coremltools.models.MLModel(job["out"], skip_model_load=True)
+    for name, text in job["metadata"].items():
+        model.user_defined_metadata[name] = text
+    model.save(job["out"])
     return _read(job["out"])
 
 

@@ -24,6 +24,12 @@ from executorch.exir import to_edge_transform_and_lower
 from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
 LAYERS = (torch.ops.aten.conv2d.default, torch.ops.aten.linear.default)
+OTHERS = (  # what is quantised beside layers
+    torch.ops.aten.add.Tensor,
+    torch.ops.aten.mul.Tensor,
+    torch.ops.aten.cat.default,
+    torch.ops.aten.adaptive_avg_pool2d.default,
+)
 IMAGES_COMPARED = 32
 
 
@@ -58,7 +64,9 @@ def _quantized(
     """The network with quantisation around its layers, ranges from the images."""
 
     def chosen(node: torch.fx.Node) -> bool:
-        return node.name == only if only is not None else node.name not in kept
+        if node.target in LAYERS:
+            return node.name not in kept if only is None else node.name == only
+        return only is None or node.target not in OTHERS
 
     quantizer = XNNPACKQuantizer().set_global(get_symmetric_quantization_config(is_per_channel=True))
     quantizer.set_filter_function(chosen)
@@ -78,7 +86,7 @@ def _compare(
 
 
 def _logits(network: Any, images: list[torch.Tensor]) -> np.ndarray[Any, Any]:
-    return torch.cat([network(image)[0] for image in images]).numpy()
+    return torch.cat([network(image)["logits"] for image in images]).numpy()
 
 
 if __name__ == "__main__":
