@@ -30,7 +30,7 @@ def main(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def _convert(program: str, out: str) -> None:
-    exported = torch.export.load(program).run_decompositions({})
+    exported = torch.export.load(program).run_decompositions()
     (image,) = exported.example_inputs[0]
     coremltools.convert(
         exported,

@@ -38,7 +38,7 @@ def main(job: dict[str, Any]) -> dict[str, Any]:
     program = torch.export.load(job["program"])
     layers = [node.name for node in program.module().graph.nodes if node.target in LAYERS]
     if "logits" in job:
-        np.savez(job["logits"], **_compare(program, layers, _images(job)[:IMAGES_COMPARED]))
+        np.savez(job["logits"], allow_pickle=False, **_compare(program, layers, _images(job)[:IMAGES_COMPARED]))
         return {"layers": layers}
     network = program.module()
     if "calibration" in job:
@@ -51,7 +51,7 @@ def main(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def _images(job: dict[str, Any]) -> list[torch.Tensor]:
-    return list(torch.from_numpy(np.load(job["calibration"])).split(1))
+    return [torch.from_numpy(image[None]) for image in np.load(job["calibration"])]
 
 
 def _quantized(

@@ -26,7 +26,7 @@ def main(model: str, num_classes: int, channels: int, side: int, threads: int) -
         _unsafe_reset_threadpool(threads)  # unsafe while a network runs; none does yet
     method = Runtime.get().load_program(Path(model)).load_method("forward")
     image = np.empty((1, channels, side, side), np.float32)
-    view = memoryview(image).cast("B")
+    view = image.data.cast("B")
     answers.write(b"\n")
     while _fill(view):
         logits = method.execute([torch.from_numpy(image)])[0].numpy()
@@ -37,13 +37,7 @@ def main(model: str, num_classes: int, channels: int, side: int, threads: int) -
 
 def _fill(view: memoryview) -> bool:
     """Reads one image; False: there are no more."""
-    done = 0
-    while done < len(view):
-        count = sys.stdin.buffer.raw.readinto(view[done:])
-        if not count:
-            return False
-        done += count
-    return True
+    return sys.stdin.buffer.readinto(view) == len(view)  # waits for all of it, or for the end
 
 
 if __name__ == "__main__":

@@ -34,10 +34,9 @@ def main(job: dict[str, Any]) -> dict[str, Any]:
     images = np.load(job["calibration"])
     ranges = _ranges(job["float"], images)
     if "logits" in job:
-        np.savez(job["logits"], **_compare(job["float"], layers, ranges, images[:IMAGES_COMPARED]))
+        np.savez(job["logits"], allow_pickle=False, **_compare(job["float"], layers, ranges, images[:IMAGES_COMPARED]))
     else:
-        kept = [name for name in layers if name in set(job["keep"])]
-        _quantize(job["float"], job["out"], ranges, kept)
+        _quantize(job["float"], job["out"], ranges, job["keep"], last=layers[-1])
     return {"layers": layers}
 
 
@@ -58,8 +57,11 @@ def _convert(program: str, out: str) -> None:
     litert_torch.convert(Named().eval(), sample_kwargs={"input": image}).export(out)
 
 
-def _interpreter(model: str) -> Interpreter:
-    found = Interpreter(model_path=model, num_threads=1)
+def _plain(model: str) -> Interpreter:
+    """Without XNNPACK, which hides the operators, and cannot run every mixture."""
+    found = Interpreter(
+        model_path=model, experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    )
     found.allocate_tensors()
     return found
 
@@ -79,10 +81,12 @@ def _ranges(model: str, images: np.ndarray[Any, Any]) -> Any:
     return measured.calibrate({SIGNATURE: [{"input": image[None]} for image in images]})
 
 
-def _quantize(model: str, out: str, ranges: Any, kept: list[str]) -> None:
+def _quantize(model: str, out: str, ranges: Any, kept: list[str], last: str) -> None:
     wanted = quantizer.Quantizer(model, recipe.static_wi8_ai8())
     for name in kept:
         _leave(wanted, _exactly(name), qtyping.TFLOperationName.ALL_SUPPORTED)
+    if last in kept:  # the quantiser gives wrong logits where the softmax is not as the layer before it
+        _leave(wanted, ".*", qtyping.TFLOperationName.SOFTMAX)
     _leave_ends(wanted)
     Path(out).unlink(missing_ok=True)
     wanted.quantize(ranges).export_model(out)
@@ -104,6 +108,8 @@ def _compare(model: str, layers: list[str], ranges: Any, images: np.ndarray[Any,
         for number, name in enumerate(layers):
             alone = quantizer.Quantizer(model)
             alone.add_static_config(_exactly(name), qtyping.TFLOperationName.ALL_SUPPORTED, 8, 8)
+            if name == layers[-1]:  # as in _quantize
+                alone.add_static_config(".*", qtyping.TFLOperationName.SOFTMAX, 8, 8)
             path = str(Path(folder) / f"{number}.tflite")
             alone.quantize(ranges).export_model(path)
             found[name] = _logits(path, images)
@@ -115,7 +121,7 @@ def _exactly(name: str) -> str:
 
 
 def _logits(model: str, images: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    run = _interpreter(model).get_signature_runner(SIGNATURE)
+    run = _plain(model).get_signature_runner(SIGNATURE)
     return np.concatenate([run(input=image[None])["logits"] for image in images])
 
 
