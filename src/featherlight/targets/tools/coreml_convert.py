@@ -8,6 +8,7 @@ says, read back from the files; to run them takes a Mac.
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,19 +21,24 @@ OUTPUTS = ("logits", "probabilities")
 
 def main(job: dict[str, Any]) -> dict[str, Any]:
     """Does the job and reads the result back."""
+    out = Path(job["out"])
     if "program" in job:
-        _convert(job["program"], job["out"])
-    model = coremltools.models.MLModel(job["out"], skip_model_load=True)
+        model = _convert(job["program"])
+    else:
+        model = coremltools.models.MLModel(str(out), skip_model_load=True)
     for name, text in job["metadata"].items():
         model.user_defined_metadata[name] = text
-    model.save(job["out"])
-    return _read(job["out"])
+    described = out.with_name("described.mlpackage")  # the old one is read while the new one is written
+    model.save(str(described))
+    shutil.rmtree(out, ignore_errors=True)
+    described.rename(out)
+    return _read(str(out))
 
 
-def _convert(program: str, out: str) -> None:
+def _convert(program: str) -> coremltools.models.MLModel:
     exported = torch.export.load(program).run_decompositions()
     (image,) = exported.example_inputs[0]
-    coremltools.convert(
+    return coremltools.convert(
         exported,
         inputs=[coremltools.TensorType(name="input", shape=tuple(image.shape))],
         outputs=[coremltools.TensorType(name=name) for name in OUTPUTS],
@@ -40,7 +46,7 @@ def _convert(program: str, out: str) -> None:
         compute_precision=coremltools.precision.FLOAT32,
         minimum_deployment_target=coremltools.target.iOS16,
         skip_model_load=True,
-    ).save(out)
+    )
 
 
 def _read(path: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import os
 import sys
 from pathlib import Path
 
+images = os.fdopen(0, "rb", closefd=False)
 answers = os.fdopen(os.dup(1), "wb", buffering=0)
 os.dup2(2, 1)  # what the runtime prints is no answer
 
@@ -37,7 +38,7 @@ def main(model: str, num_classes: int, channels: int, side: int, threads: int) -
 
 def _fill(view: memoryview) -> bool:
     """Reads one image; False: there are no more."""
-    return sys.stdin.buffer.readinto(view) == len(view)  # waits for all of it, or for the end
+    return images.readinto(view) == len(view)  # waits for all of it, or for the end
 
 
 if __name__ == "__main__":
