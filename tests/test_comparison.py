@@ -119,7 +119,7 @@ def test_of_several_models_the_best_the_beaten_and_the_equals_are_named() -> Non
     models = [model("a", 1.0, 4.0), model("b", 0.95, 1.0), model("c", 0.4, 1.0)]
     text = explain_comparison(models, compare_pairs(["a", "b", "c"], right, named))
     assert text.startswith(
-        "a is the most accurate, 100.0 %, and really better than c; it cannot be told apart from b, 5.0 points behind ("
+        "a is the most accurate, 100.0%, and really better than c; it cannot be told apart from b, 5.0 points behind ("
     )
     assert text.endswith("; of these b has 0.25x the latency and 1x the size.")
 

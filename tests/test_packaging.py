@@ -29,6 +29,7 @@ NEEDED = {  # one of each kind of file that is no Python
     "featherlight/report/templates/report.js",
     "featherlight/serve/static/index.html",
     "featherlight/shipped/cifar10.safetensors",
+    "featherlight/shipped/digits.npz",
     "featherlight/targets/web_page/sw.js",
 }
 IGNORED = {"__pycache__", ".mypy_cache", ".ruff_cache"}

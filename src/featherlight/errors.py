@@ -99,7 +99,6 @@ EXTRA_OF_MODULE = {
     "pyarrow": "data",
     "python_multipart": "serve",
     "ray": "ray",
-    "sklearn": "train",
     "tensorboard": "train",
     "timm": "timm",
     "torch": "train",

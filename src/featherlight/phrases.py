@@ -70,8 +70,8 @@ def counted(number: int, noun: str) -> Counted:
 
 def joined(parts: Sequence[str], separator: str = ", ", last: str = " and ") -> str:
     """``a, b and c``; a single text is itself."""
-    if len(parts) == 1:
-        return parts[0]
+    if len(parts) < 2:
+        return parts[0] if parts else ""
     made = Joined(last.join([separator.join(parts[:-1]), *parts[-1:]]))
     made.parts, made.separator, made.last = tuple(parts), separator, last
     return made

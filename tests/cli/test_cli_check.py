@@ -68,9 +68,12 @@ def test_json_has_standard_output_to_itself(faulty: Path, tmp_path: Path) -> Non
 
 def test_where_results_are_is_said(cli: Cli, faulty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    lines = cli("check", faulty, "--out", "out", "--fix", "my fix").out.splitlines()
+    lines = cli("check", faulty, "--out", "out", "--fix", "my fix", "--lang", "zh").out.splitlines()
     assert lines[-2:] == ["page      out/check.html", "next      featherlight train 'my fix'/manifest.csv"]
     assert sorted(os.listdir("my fix")) == ["manifest.csv", "removed.csv"]
+    page = Path("out/check.html").read_text(encoding="utf-8")
+    assert "无法读取：空文件；训练会略过它" in page
+    assert f"featherlight check {faulty} --lang zh" in page
 
 
 @pytest.mark.parametrize(

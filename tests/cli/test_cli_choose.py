@@ -33,8 +33,10 @@ def test_limits_that_nothing_keeps_exit_with_1_and_say_what_to_relax(
     assert answer.code == 1
     assert "comes nearest" in answer.out
     assert "--max-macs" in answer.out
-    told = cli("choose", "--resume", tmp_path / "out", "--json")
+    told = cli("choose", "--resume", tmp_path / "out", "--json", "--lang", "zh")
     assert told.code == 1
     content = json.loads(told.out)
     assert content["pick"] is None
     assert content["sentence"] in answer.out
+    page = (tmp_path / "out" / "choose.html").read_text(encoding="utf-8")
+    assert "没有网络能满足这些限制；最接近的是 mobilenet_v1_x0_25（16 像素）" in page

@@ -43,13 +43,18 @@ def test_csv_has_a_row_a_model(cli: Cli, tiny_run: Path, other: Path) -> None:
 def test_people_get_a_table_the_pairs_and_one_sentence(
     cli: Cli, tiny_run: Path, other: Path, color_folder: Path
 ) -> None:
-    answer = cli("compare", tiny_run, other, color_folder, "--split", "val", *QUICK)
+    out = other.parent / "page"
+    answer = cli("compare", tiny_run, other, color_folder, "--split", "val", "--out", out, "--lang", "zh", *QUICK)
     assert (answer.code, answer.err) == (0, "")
     lines = answer.out.splitlines()
     assert lines[0].startswith(f"{color_folder}, val: 12 images; ")
     assert lines[2].split()[:3] == ["model", "engine", "accuracy"]
     assert "other - tiny: +0.00 points" in answer.out
-    assert lines[-1] == "tiny and other name every image alike; tiny has 1x the size."
+    assert lines[-3:] == [
+        "tiny and other name every image alike; tiny has 1x the size.", "", f"page  {out}/compare.html"
+    ]  # fmt: skip
+    page = (out / "compare.html").read_text(encoding="utf-8")
+    assert "tiny 与 other 对每张图片的回答都相同；tiny 的大小是对方的 1 倍。" in page
 
 
 @pytest.mark.parametrize(

@@ -34,12 +34,14 @@ def test_export_says_how_it_compares_and_what_is_next(cli, tiny_run: Path, tmp_p
 
 def test_export_in_int8_says_which_layers_are(cli, light_run: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    answer = cli("export", light_run, "--int8", "--out", out, "--form", "carry", "--kit", tmp_path / "kit")
+    kit = tmp_path / "kit"
+    answer = cli("export", light_run, "--int8", "--out", out, "--form", "carry", "--kit", kit, "--lang", "zh")
     assert answer.code == 0, answer.err
     assert "int8 in all " in answer.out or " layers stay in float" in answer.out
     assert "fold_batch_norm" not in answer.out
-    page = (out / "export.html").read_text()
-    assert f"--out {out} --int8 --form carry --kit {tmp_path / 'kit'}<" in page
+    page = (out / "export.html").read_text(encoding="utf-8")
+    assert f"--out {out} --int8 --form carry --kit {kit} --lang zh<" in page
+    assert "与原模型回答相同的比例" in page
 
 
 def test_verify_prints_the_row_of_the_contract(cli, file: Path, light_run: Path) -> None:

@@ -220,3 +220,34 @@ def test_reader_that_wants_one_line_gets_it_and_no_complaint(tiny_run: Path, col
         process.stdout.close()
         err = process.stderr.read()
     assert (process.returncode, err) == (0, "")
+
+
+def test_output_is_a_table_of_all_answers(
+    cli: Cli, tiny_run: Path, good_bad_good: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    monkeypatch.chdir(good_bad_good)
+    answer = cli("predict", tiny_run, "1.png", "--input", "2.png", "--input", "3.png", "--output", "a.parquet")
+    assert (answer.code, answer.out) == (1, "")
+    assert answer.err == "a.parquet: 3 images\n1 image could not be read\n"
+    assert parquet.read_table("a.parquet")["label"].to_pylist() == ["blue", None, "red"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "no images are named"),
+        (["--input", "1.png"], "--input and --ray need --output"),
+        (["1.png", "--ray"], "--input and --ray need --output"),
+        (["1.png", "--output", "a.parquet", "--json"], "--output writes Parquet; leave out --json and --csv"),
+        (["-", "--output", "a.parquet"], "--output does not read standard input"),
+    ],
+)
+def test_options_for_many_images_that_do_not_fit(
+    cli: Cli, tiny_run: Path, good_bad_good: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    monkeypatch.chdir(good_bad_good)
+    answer = cli("predict", tiny_run, *arguments)
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err.startswith(f"error: {message}")
+    assert not Path("a.parquet").exists()

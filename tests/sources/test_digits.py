@@ -7,7 +7,6 @@ import sys
 import numpy as np
 import pytest
 
-from featherlight.errors import MissingExtraError
 from featherlight.sources import Source, open_source
 
 
@@ -63,12 +62,6 @@ def test_split_can_be_pickled(digits: Source) -> None:
 def test_fingerprint_is_the_same_every_time(digits: Source) -> None:
     assert open_source("digits").fingerprint == digits.fingerprint
     assert len(digits.fingerprint) == 16
-
-
-def test_missing_scikit_learn_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)  # Python's own way to make an import fail
-    with pytest.raises(MissingExtraError, match=r'pip install "featherlight\[train\]"'):
-        open_source("digits")
 
 
 def test_sources_do_not_import_torch() -> None:

@@ -12,7 +12,7 @@ import pytest
 from featherlight.errors import DataError, UnreadableImageError
 from featherlight.images import load_image
 from featherlight.sources.parts import find_parts
-from featherlight.sources.stores import Store, find_store, is_stored, store_of
+from featherlight.sources.stores import Store, find_store, is_stored, open_store, store_of
 
 Paint = Callable[[Path, str, int], Path]
 
@@ -60,7 +60,8 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], str]]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     process = subprocess.Popen([server, "-p", str(port)], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    query = f"?endpoint_override=127.0.0.1:{port}&scheme=http&region=us-east-1"
+    # moto's answer at the end of an upload in several pieces is none that Arrow takes: a small file goes in one
+    query = f"?endpoint_override=127.0.0.1:{port}&scheme=http&region=us-east-1&allow_delayed_open=true"
     _wait_for(port, process)
     FileSystem.from_uri(f"s3://photos{query}&allow_bucket_creation=true")[0].create_dir("photos")
     yield lambda key: f"s3://photos/{key}{query}"
@@ -78,10 +79,7 @@ def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
 
 
 def put(bucket: Callable[[str], str], key: str, content: bytes) -> None:
-    from featherlight.sources.stores import open_store
-
-    store, address = find_store(bucket(key))
-    with open_store(store).open_output_stream(address.removeprefix("s3://")) as stream:
+    with open_store(find_store(bucket(""))[0]).open_output_stream(f"photos/{key}") as stream:
         stream.write(content)
 
 
@@ -138,11 +136,11 @@ def test_images_and_tables_behind_s3(
 def test_what_is_not_behind_s3_is_named(bucket: Callable[[str], str]) -> None:
     with pytest.raises(DataError, match="s3://photos/none: no such file or folder in this bucket"):
         find_parts([bucket("none")])
-    put(bucket, "a.txt", b"")
+    put(bucket, "a.txt", b"x")
     with pytest.raises(DataError, match="neither images nor Parquet files are below it"):
         find_parts([bucket("")])
     with pytest.raises(UnreadableImageError, match="no such file"):
         find_store(bucket("b.png"))[0].read("s3://photos/b.png")
     ((_, image),) = find_parts([bucket("a.txt")])[0].images()
-    with pytest.raises(UnreadableImageError, match="empty file"):
+    with pytest.raises(UnreadableImageError, match="not an image"):
         load_image(image)

@@ -86,7 +86,6 @@ def test_fix_goes_into_a_new_folder_only(photos: Path, tmp_path: Path) -> None:
 
 
 def test_fix_of_images_that_are_no_files_is_refused(tmp_path: Path) -> None:
-    pytest.importorskip("sklearn")
     with pytest.raises(UsageError, match="--fix: the images of digits are not files"):
         featherlight.check("digits", fix=tmp_path / "fixed")
     assert os.listdir(tmp_path) == []

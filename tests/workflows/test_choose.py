@@ -349,6 +349,24 @@ def test_killed_again_and_again_it_ends_where_it_would_have_ended(color_folder: 
 
 
 @pytest.mark.slow
+def test_full_disk_says_how_to_go_on_with_the_choice(color_folder: Path, tmp_path: Path) -> None:
+    """As a full disk: files may not grow beyond half of what a checkpoint needs."""
+    out = tmp_path / "out"
+    code = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))\n"
+        "from featherlight.cli.main import run; sys.exit(run(sys.argv[1:]))"
+    )
+    arguments = [color_folder, "--time", "10s", "--input-size", 16, "--models", NETWORKS[0], "--out", out]
+    command = [sys.executable, "-c", code, "choose", *map(str, [*arguments, "--set", "batch_size=6"])]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert found.returncode == 2
+    assert "File too large" in found.stderr
+    assert found.stderr.rstrip().endswith(f"when this is mended, go on with: featherlight choose --resume {out}")
+    assert "Traceback" not in found.stderr
+    assert resume_choice(out).pick is not None
+
+
+@pytest.mark.slow
 def test_trials_draw_sizes_and_recipes(color_folder: Path, tmp_path: Path) -> None:
     pytest.importorskip("optuna")
     given = {**TINY, "input_sizes": (32,), "models": NETWORKS[:2]}

@@ -82,7 +82,8 @@ def test_by_default_all_plain_networks_are_looked_at() -> None:
     ("options", "told"),
     [
         ({"models": ["mobilnet_v1"]}, "mobilenet_v1"),
-        ({"target": "tflite"}, "tflite"),
+        ({"target": "nothing"}, "nothing"),
+        ({"target": "web"}, "made of an exported file"),
         ({"int8": True, "half_weights": True}, "leave out"),
         ({"trials": -1}, "trials"),
         ({"threads": 10_000}, "threads"),

@@ -64,7 +64,7 @@ def wait_for(condition: Callable[[], object], process: subprocess.Popen[str]) ->
 
 def parts_of(output: Path) -> dict[str, int]:
     """Finished parts, and when each was written."""
-    return {path.name: path.stat().st_mtime_ns for path in Path(f"{output}.parts").glob("*.parquet")}
+    return {path.name: path.stat().st_mtime_ns for path in Path(f"{output}.parts").glob("[0-9]*.parquet")}
 
 
 def is_working(node: Any) -> bool:
@@ -118,11 +118,13 @@ def test_whoever_asked_is_killed_and_goes_on(cluster: Any, light_run: Path, tabl
     check(output, table, light_run)
 
 
-def test_exported_files_run_on_this_machine_alone(light_run: Path, table: Path, tmp_path: Path) -> None:
+def test_exported_files_run_on_this_machine_alone(
+    light_run: Path, color_folder: Path, table: Path, tmp_path: Path
+) -> None:
     pytest.importorskip("onnxscript")
     import featherlight
 
-    exported = featherlight.export(light_run, "onnx", out=tmp_path / "exported")
+    exported = featherlight.export(light_run, "onnx", data=color_folder, out=tmp_path / "exported")
     output = tmp_path / "answers.parquet"
     code, err = finish(start(Path(exported.path), table, output, "--ray", "local"))
     assert code == 1, err
@@ -135,9 +137,21 @@ def test_what_a_worker_finds_wrong_is_one_line(light_run: Path, table: Path, tmp
     code, err = finish(start(broken, table, tmp_path / "answers.parquet", "--ray", "local"))
     assert (code, len(err.splitlines())) == (2, 1), err
     assert "model.safetensors: not a model file, or cut off" in err
+    assert not (tmp_path / "answers.parquet.parts").exists()
 
 
-def test_an_address_where_nothing_answers_is_one_line(light_run: Path, table: Path, tmp_path: Path) -> None:
-    code, err = finish(start(light_run, table, tmp_path / "answers.parquet", "--ray", "127.0.0.1:9"))
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("127.0.0.1:9", "no Ray cluster answers at 127.0.0.1:9"),
+        ("ray://localhost:10001", "'ray://localhost:10001' is no Ray cluster: write HOST:PORT"),
+        ("localhost", "'localhost' is no Ray cluster: write HOST:PORT"),
+    ],
+)
+def test_an_address_where_nothing_answers_is_one_line(
+    light_run: Path, table: Path, tmp_path: Path, address: str, message: str
+) -> None:
+    code, err = finish(start(light_run, table, tmp_path / "answers.parquet", "--ray", address))
     assert (code, len(err.splitlines())) == (2, 1), err
-    assert "no Ray cluster answers at 127.0.0.1:9" in err
+    assert message in err
+    assert not (tmp_path / "answers.parquet.parts").exists()

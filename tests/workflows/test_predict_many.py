@@ -43,6 +43,17 @@ def rows(path: str | Path) -> list[dict[str, Any]]:
     return found
 
 
+def assert_alike(found: Sequence[dict[str, Any]], expected: Sequence[dict[str, Any]]) -> None:
+    """The same but for rounding: how many images are computed together is not the same."""
+    for row, other in zip(found, expected, strict=True):
+        assert [row[name] for name in ("path", "label", "rejected", "error")] == [
+            other[name] for name in ("path", "label", "rejected", "error")
+        ]
+        for one, two in zip(row["top"] or [], other["top"] or [], strict=True):
+            assert one == {"label": two["label"], "probability": pytest.approx(two["probability"], abs=1e-6)}
+        assert row["probability"] == (row["top"][0]["probability"] if row["top"] else None)
+
+
 def expected(model: Path, images: Sequence[str]) -> list[dict[str, Any]]:
     """What ``predict --json`` says, with nulls for what a row does not have."""
     answers = []
@@ -56,7 +67,7 @@ def expected(model: Path, images: Sequence[str]) -> list[dict[str, Any]]:
 def test_rows_are_those_of_predict_in_order_with_errors_among_them(light_run: Path, photos: Path) -> None:
     found = predict_many(light_run, ["photos"], "answers.parquet", device="cpu", part_size=2)
     assert (found.path, found.images, found.errors) == ("answers.parquet", COUNT, 1)
-    assert rows("answers.parquet") == expected(light_run, ["photos"])
+    assert_alike(rows("answers.parquet"), expected(light_run, ["photos"]))
     assert [row["path"] for row in rows("answers.parquet") if row["error"]] == ["photos/3.png"]
     assert sorted(os.listdir()) == ["answers.parquet", "photos"]
 
@@ -71,7 +82,11 @@ def test_the_same_again_computes_nothing(light_run: Path, photos: Path, capsys: 
 
 def interrupt(model: Path, limit: Callable[[int], AbstractContextManager[None]]) -> None:
     """Leaves all parts, but not the file: the disk is full before it is whole."""
-    with limit(3500), pytest.raises(FeatherlightError, match=r"cannot write .*answers\.parquet"):
+    predict_many(model, ["photos"], "whole.parquet", device="cpu", part_size=2)
+    with (
+        limit(os.stat("whole.parquet").st_size - 1),
+        pytest.raises(FeatherlightError, match=r"cannot write .*answers\.parquet"),
+    ):
         predict_many(model, ["photos"], "answers.parquet", device="cpu", part_size=2)
 
 
@@ -80,14 +95,14 @@ def test_what_was_answered_before_is_kept(
 ) -> None:
     interrupt(light_run, disk_with_room_for)
     parts = Path("answers.parquet.parts")
-    assert {path.name for path in parts.glob("*.parquet")} == {f"{number:08}.parquet" for number in range(4)}
+    assert {path.name for path in parts.glob("[0-9]*.parquet")} == {f"{number:08}.parquet" for number in range(4)}
     (parts / "00000001.parquet").unlink()
     marked = pq.read_table(parts / "00000002.parquet").set_column(1, "label", [["kept", "kept"]])
     pq.write_table(marked, parts / "00000002.parquet")
     predict_many(light_run, ["photos"], "answers.parquet", device="cpu", part_size=2)
     found, usual = rows("answers.parquet"), expected(light_run, ["photos"])
     assert [row["label"] for row in found[4:6]] == ["kept", "kept"]
-    assert found[:4] + found[6:] == usual[:4] + usual[6:]
+    assert_alike(found[:4] + found[6:], usual[:4] + usual[6:])
     assert "going on: 5 images of 7 are answered already" in capsys.readouterr().err
     assert not parts.exists()
 
@@ -139,7 +154,7 @@ def test_two_processes_do_not_write_one_file(tmp_path: Path) -> None:
     with first.claim({"top": 5}):
         with pytest.raises(UsageError, match="another process is writing"), second.claim({"top": 5}):
             pass
-        first.add(0, as_table(["a.png"], []).slice(0, 0))
+        first.add(0, as_table([], []))
     with second.claim({"top": 5}):
         assert second.finished() == {0}
 
@@ -168,7 +183,7 @@ def test_a_mistake_is_named_and_leaves_nothing(
     asked = {"model": light_run, "images": ["photos"], "output": "answers.parquet"} | change
     with pytest.raises(error, match=message):
         predict_many(**asked)
-    assert not list(Path().glob("*.parquet"))
+    assert os.listdir() == ["photos"]
 
 
 def test_without_ray_the_line_to_install_it(light_run: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,7 +205,7 @@ def test_a_killed_process_costs_the_part_it_was_at(light_run: Path, photos: Path
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert not Path("answers.parquet").exists()
-    kept = len(list(parts.glob("*.parquet")))
+    kept = len(list(parts.glob("[0-9]*.parquet")))
     again = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
     assert again.returncode == 0, again.stderr
     assert f"going on: {kept * 64:,} images of 3,000 are answered already" in again.stderr

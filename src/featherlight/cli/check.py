@@ -124,13 +124,13 @@ def _print_summary(findings: Findings) -> None:
 def _print_enough(enough: Enough | None) -> None:
     if enough is None:
         return
-    click.echo("")
     rows: list[dict[str, object]] = [
         {"network": curve.network, "images": point.images, "accuracy %": 100 * point.accuracy, "95 %": _range(point)}
         for curve in enough.curves
         for point in curve.points
     ]
     if rows:
+        click.echo("")
         print_table(list(rows[0]), rows, decimals=1)
     for text in (*enough.evidence, *(f"note: {caveat}" for caveat in enough.caveats)):
         click.echo(printable(text))

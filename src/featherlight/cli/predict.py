@@ -12,8 +12,9 @@ import click
 
 from featherlight.cli import completing
 from featherlight.cli.options import device_option, engine_option, threads_option
-from featherlight.console import counted, printable
+from featherlight.console import printable
 from featherlight.errors import UsageError
+from featherlight.phrases import counted
 from featherlight.predictor import Prediction
 
 EXAMPLES = """\b
@@ -80,6 +81,8 @@ def command(
         raise UsageError("--output writes Parquet; leave out --json and --csv")
     if not images and not inputs:
         raise UsageError("no images are named; give files, folders or patterns")
+    if output is not None and "-" in (*images, *inputs):
+        raise UsageError("--output does not read standard input; put the paths into a .csv with a column path")
     how: dict[str, Any] = {"top": top, "engine": engine, "device": device or "auto", "threads": threads}
     if output is not None:
         return _write(model, (*images, *inputs), output, ray, how)

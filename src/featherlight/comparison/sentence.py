@@ -87,12 +87,12 @@ def _cost(model: ComparedModel) -> float:
 
 def _costs(model: ComparedModel, other: ComparedModel) -> str:
     """What one costs in comparison with the other."""
-    parts: list[str] = []
-    if model.latency_ms is not None and other.latency_ms is not None:
-        parts.append(phrase("{times}x the latency", times=f"{model.latency_ms / other.latency_ms:.2g}"))
-    parts.append(phrase("{times}x the size", times=f"{model.size_bytes / max(1, other.size_bytes):.2g}"))
-    return phrase("{name} has {costs}", name=model.name, costs=joined(parts))
+    size = f"{model.size_bytes / max(1, other.size_bytes):.2g}"
+    if model.latency_ms is None or other.latency_ms is None:
+        return phrase("{name} has {size}x the size", name=model.name, size=size)
+    latency = f"{model.latency_ms / other.latency_ms:.2g}"
+    return phrase("{name} has {latency}x the latency and {size}x the size", name=model.name, latency=latency, size=size)
 
 
 def _percent(fraction: float) -> str:
-    return f"{100 * fraction:.1f} %"
+    return f"{fraction:.1%}"

@@ -100,7 +100,8 @@ def _command(findings: Findings, lang: str) -> str:
 def _verdict(findings: Findings, say: Texts) -> tuple[str, str]:
     """What there is most of harm, and the rest."""
     numbers: list[tuple[Severity, int]] = [(name, findings.count(name)) for name in ("error", "warning", "note")]
-    first, *rest = [counted(number, name) for name, number in numbers if number] or [phrase("Nothing found")]
+    told: list[str] = [counted(number, name) for name, number in numbers if number]
+    first, *rest = told or [phrase("Nothing found")]
     return say.tell(first), say.tell(joined(rest, last=", ")) if rest else ""
 
 

@@ -86,7 +86,7 @@ class NamedImages:
 
     def key(self) -> str:
         """See :class:`Part`."""
-        return "\n".join(self.names)
+        return "\n".join(_place(name, self.folder) for name in self.names)
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ class TableRows:
 
     def key(self) -> str:
         """See :class:`Part`."""
-        return f"{self.file}\n{self.column}\n{self.groups}\n{self.first}\n{self.rows}"
+        return f"{_place(self.file, self.folder)}\n{self.column}\n{self.groups}\n{self.first}\n{self.rows}"
 
     def _image(self, row: int, cell: Any, given: str | None) -> tuple[str, Image]:
         fields = cell if isinstance(cell, dict) else {"bytes": cell}
@@ -156,7 +156,12 @@ def find_image(name: str, folder: str, store: Store | None) -> Image:
         return LazyImage(partial(store_of(name, store).read, name))
     if is_url(name):
         return LazyImage(partial(RemoteReader((name,)).encoded, 0))
-    return os.path.join(folder, name)
+    return _place(name, folder)
+
+
+def _place(name: str, folder: str) -> str:
+    """A path, absolute; an address as it is."""
+    return name if is_stored(name) or is_url(name) else os.path.join(folder, name)
 
 
 def open_anywhere(file: str, folder: str, store: Store | None) -> BinaryIO:
@@ -165,4 +170,4 @@ def open_anywhere(file: str, folder: str, store: Store | None) -> BinaryIO:
     Raises:
         OSError: it cannot be opened.
     """
-    return open_file(os.path.join(folder, file)) if store is None else cast(BinaryIO, store.open(file))
+    return open_file(_place(file, folder)) if store is None else cast(BinaryIO, store.open(file))

@@ -151,10 +151,9 @@ def _open_table(file: str, store: Store | None, folder: str) -> _Found:
             columns = _find_columns(file, table.schema_arrow)
             if columns is None:
                 return ImageNames(image_names(read_opened(file, table, wanted_columns(None))), store)
-            groups = range(table.metadata.num_row_groups)
-            return ImageTable(
-                file, store, *columns, tuple(table.metadata.row_group(group).num_rows for group in groups)
-            )
+            about = table.metadata
+            rows = tuple(about.row_group(group).num_rows for group in range(about.num_row_groups))
+            return ImageTable(file, store, *columns, rows)
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError, OverflowError) as error:
         raise DataError(f"{file}: no Parquet file, or damaged ({str(error)[:200]})") from error
 

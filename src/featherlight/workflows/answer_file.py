@@ -6,7 +6,7 @@ import json
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -63,16 +63,20 @@ class AnswerFile:
             FeatherlightError: it cannot be written.
         """
         self._about = about
-        try:
-            existing = self._existing()
-            if existing is not None and existing != about:
-                raise UsageError(f"{self._shown} exists and answers something else; choose another --output")
-            with self._lock():
+        with ExitStack() as claimed:
+            with self._explaining():
+                existing = self._existing()
+                if existing is not None and existing != about:
+                    raise UsageError(f"{self._shown} exists and answers something else; choose another --output")
+                claimed.enter_context(self._lock())
                 if existing is None:
                     self._claim_parts()
+            try:
                 yield
-        except OSError as error:
-            raise FeatherlightError(f"cannot write {self._shown}: {error.strerror or error}") from error
+            except BaseException:
+                if existing is None and not self.finished():  # nothing to go on with
+                    self.remove_parts()
+                raise
 
     def is_complete(self) -> bool:
         """Whether the file is there; it then answers what was asked."""
@@ -89,18 +93,19 @@ class AnswerFile:
 
         sink = pa.BufferOutputStream()
         parquet.write_table(table, sink)
-        self._write(self._part(number), sink.getvalue().to_pybytes())
+        with self._explaining():
+            self._write(self._part(number), sink.getvalue().to_pybytes())
 
     def join(self, count: int) -> None:
         """Makes the file of its parts, 0 to ``count`` - 1."""
         if self._is_local:
             with atomic_path(Path(self._path)) as place:
                 self._write_all(place, count)
-        else:
-            with tempfile.TemporaryDirectory(prefix="featherlight-answers-") as folder:
-                place = Path(folder) / "all.parquet"
-                self._write_all(place, count)
-                self._upload(place)
+            return
+        with self._explaining(), tempfile.TemporaryDirectory(prefix="featherlight-answers-") as folder:
+            place = Path(folder) / "all.parquet"
+            self._write_all(place, count)
+            self._upload(place)
 
     def remove_parts(self) -> None:
         """The file is there; its parts are not needed any more."""
@@ -167,12 +172,20 @@ class AnswerFile:
         finally:
             lock.release()
 
+    @contextmanager
+    def _explaining(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            reason = error.strerror or " ".join(str(error).split())[:200]
+            raise FeatherlightError(f"cannot write {self._shown}: {reason}") from error
+
     def _names(self) -> set[str]:
-        """What lies in the folder of parts."""
+        """What lies in the folder of parts; hidden files are those that a kill left half-written."""
         from pyarrow.fs import FileSelector
 
         entries = self._files.get_file_info(FileSelector(self._folder, allow_not_found=True))
-        return {entry.base_name for entry in entries}
+        return {entry.base_name for entry in entries if not entry.base_name.startswith(".")}
 
     def _part(self, number: int) -> str:
         return f"{self._folder}/{number:08d}.parquet"

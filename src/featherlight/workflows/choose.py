@@ -14,7 +14,7 @@ from featherlight.choosing import Choice
 from featherlight.console import bar, duration, note
 from featherlight.cost.latency import usable_cores
 from featherlight.device_profile import DeviceProfile, read_device_profile
-from featherlight.errors import TrainingInterruptedError, UsageError
+from featherlight.errors import FeatherlightError, TrainingInterruptedError, UsageError
 from featherlight.files import held_alone, write_text
 from featherlight.phrases import counted
 from featherlight.report import check_language
@@ -241,9 +241,16 @@ def _write(folder: Path, choice: Choice, lang: str) -> None:
 @contextmanager
 def _interrupt_explained(folder: Path) -> Iterator[None]:
     """Says how to go on, whatever stopped it."""
+    state, go_on = folder / STATE_FILE_NAME, f"featherlight choose --resume {folder}"
     try:
         yield
     except (KeyboardInterrupt, TrainingInterruptedError):
-        saved = (folder / STATE_FILE_NAME).exists()
-        what = f"all is saved. Go on with: featherlight choose --resume {folder}" if saved else "nothing had begun"
+        what = f"all is saved. Go on with: {go_on}" if state.exists() else "nothing had begun"
         raise TrainingInterruptedError(f"interrupted; {what}") from None
+    except FeatherlightError as error:
+        if type(error) is not FeatherlightError or not state.exists():  # what somebody asked for wrongly, as it is
+            raise
+        reason = error.__cause__ if isinstance(error.__cause__, FeatherlightError) else error
+        raise FeatherlightError(
+            f"{reason}. What was done is saved; when this is mended, go on with: {go_on}"
+        ) from error

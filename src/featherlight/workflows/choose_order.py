@@ -102,7 +102,8 @@ def check_order(order: Order) -> Order:
         MissingExtraError: what it needs is not installed.
         DataError: no usable device profile.
     """
-    find_target(order.target, int8=order.int8)
+    if find_target(order.target, int8=order.int8).is_public:
+        raise UsageError(f"--target {order.target} is made of an exported file; choose one, then: featherlight export")
     if order.int8 and order.half_weights:
         raise UsageError("int8 weights are smaller than half ones: leave out --half-weights or --int8")
     if order.trials < 0:

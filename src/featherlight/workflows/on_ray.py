@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import socket
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,7 +25,8 @@ from featherlight.predictor import Predictor
 from featherlight.sources.many import Part
 from featherlight.workflows.answer_part import Job, answer_part
 
-FOUND = "auto"  # the address: a cluster that Ray finds by itself, else one of this machine alone
+FOUND, LOCAL = "auto", "local"  # addresses: a cluster that Ray finds, else this machine; this machine in any case
+TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -42,15 +44,22 @@ class _Task:
     version: str
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return {"number": row["number"], "answers": self._answer(row["part"]), "problem": ""}
+        except FeatherlightError as error:  # as a text: Ray would wrap it into what it knows of it
+            return {"number": row["number"], "answers": b"", "problem": str(error)}
+
+    def _answer(self, packed: bytes) -> bytes:
         import pyarrow as pa
 
         _check_version(self.version)
-        part: Part = pickle.loads(row["part"])  # noqa: S301 - of our own making, and Ray runs what it is given anyway
+        part: Part = pickle.loads(packed)  # noqa: S301 - of our own making, and Ray runs what it is given anyway
         table = answer_part(_open_model(self.job, self.files), part, self.job.top, self.job.threads)
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, table.schema) as writer:
             writer.write_table(table)
-        return {"number": row["number"], "answers": sink.getvalue().to_pybytes()}
+        content: bytes = sink.getvalue().to_pybytes()
+        return content
 
 
 def answer_on_ray(job: Job, parts: Mapping[int, Part], address: str) -> Iterator[tuple[int, Any]]:
@@ -60,7 +69,7 @@ def answer_on_ray(job: Job, parts: Mapping[int, Part], address: str) -> Iterator
         job: what is asked. A task takes as many processors as the job has threads (one, if it does not say), and a GPU
             if its device is ``cuda``.
         parts: by their numbers.
-        address: of the cluster; ``auto``: one that Ray finds, else one of this machine alone, for the time being.
+        address: of the cluster, ``HOST:PORT``; ``auto``: one that Ray finds, else this machine; ``local``: this one.
 
     Raises:
         UsageError: nothing answers at that address.
@@ -86,6 +95,8 @@ def answer_on_ray(job: Job, parts: Mapping[int, Part], address: str) -> Iterator
         )
         for batch in answers.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
             for row in batch.to_pylist():
+                if row["problem"]:
+                    raise FeatherlightError(row["problem"])
                 yield row["number"], _table(row["answers"])
 
 
@@ -123,15 +134,28 @@ def _connected(address: str) -> Iterator[None]:
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would tell its makers
     _quiet()
+    _check_reachable(os.environ.get("RAY_ADDRESS", address) if address == FOUND else address)
     try:
         ray.init(None if address == FOUND else address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UsageError(f"no Ray cluster answers at {address} ({reason}); start one with: ray start --head") from error
+        raise UsageError(f"Ray cannot be used at {address}: {_shown(error)}") from error
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Ray itself would go on trying for many minutes."""
+    if address in (FOUND, LOCAL):
+        return
+    host, _, port = address.rpartition(":")
+    if "://" in address or not host or not port.isdecimal():
+        raise UsageError(f"{address!r} is no Ray cluster: write HOST:PORT, as `ray start --head` tells it, or {LOCAL}")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), TIMEOUT_S).close()
+    except (OSError, OverflowError) as error:
+        raise UsageError(f"no Ray cluster answers at {address} ({_shown(error)})") from error
 
 
 def _quiet() -> None:
@@ -141,21 +165,24 @@ def _quiet() -> None:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
 
 
 @contextmanager
 def _explained() -> Iterator[None]:
-    """What a worker raised for the person becomes that again."""
+    """Ray's errors are as long as a page; the first cause says what happened."""
     import ray.exceptions
 
     try:
         yield
     except ray.exceptions.RayError as error:
-        cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, FeatherlightError):
-            cause = getattr(cause, "cause", None) or cause.__cause__
-        if cause is not None:
-            raise cause from None
-        reason = " ".join(str(error).split())[-300:]
-        raise FeatherlightError(f"Ray gave up: {reason}. What is answered is kept; ask the same to go on") from error
+        cause: BaseException = error
+        while isinstance(below := getattr(cause, "cause", None) or cause.__cause__, BaseException):
+            cause = below
+        raise FeatherlightError(
+            f"Ray gave up ({type(cause).__name__}: {_shown(cause)}). What is answered is kept; ask the same to go on"
+        ) from error
+
+
+def _shown(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200]

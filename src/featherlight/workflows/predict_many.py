@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from featherlight.console import counted, counting, note
+from featherlight.console import counting, note
 from featherlight.errors import UsageError
 from featherlight.model_file import find_model_file, model_files
+from featherlight.phrases import counted
 from featherlight.sources.many import Part
 from featherlight.sources.parts import find_parts
 from featherlight.workflows.answer_file import AnswerFile

@@ -190,7 +190,6 @@ def test_folder_that_cannot_be_listed_is_told(photos, found, names: Names, tmp_p
 
 
 def test_digits_leak_nothing_between_splits_cut_by_hash(checked) -> None:
-    pytest.importorskip("sklearn")
     survey = survey_data("digits")
     assert set(survey.sides.tolist()) == {0}
     assert set(survey.splits.tolist()) == {0, 1, 2}
