@@ -22,10 +22,7 @@ OUTPUTS = ("logits", "probabilities")
 def main(job: dict[str, Any]) -> dict[str, Any]:
     """Does the job and reads the result back."""
     out = Path(job["out"])
-    if "program" in job:
-        model = _convert(job["program"])
-    else:
-        model = coremltools.models.MLModel(str(out), skip_model_load=True)
+    model = _convert(job["program"]) if "program" in job else _open(out)
     for name, text in job["metadata"].items():
         model.user_defined_metadata[name] = text
     described = out.with_name("described.mlpackage")  # the old one is read while the new one is written
@@ -33,6 +30,10 @@ def main(job: dict[str, Any]) -> dict[str, Any]:
     shutil.rmtree(out, ignore_errors=True)
     described.rename(out)
     return _read(str(out))
+
+
+def _open(package: Path) -> coremltools.models.MLModel:
+    return coremltools.models.MLModel(str(package), skip_model_load=True)
 
 
 def _convert(program: str) -> coremltools.models.MLModel:
