@@ -16,6 +16,7 @@ from typing import Any
 import coremltools
 import torch
 
+_DEBUG = "executorch_debug_handle_mapping.json"  # is no part of the package
 OUTPUTS = ("logits", "probabilities")
 
 
@@ -29,6 +30,7 @@ def main(job: dict[str, Any]) -> dict[str, Any]:
     model.save(str(described))
     shutil.rmtree(out, ignore_errors=True)
     described.rename(out)
+    (out / _DEBUG).unlink(missing_ok=True)
     return _read(str(out))
 
 
