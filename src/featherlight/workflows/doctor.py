@@ -58,6 +58,7 @@ _CACHES = {
     "speed.json": "which way of training is fastest here",
     "weights": "published ImageNet weights",
 }
+_IN_TOOLCHAIN = "in its toolchain"
 START_TIMEOUT_S = 120
 FILES_COUNTED = 100_000  # of each cache; more are not waited for
 _TRY_TORCH = "import json; from featherlight.devices import available_devices; print(json.dumps(available_devices()))"
@@ -170,8 +171,8 @@ def _try_engine(name: str) -> tuple[Runtime, str]:
     extra = EXTRA_OF_MODULE.get(module)
     command = install_command(extra) if extra else f"featherlight toolchain {name}"
     python, found = sys.executable, installed_version(module.replace("_", "-"))
-    if found is None and name in TOOLCHAINS and not extra and is_made(name):
-        python, found = str(find_toolchain(name)), "in its toolchain"
+    if found is None and not extra and name in TOOLCHAINS and is_made(name):
+        python, found = str(find_toolchain(name)), _IN_TOOLCHAIN
     if found is None:
         return Runtime(name, None, None, command), ""
     problem, output = _start(python, _TRY_TORCH if name == "torch" else f"import {module}")
@@ -209,13 +210,20 @@ def _old(found: dict[str, tuple[Package, ...]]) -> tuple[Problem, ...]:
 
 def _broken(engines: Sequence[Runtime]) -> tuple[Problem, ...]:
     broken = tuple(
-        Problem(f"{engine.name} {engine.version} {engine.problem}", f"pip install --force-reinstall {engine.name}")
+        Problem(f"{engine.name} {engine.version} {engine.problem}", _again(engine))
         for engine in engines
         if engine.problem is not None
     )
     if any(engine.version is not None for engine in engines):
         return broken
     return (Problem("no runtime is installed: no model can run here", install_command("onnxruntime")),)
+
+
+def _again(engine: Runtime) -> str:
+    """The command that brings what does not start."""
+    if engine.version == _IN_TOOLCHAIN:
+        return f"featherlight toolchain {engine.name} --remove && featherlight toolchain {engine.name}"
+    return f"pip install --force-reinstall {MODULES.get(engine.name, engine.name).replace('_', '-')}"
 
 
 def _unwritable(folder: Path) -> tuple[Problem, ...]:
