@@ -80,11 +80,13 @@ class MissingExtraError(FeatherlightError):
 
 
 EXTRA_OF_MODULE = {
+    "ai_edge_litert": "litert",
     "cleanlab": "labels",
     "datasets": "huggingface",
     "fastapi": "serve",
     "h5py": "convert",
     "matplotlib": "train",
+    "ncnn": "ncnn",
     "nncf": "int8",
     "onnx": "onnx",
     "onnx_ir": "onnx",
@@ -92,6 +94,7 @@ EXTRA_OF_MODULE = {
     "onnxscript": "onnx",
     "openvino": "openvino",
     "optuna": "choose",
+    "pnnx": "ncnn",
     "prometheus_client": "serve",
     "pyarrow": "data",
     "python_multipart": "serve",

@@ -96,8 +96,9 @@ def replace_folder(staging: Path, target: Path) -> None:
     Where the system can exchange two names (Linux), a reader sees the old folder or the new one. Elsewhere an old one
     is renamed for the moment between; a kill in that moment leaves it whole beside its place.
     """
-    for path in staging.iterdir():
-        _finish_file(path)
+    for path in staging.rglob("*"):
+        if path.is_file():
+            _finish_file(path)
     staging.chmod(0o777 & ~_umask())
     if not target.exists():
         staging.rename(target)

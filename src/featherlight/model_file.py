@@ -28,8 +28,8 @@ from featherlight.files import write_bytes
 from featherlight.images import Preprocessing
 
 MODEL_FILE_NAME = "model.safetensors"
-EXPORTED_NAMES = ("model.onnx", "model.xml")  # in an exported folder
-EXPORTED_SUFFIXES = (".onnx", ".xml")
+EXPORTED_SUFFIXES = (".onnx", ".xml", ".param", ".tflite", ".pte")
+EXPORTED_NAMES = tuple(f"model{suffix}" for suffix in EXPORTED_SUFFIXES)  # in an exported folder
 SHIPPED = {  # models that come with the package, by the name that takes the place of a path
     "cifar10": Path(__file__).with_name("shipped") / "cifar10.safetensors",
 }

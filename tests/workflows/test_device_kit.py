@@ -1,14 +1,22 @@
 from __future__ import annotations
 
+import ast
+import math
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
-from PIL import Image
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, ImageOps
 
 from featherlight.errors import UsageError
+from featherlight.images import Preprocessing, normalize, resize_image
+from featherlight.workflows.device_kit import make_script
 from featherlight.workflows.export import export
 
 PACKAGES = {"onnx": ["onnxruntime", "pillow"], "openvino": ["openvino", "pillow"]}
@@ -60,6 +68,47 @@ def test_a_folder_with_other_things_is_not_replaced(light_run: Path, tmp_path: P
     (tmp_path / "thesis.txt").touch()
     with pytest.raises(UsageError, match="is no earlier kit; choose another --kit"):
         export(light_run, out=tmp_path / "m.onnx", kit=tmp_path)
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino", "ncnn", "litert", "executorch", "coreml"])
+@pytest.mark.parametrize("takes_images", [True, False])
+def test_every_script_is_python_without_gaps(engine: str, takes_images: bool) -> None:
+    text = make_script(engine, "model.x", Preprocessing(32), takes_images=takes_images)
+    compile(text, "run.py", "exec", flags=ast.PyCF_ONLY_AST)
+    assert "\n\n\n\n" not in text
+    assert all(line == line.rstrip() and len(line) <= 120 for line in text.splitlines())
+
+
+def prepare_by_script(preprocessing: Preprocessing, path: Path) -> np.ndarray:
+    """What the script makes of a picture: its own function, without the runtime that the rest of it needs."""
+    tree = ast.parse(make_script("ncnn", "model.param", preprocessing, takes_images=False))
+    names = {"SIZE", "MEAN, STD", "prepare"}
+    tree.body = [
+        node
+        for node in tree.body
+        if (isinstance(node, ast.Assign) and ast.unparse(node.targets[0]).strip("()") in names)
+        or (isinstance(node, ast.FunctionDef) and node.name in names)
+    ]
+    space: dict[str, object] = {"np": np, "math": math, "Image": Image, "ImageOps": ImageOps}
+    exec(compile(tree, "run.py", "exec"), space)  # our own template
+    return space["prepare"](path)  # type: ignore[operator,no-any-return]
+
+
+@pytest.mark.parametrize("grey", [False, True])
+@pytest.mark.parametrize("resize", ["crop", "pad", "stretch"])
+@given(width=st.integers(1, 90), height=st.integers(1, 90), fraction=st.sampled_from([1.0, 0.875, 0.3]))
+def test_scripts_prepare_images_as_training_does(
+    resize: Literal["crop", "pad", "stretch"], grey: bool, width: int, height: int, fraction: float
+) -> None:
+    values = {"mean": (0.3,), "std": (0.2,)} if grey else {}
+    preprocessing = Preprocessing(24, resize, fraction, **values)
+    pixels = np.random.default_rng(width * 100 + height).integers(0, 256, (height, width, 3), np.uint8)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "picture.png"
+        Image.fromarray(pixels).save(path)
+        found = prepare_by_script(preprocessing, path)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, normalize(resize_image(pixels, preprocessing)[None], preprocessing), atol=1e-6)
 
 
 @pytest.mark.slow

@@ -297,7 +297,6 @@ def test_a_folder_with_other_things_is_not_replaced(run: Path, tmp_path: Path) -
         ({"to": "onnx", "out": "m.xml"}, "makes model.onnx; name a folder"),
         ({"form": "wavy"}, "there is no form named 'wavy'"),
         ({"half_weights": True, "int8": True}, "leave out --half-weights or --int8"),
-        ({"kit": "kit", "input": "tensor"}, "--kit needs a file that resizes images itself"),
     ],
 )
 def test_unfit_options_are_refused(

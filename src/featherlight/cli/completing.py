@@ -80,7 +80,9 @@ def _engines() -> tuple[str, ...]:
 network = _names(_networks)
 recipe = _names(_recipes)
 engine = _names(_engines)
-target = _names(lambda: ("onnx", "openvino", "web"))  # written out: the table of targets imports torch
+target = _names(
+    lambda: ("onnx", "openvino", "web", "ncnn", "litert", "executorch", "coreml")
+)  # written out: the table of targets imports torch
 device = _names(lambda: ("auto", "cpu", "cuda", "mps", "npu", "xpu"))
 data = _names_or_files(_data)
 model = _names_or_files(_trained)

@@ -24,6 +24,7 @@ Examples:
   featherlight export model.safetensors --to onnx --data photos/
   featherlight export runs/a --to onnx --int8
   featherlight export runs/a --to onnx --kit for-the-device
+  featherlight export runs/a --to ncnn --kit for-the-device
   featherlight export runs/a --to web --title "Which tulip?" --half-weights
 
 \b
@@ -42,7 +43,7 @@ compares.
     default="onnx",
     show_default=True,
     metavar="TARGET",
-    help="onnx, openvino or web.",
+    help="onnx, openvino, web, ncnn, litert, executorch or coreml.",
 )
 @click.option("--out", metavar="PATH", help="Folder, or FILE.onnx.  [default: a folder named by the target]")
 @click.option(
@@ -55,9 +56,8 @@ compares.
     "--input",
     "given",
     type=click.Choice(["image", "tensor"]),
-    default="image",
-    show_default=True,
-    help="image: uint8 pixels of any size; tensor: resized and normalised outside.",
+    help="image: uint8 pixels of any size; tensor: resized and normalised outside.  [default: image where the target "
+    "can resize]",
 )
 @click.option("--int8", is_flag=True, help="Compute in 8 bits; harmful layers stay in float until the gate holds.")
 @click.option("--half-weights", is_flag=True, help="Store weights in float16, under the same gate.")
@@ -106,4 +106,6 @@ def _list_files(result: Export) -> list[str]:
 def _next(result: Export, to: str) -> str:
     if to == "web":
         return f"python -m http.server --directory {shlex.quote(str(result.path.parent))}, then http://localhost:8000"
+    if to == "coreml":
+        return "python run.py on a Mac, in the folder that --kit makes"
     return f"featherlight predict {shlex.quote(str(result.path))} IMAGE"

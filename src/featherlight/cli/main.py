@@ -29,6 +29,7 @@ COMMANDS = {
     "compare": "Compare models on the same images: which is better, and is it real.",
     "runs": "List training runs.",
     "choose": "Find and train the best network for a task within limits of speed and size.",
+    "toolchain": "Make the environment of a converter that needs a PyTorch of its own.",
     "doctor": "Say what is installed, what works, what is missing and how to get it.",
     "completion": "Print the script that makes a shell complete commands, options and names.",
     "explain": "Show how an idea works, in text and as a picture.",

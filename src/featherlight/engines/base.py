@@ -22,8 +22,18 @@ ENGINES = {
     "torch": "featherlight.models.engine:TorchEngine",
     "onnxruntime": "featherlight.engines.onnxruntime:OnnxRuntimeEngine",
     "openvino": "featherlight.engines.openvino:OpenVinoEngine",
+    "ncnn": "featherlight.engines.ncnn:NcnnEngine",
+    "litert": "featherlight.engines.litert:LiteRtEngine",
+    "executorch": "featherlight.engines.executorch:ExecuTorchEngine",
 }
-ENGINES_OF_SUFFIX = {".onnx": ("onnxruntime", "openvino"), ".xml": ("openvino",)}  # the preferred one first
+ENGINES_OF_SUFFIX = {  # the preferred one first
+    ".onnx": ("onnxruntime", "openvino"),
+    ".xml": ("openvino",),
+    ".param": ("ncnn",),
+    ".tflite": ("litert",),
+    ".pte": ("executorch",),
+}
+MODULES = {"litert": "ai_edge_litert"}  # of runtimes whose Python module is called otherwise
 _MODEL_FILE_ENGINES = ("torch",)
 MAX_WIDENED = 25_000_000  # pixels that an engine may make of a narrow image; each takes 35 bytes there
 LARGE_BATCH, SMALL_BATCH = 64, 8  # images in memory at once; the small one where they have their original size

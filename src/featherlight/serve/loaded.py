@@ -24,7 +24,12 @@ from featherlight.sources.base import RGBImage
 TRIALS = 4  # the first is slower and does not count
 TRIAL_BATCH = 8
 TRIAL_SHAPE = (375, 500, 3)  # of a picture as they come
-ONE_CALL_AT_A_TIME = ("openvino",)  # engines that need a copy for each thread that computes
+ONE_CALL_AT_A_TIME = (
+    "openvino",
+    "ncnn",
+    "litert",
+    "executorch",
+)  # engines that need a copy for each thread that computes
 log = logging.getLogger("featherlight.serve")
 
 Signature = tuple[tuple[str, int, int, int], ...]

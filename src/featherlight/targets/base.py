@@ -10,13 +10,17 @@ from typing import Any, Protocol
 
 from torch import nn
 
-from featherlight.engines.exported import ExportedCard
+from featherlight.engines.exported import ExportedCard, Input
 from featherlight.errors import UsageError, explain_missing
 
 TARGETS = {
     "onnx": "featherlight.targets.onnx:OnnxTarget",
     "openvino": "featherlight.targets.openvino:OpenVinoTarget",
     "web": "featherlight.targets.web:WebTarget",
+    "ncnn": "featherlight.targets.ncnn:NcnnTarget",
+    "litert": "featherlight.targets.litert:LiteRtTarget",
+    "executorch": "featherlight.targets.executorch:ExecuTorchTarget",
+    "coreml": "featherlight.targets.coreml:CoreMlTarget",
 }
 
 
@@ -44,6 +48,11 @@ class Target(Protocol):
         file_names: of what :meth:`write` makes in its folder, the file that names the model first.
         packages: what it needs, besides what the training extra brings.
         int8_packages: what it also needs for int8.
+        inputs: what its files can take, the usual one first.
+        runs_here: its files can be run on this machine; else what they were made of is compared, and the target's
+            ``explain`` says so.
+        auto_form: the form of the graph that ``auto`` takes where writing all would take minutes; None: all are timed.
+        precisions: of ``float``, ``half`` (weights) and ``int8``, those that it can write.
         is_public: its folder is made to be published, so nothing goes there that shows images or names places.
     """
 
@@ -52,6 +61,10 @@ class Target(Protocol):
     file_names: tuple[str, ...]
     packages: tuple[str, ...]
     int8_packages: tuple[str, ...]
+    inputs: tuple[Input, ...]
+    precisions: tuple[str, ...]
+    auto_form: str | None
+    runs_here: bool
     is_public: bool
 
     def write(self, draft: Draft, folder: Path) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, get_args
 
+import numpy as np
 from numpy.typing import NDArray
 
 from featherlight.console import note
 from featherlight.targets.onnx_network import load_network
 from featherlight.targets.quantize_onnx import activation_ranges, quantize_onnx, quantized_model
-from featherlight.targets.quantized import Damage, Held, Method, Verdict, hold_accuracy
+from featherlight.targets.quantized import Damage, Held, Method, Quantized, Verdict, hold_accuracy
 from featherlight.targets.sensitivity import compute_logits, damage_of, layer_sensitivity
+from featherlight.targets.tooled import TooledTarget
 
 Gate = Callable[[Path], Verdict]
 Latency = Callable[[Path], float]
@@ -64,6 +67,66 @@ def int8_openvino(
         lambda: _told(openvino_sensitivity(float_path, out, _first(calibration))),
         latency,
     )
+
+
+def int8_tooled(
+    target: TooledTarget,
+    source: Mapping[str, str],
+    out: Path,
+    calibration: Sequence[NDArray[Any]],
+    gate: Gate,
+    *,
+    latency: Latency | None = None,
+) -> Held:
+    """Writes ``out`` by a converter in an environment of its own; else as :func:`int8_onnx`.
+
+    Args:
+        target: whose converter it is.
+        source: what :meth:`~featherlight.targets.tooled.TooledTarget.write_source` gave.
+        out: file to write.
+        calibration: batches of normalised images.
+        gate: judges a file.
+        latency: milliseconds of one image.
+    """
+    return hold_accuracy(
+        lambda kept: quantize_tooled(target, source, out, calibration, keep_float=kept),
+        gate,
+        lambda: _told(_damages_tooled(target, source, calibration)),
+        latency,
+    )
+
+
+def quantize_tooled(
+    target: TooledTarget,
+    source: Mapping[str, str],
+    out: Path,
+    calibration: Sequence[NDArray[Any]],
+    *,
+    keep_float: Collection[str] = (),
+) -> Quantized:
+    """One attempt: these layers stay in float; arguments as of :func:`int8_tooled`."""
+    job = {**source, "out": str(out), "keep": sorted(keep_float)}
+    layers = _convert(target, job, calibration)["layers"]
+    done, kept = (tuple(name for name in layers if (name in keep_float) is left) for left in (False, True))
+    before = sum(Path(file).stat().st_size for file in source.values())
+    return Quantized(out, "minmax", done, kept, (), before, out.stat().st_size)
+
+
+def _damages_tooled(
+    target: TooledTarget, source: Mapping[str, str], calibration: Sequence[NDArray[Any]]
+) -> list[Damage]:
+    with TemporaryDirectory(prefix="featherlight-logits-") as place:
+        logits = Path(place) / "logits.npz"
+        layers = _convert(target, {**source, "logits": str(logits)}, calibration)["layers"]
+        with np.load(logits) as found:
+            return [damage_of(name, found["float"], found[name]) for name in layers]
+
+
+def _convert(target: TooledTarget, job: Mapping[str, Any], calibration: Sequence[NDArray[Any]]) -> dict[str, Any]:
+    with TemporaryDirectory(prefix="featherlight-int8-") as place:
+        images = Path(place) / "calibration.npy"
+        np.save(images, np.concatenate(list(calibration)))
+        return target.convert({**job, "calibration": str(images)})
 
 
 def choose_ranges(

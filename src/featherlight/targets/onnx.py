@@ -13,7 +13,7 @@ import torch
 from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 from torch import nn
 
-from featherlight.engines.exported import IMAGE, LOGITS, PROBABILITIES, ExportedCard
+from featherlight.engines.exported import IMAGE, LOGITS, PROBABILITIES, TENSOR, ExportedCard, Input
 from featherlight.errors import UsageError
 from featherlight.images import Preprocessing
 from featherlight.targets.base import Draft
@@ -33,6 +33,10 @@ class OnnxTarget:
     file_names: tuple[str, ...] = (FILE_NAME,)
     packages: tuple[str, ...] = ("onnxscript", "onnxruntime")
     int8_packages: tuple[str, ...] = ()
+    inputs: tuple[Input, ...] = (IMAGE, TENSOR)
+    precisions: tuple[str, ...] = ("float", "half", "int8")
+    auto_form: str | None = None
+    runs_here = True
     is_public = False
 
     def write(self, draft: Draft, folder: Path) -> None:

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 import openvino
 
-from featherlight.engines.exported import ExportedCard
+from featherlight.engines.exported import IMAGE, TENSOR, ExportedCard, Input
 from featherlight.engines.openvino import RT_INFO, shared_core
 from featherlight.targets.base import Draft
 from featherlight.targets.onnx import FILE_NAME, OnnxTarget
@@ -22,6 +22,10 @@ class OpenVinoTarget:
     file_names: tuple[str, ...] = ("model.xml", "model.bin")
     packages: tuple[str, ...] = ("onnxscript", "openvino")
     int8_packages: tuple[str, ...] = ("nncf",)
+    inputs: tuple[Input, ...] = (IMAGE, TENSOR)
+    precisions: tuple[str, ...] = ("float", "half", "int8")
+    auto_form: str | None = None
+    runs_here = True
     is_public = False
 
     def write(self, draft: Draft, folder: Path) -> None:

@@ -114,8 +114,8 @@ def write_network(model: Model, out: Path) -> None:
 
 
 def size_of(path: Path) -> int:
-    """Bytes of a file, and of its ``.bin`` if it is an IR."""
-    parts = [path, path.with_suffix(".bin")] if path.suffix == ".xml" else [path]
+    """Bytes of a file, and of the ``.bin`` of those that have one."""
+    parts = [path, path.with_suffix(".bin")] if path.suffix in (".xml", ".param") else [path]
     return sum(part.stat().st_size for part in parts)
 
 

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Any
 
-from featherlight.engines.exported import ExportedCard
+from featherlight.engines.exported import IMAGE, ExportedCard
 from featherlight.serve.page_files import PAGE_FILES, page_file
 from featherlight.targets.icons import draw_icon
 from featherlight.targets.onnx import FILE_NAME, OnnxTarget
@@ -56,6 +56,7 @@ class WebTarget(OnnxTarget):
 
     name = "web"
     is_public = True
+    inputs = (IMAGE,)
     file_names = (
         FILE_NAME, INDEX, *(name for name in PAGE_FILES if name not in (INDEX, *_OWN_FILES)), *_OWN_FILES, WORKER,
         MODEL, MANIFEST, *_ICONS, _MASKABLE, *RUNTIME_FILES,

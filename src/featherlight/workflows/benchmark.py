@@ -30,7 +30,7 @@ from featherlight.workflows.peak_memory import peak_memory_bytes
 
 DEFAULT_BATCHES = (1, 8)
 DEFAULT_PRECISIONS = ("float32",)
-RUNTIMES = ("featherlight", "torch", "onnxruntime", "openvino")
+RUNTIMES = ("featherlight", "torch", "onnxruntime", "openvino", "ncnn", "ai-edge-litert", "executorch")
 
 Setting = tuple[Subject, int, int]  # what runs, images in a batch, threads
 

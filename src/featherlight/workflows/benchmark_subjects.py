@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -19,8 +20,10 @@ from featherlight.models.registry import create_model
 from featherlight.models.timm_networks import PREFIX, published_input_size
 from featherlight.models.weights import load_model, save_model
 from featherlight.targets.base import Draft, Target, find_target
+from featherlight.targets.int8 import quantize_tooled
 from featherlight.targets.quantize_onnx import quantize_onnx
 from featherlight.targets.quantize_openvino import quantize_openvino, size_of
+from featherlight.targets.tooled import TooledTarget
 from featherlight.training.equalisation import equalize
 from featherlight.workflows.benchmark_subject import Subject, sample_images
 from featherlight.workflows.calibration import calibration_batches
@@ -32,8 +35,12 @@ PRECISIONS = {
     "torch": ("float32",),
     "onnxruntime": ("float32", "int8"),
     "openvino": ("float32", "bfloat16", "int8"),
+    "ncnn": ("float32",),
+    "litert": ("float32", "int8"),
+    "executorch": ("float32", "int8"),
 }
-_TARGETS = {"onnxruntime": "onnx", "openvino": "openvino"}
+_BY_NAME_ONLY = ("ncnn", "litert", "executorch")  # for devices; their converters take up to half a minute
+_TARGETS = {"onnxruntime": "onnx"}  # of engines that are called otherwise
 
 
 @dataclass(frozen=True)
@@ -41,7 +48,7 @@ class Wish:
     """What the person asks to compare.
 
     Attributes:
-        engines: runtimes; none: all that are installed, for an exported file its own.
+        engines: runtimes; none: all that are installed and quickly exported for; for an exported file its own.
         precisions: in which they compute.
         input_size: of networks given by name.
         num_classes: likewise.
@@ -123,7 +130,7 @@ def _exported(model: str, file: Path, wish: Wish) -> Iterator[Subject]:
 def _made(model: str, file: Path, wish: Wish, folder: Path) -> Iterator[Subject]:
     """A model file in every engine, exported for it where that is needed."""
     card = read_card(file)
-    engines = wish.engines or [name for name in PRECISIONS if find_spec(name) is not None]
+    engines = wish.engines or [name for name in PRECISIONS if name not in _BY_NAME_ONLY and find_spec(name) is not None]
     for engine in engines:
         for precision in wish.precisions:
             if precision in PRECISIONS[engine]:
@@ -133,7 +140,7 @@ def _made(model: str, file: Path, wish: Wish, folder: Path) -> Iterator[Subject]
 
 def _export(file: Path, engine: str, int8: bool, wish: Wish, folder: Path) -> Path:
     """The model for another runtime, made once."""
-    target = find_target(_TARGETS[engine])
+    target = find_target(_TARGETS.get(engine, engine))
     place = folder / f"{target.name}-{'int8' if int8 else 'float'}"
     made = place / target.file_names[0]
     if made.exists():
@@ -144,19 +151,27 @@ def _export(file: Path, engine: str, int8: bool, wish: Wish, folder: Path) -> Pa
     exported = ExportedCard(card, "tensor", notes={"precision": "int8" if int8 else "float"})
     if int8:
         equalize(model)
-    target.write(Draft(choose_form(model, target, exported, wish.form).network, exported), place)
+    draft = Draft(choose_form(model, target, exported, wish.form).network, exported)
     if int8:
-        _quantize(target, place, exported, wish.data)
+        _write_int8(target, place, draft, wish.data)
+    else:
+        target.write(draft, place)
     return made
 
 
-def _quantize(target: Target, folder: Path, exported: ExportedCard, data: str | Path | None) -> None:
-    file, card = folder / target.file_names[0], exported.card
+def _write_int8(target: Target, folder: Path, draft: Draft, data: str | Path | None) -> None:
+    file, exported, card = folder / target.file_names[0], draft.exported, draft.exported.card
     if data is None and "data" not in card.provenance:
         images = normalize(sample_images(UNTRAINED_CALIBRATION, card.preprocessing.input_size), card.preprocessing)
         batches = [images]
     else:
         batches = calibration_batches(card, data)
+    if isinstance(target, TooledTarget):
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".source-") as inside:
+            quantize_tooled(target, target.write_source(draft, Path(inside)), file, batches)
+        target.describe(folder, exported)
+        return
+    target.write(draft, folder)
     if target.name == "onnx":
         quantize_onnx(file, file, batches, learnt=card.provenance.get("quantization"))
     else:

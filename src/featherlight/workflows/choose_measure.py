@@ -21,7 +21,7 @@ from featherlight.cost.latency import machine_name, measure_latency
 from featherlight.cost.remembered import Remembered
 from featherlight.device_profile import DeviceProfile
 from featherlight.engines import open_engine
-from featherlight.engines.exported import IMAGE, ExportedCard
+from featherlight.engines.exported import ExportedCard
 from featherlight.files import cache_folder
 from featherlight.model_file import ModelCard
 from featherlight.models.registry import create_model
@@ -38,7 +38,7 @@ from featherlight.workflows.fit import preprocessing_of
 FILE_NAME = "choose.json"
 MAX_KEYS = 5000
 BUDGET_S = 1.0  # to time one network
-RUNTIMES = ("featherlight", "torch", "onnxruntime", "openvino", "nncf")
+RUNTIMES = ("featherlight", "torch", "onnxruntime", "openvino", "nncf", "ncnn", "ai-edge-litert", "executorch")
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def _float(order: Order, recipe: Recipe, classes: Sequence[str], folder: Path) -
     given = {name: value for name, value in arguments.items() if name != "name"}
     provenance = {"data": recipe.data, "recipe": recipe.to_dict()}  # what a file says about itself takes room, too
     card = ModelCard(recipe.model, given, tuple(classes), preprocessing_of(recipe), provenance=provenance)
-    exported = ExportedCard(card, IMAGE)
+    exported = ExportedCard(card, target.inputs[0])
     target.write(
         Draft(choose_form(network, target, exported, DEFAULT_FORM).network, exported, order.half_weights), folder
     )

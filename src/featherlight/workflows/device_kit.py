@@ -9,25 +9,26 @@ from shutil import copyfile
 import numpy as np
 from PIL import Image
 
-from featherlight.engines import Engine
+from featherlight.engines import Engine, prepare_image
 from featherlight.errors import UnreadableImageError, UsageError
 from featherlight.files import replace_folder, staging_folder
+from featherlight.images import Preprocessing
 from featherlight.metrics import softmax
+from featherlight.model_file import EXPORTED_NAMES
 from featherlight.report.rendering import load_template
 from featherlight.targets.base import Target
 from featherlight.workflows.verify import Reference
 
+PACKAGES = {"litert": "ai-edge-litert", "coreml": "coremltools"}  # of the runtimes, where pip calls them otherwise
 LABELS, SAMPLE, EXPECTED, SCRIPT = "labels.txt", "sample.png", "expected.json", "run.py"
 
 
-def check_kit(out: Path, given: str) -> None:
+def check_kit(out: Path) -> None:
     """Says at once what would only come out in the end.
 
     Raises:
-        UsageError: ``out`` is taken, or the exported file would not take images.
+        UsageError: ``out`` is taken.
     """
-    if given != "image":
-        raise UsageError("--kit needs a file that resizes images itself: leave out --input tensor")
     if out.exists() and not (out.is_dir() and {path.name for path in out.iterdir()} <= _names()):
         raise UsageError(f"{out} is not empty and is no earlier kit; choose another --kit")
 
@@ -44,21 +45,45 @@ def write_kit(out: Path, exported: Path, target: Target, engine: Engine, referen
     """
     with staging_folder(out) as folder:
         for name in target.file_names:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
             copyfile(exported / name, folder / name)
         names = [" ".join(name.split()) for name in engine.card.classes]  # a line each
         (folder / LABELS).write_text("".join(f"{name}\n" for name in names), encoding="utf-8", errors="replace")
         _write_sample(folder, engine, reference, names)
-        script = load_template("run.py.jinja").render(engine=target.engine)
+        script = make_script(
+            target.engine, target.file_names[0], engine.card.preprocessing, takes_images=engine.resizes
+        )
         (folder / SCRIPT).write_text(script, encoding="utf-8")
         replace_folder(folder, out)
     return out
+
+
+def make_script(engine: str, model: str, preprocessing: Preprocessing, *, takes_images: bool) -> str:
+    """The text of ``run.py``, which needs only the runtime, NumPy and Pillow.
+
+    Args:
+        engine: that runs the file.
+        model: the file's name.
+        preprocessing: what the script does itself, unless the file does.
+        takes_images: the file does.
+    """
+    fill = np.rint(np.clip(np.resize(preprocessing.mean, 3) * 255, 0, 255)).astype(int)
+    return load_template("run.py.jinja").render(
+        engine=engine,
+        package=PACKAGES.get(engine, engine),
+        model=model,
+        takes_images=takes_images,
+        preprocessing=preprocessing,
+        scaled=round(preprocessing.input_size / preprocessing.crop_fraction),
+        fill=tuple(fill.tolist()),
+    )
 
 
 def _write_sample(folder: Path, engine: Engine, reference: Reference, names: list[str]) -> None:
     """The first image that the model names with certainty enough that rounding cannot change it."""
     image = reference.images.read(_choose_sample(reference))
     Image.fromarray(image).save(folder / SAMPLE)
-    probabilities = softmax(engine.logits(image[None]), engine.card.temperature)[0]
+    probabilities = softmax(engine.logits(prepare_image(engine, image)[None]), engine.card.temperature)[0]
     best = int(probabilities.argmax())
     expected = {"label": names[best], "probability": round(float(probabilities[best]), 6)}
     (folder / EXPECTED).write_text(json.dumps(expected, indent=2) + "\n", encoding="utf-8")
@@ -77,4 +102,4 @@ def _choose_sample(reference: Reference) -> int:
 
 
 def _names() -> set[str]:
-    return {LABELS, SAMPLE, EXPECTED, SCRIPT, "model.onnx", "model.xml", "model.bin"}
+    return {LABELS, SAMPLE, EXPECTED, SCRIPT, *EXPORTED_NAMES, "model.bin", "model.json", "model.mlpackage"}

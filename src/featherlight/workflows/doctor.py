@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from featherlight.cost.latency import machine_name
-from featherlight.engines.base import ENGINES
+from featherlight.engines.base import ENGINES, MODULES
 from featherlight.errors import EXTRA_OF_MODULE, FeatherlightError
 from featherlight.files import cache_folder
 from featherlight.kernels.library import find_compiler
+from featherlight.toolchain import TOOLCHAINS, find_toolchain, is_made
 from featherlight.workflows.installed import (
     Package,
     dependencies_of,
@@ -36,6 +37,8 @@ PURPOSES = {
     "huggingface": "Hugging Face data sets",
     "int8": "export --int8 and OpenVINO's int8",
     "labels": "check --labels: wrong labels",
+    "litert": "runs .tflite files, without PyTorch",
+    "ncnn": "export --to ncnn; runs .param files",
     "onnx": "export --to onnx",
     "onnxruntime": "runs .onnx files, without PyTorch",
     "openvino": "runs and exports OpenVINO files",
@@ -51,9 +54,11 @@ _CACHES = {
     "kernels": "compiled training kernels",
     "choose.json": "measured latencies and sizes of networks",
     "shards": "shards and their indexes",
+    "toolchains": "converters for devices, with a PyTorch of their own",
     "speed.json": "which way of training is fastest here",
     "weights": "published ImageNet weights",
 }
+_IN_TOOLCHAIN = "in its toolchain"
 START_TIMEOUT_S = 120
 FILES_COUNTED = 100_000  # of each cache; more are not waited for
 _TRY_TORCH = "import json; from featherlight.devices import available_devices; print(json.dumps(available_devices()))"
@@ -162,19 +167,23 @@ def _try_engines() -> tuple[tuple[Runtime, ...], tuple[str, ...]]:
 
 
 def _try_engine(name: str) -> tuple[Runtime, str]:
-    command = install_command(EXTRA_OF_MODULE[name])
-    found = installed_version(name)
+    module = MODULES.get(name, name)
+    extra = EXTRA_OF_MODULE.get(module)
+    command = install_command(extra) if extra else f"featherlight toolchain {name}"
+    python, found = sys.executable, installed_version(module.replace("_", "-"))
+    if found is None and not extra and name in TOOLCHAINS and is_made(name):
+        python, found = str(find_toolchain(name)), _IN_TOOLCHAIN
     if found is None:
         return Runtime(name, None, None, command), ""
-    problem, output = _start(_TRY_TORCH if name == "torch" else f"import {name}")
+    problem, output = _start(python, _TRY_TORCH if name == "torch" else f"import {module}")
     return Runtime(name, found, problem, command), output
 
 
-def _start(code: str) -> tuple[str | None, str]:
+def _start(python: str, code: str) -> tuple[str | None, str]:
     """Runs Python code in a process of its own: what went wrong, if something did, and its output."""
     try:
         done = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, timeout=START_TIMEOUT_S, check=False
+            [python, "-c", code], capture_output=True, text=True, timeout=START_TIMEOUT_S, check=False
         )
     except subprocess.TimeoutExpired:
         return f"does not start within {START_TIMEOUT_S} s", ""
@@ -201,13 +210,20 @@ def _old(found: dict[str, tuple[Package, ...]]) -> tuple[Problem, ...]:
 
 def _broken(engines: Sequence[Runtime]) -> tuple[Problem, ...]:
     broken = tuple(
-        Problem(f"{engine.name} {engine.version} {engine.problem}", f"pip install --force-reinstall {engine.name}")
+        Problem(f"{engine.name} {engine.version} {engine.problem}", _again(engine))
         for engine in engines
         if engine.problem is not None
     )
     if any(engine.version is not None for engine in engines):
         return broken
     return (Problem("no runtime is installed: no model can run here", install_command("onnxruntime")),)
+
+
+def _again(engine: Runtime) -> str:
+    """The command that brings what does not start."""
+    if engine.version == _IN_TOOLCHAIN:
+        return f"featherlight toolchain {engine.name} --remove && featherlight toolchain {engine.name}"
+    return f"pip install --force-reinstall {MODULES.get(engine.name, engine.name).replace('_', '-')}"
 
 
 def _unwritable(folder: Path) -> tuple[Problem, ...]:

@@ -10,12 +10,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from featherlight.engines import open_engine
+from featherlight.engines import Engine, open_engine
 from featherlight.engines.exported import ExportedCard, Input
 from featherlight.files import publish_file, replace_folder, staging_folder
 from featherlight.model_file import find_model_file
 from featherlight.models.weights import load_model
-from featherlight.targets.base import Draft
+from featherlight.targets.base import Draft, Target
+from featherlight.targets.program import NetworkEngine
 from featherlight.training.equalisation import equalize
 from featherlight.verification import Verification
 from featherlight.workflows.device_kit import write_kit
@@ -38,7 +39,8 @@ class Export:
         verification: how it compares with its model.
         explanation: what each graph pass did, in lines.
         kit: the device kit's folder, if one was asked for.
-        quantization: with int8, which layers stay in float and what that costs, in lines; also in ``explanation``.
+        quantization: with int8, which layers stay in float and what that costs, in lines; of a file that cannot run
+            here, what was checked in its place; also in ``explanation``.
     """
 
     path: Path
@@ -57,7 +59,7 @@ def export(
     *,
     out: str | Path | None = None,
     data: str | Path | None = None,
-    input: Input = "image",  # noqa: A002
+    input: Input | None = None,  # noqa: A002
     half_weights: bool = False,
     int8: bool = False,
     form: str = "auto",
@@ -73,11 +75,12 @@ def export(
 
     Args:
         model: run directory or model file.
-        to: ``onnx``, ``openvino`` or ``web``.
-        out: folder to make, or for ONNX a file that ends with ``.onnx``. By default ``onnx/``, ``openvino/`` or
-            ``web/`` in the run directory, or beside the model file.
+        to: ``onnx``, ``openvino``, ``web``, ``ncnn``, ``litert``, ``executorch`` or ``coreml``.
+        out: folder to make, or for ONNX a file that ends with ``.onnx``. By default ``onnx/`` or
+            another folder named by the target in the run directory, or beside the model file.
         data: images to compare on; by default the validation images of the data the model was trained on.
-        input: ``image``: uint8 (N, height, width, 3) of any size; ``tensor``: float32 (N, C, S, S), normalised.
+        input: ``image``: uint8 (N, height, width, 3) of any size; ``tensor``: float32 (N, C, S, S), normalised. By
+            default images where the target can resize them as Pillow does, tensors elsewhere.
         half_weights: store weights in float16: half the size, under the same gate.
         int8: compute in 8 bits; the most harmful layers stay in float until the gate holds. Ranges of values come from
             training images.
@@ -117,12 +120,13 @@ def _export(order: ExportOrder, model: str | Path) -> Export:
             raise refuse(order, result, folder / REPORT_NAME)
         made_kit = None
         if order.kit is not None:
-            engine = open_engine(folder / order.target.file_names[0], order.target.engine)
+            engine = _open(order.target, folder, chosen.network, exported)
             made_kit = write_kit(order.kit, folder, order.target, engine, reference)
         _publish(order, folder)
     names = order.target.file_names
     files = (order.out,) if order.is_file else tuple(order.out / name for name in names)
-    return Export(files[0], files, order.report, size, result, explanation, made_kit, quantization=lines)
+    path = files[0] if order.target.runs_here else order.out / Path(names[0]).parts[0]
+    return Export(path, files, order.report, size, result, explanation, made_kit, quantization=lines)
 
 
 def _network(order: ExportOrder, exported: ExportedCard) -> nn.Module:
@@ -140,11 +144,18 @@ def _write(
     draft = Draft(network, exported, order.half_weights)
     if order.int8:
         with TemporaryDirectory(dir=folder, prefix=".float-") as inside:
-            order.target.write(draft, Path(inside))
-            return quantize_export(Path(inside), folder, order.target, exported, reference, order.data)
+            return quantize_export(draft, Path(inside), folder, order.target, reference, order.data)
     order.target.write(draft, folder)
-    engine = open_engine(folder / order.target.file_names[0], order.target.engine)
-    return compare_engine(engine, reference, exported.card.classes), ()
+    engine = _open(order.target, folder, network, exported)
+    result = compare_engine(engine, reference, exported.card.classes)
+    return result, () if order.target.runs_here else order.target.explain()  # type: ignore[attr-defined]
+
+
+def _open(target: Target, folder: Path, network: nn.Module, exported: ExportedCard) -> Engine:
+    """What was written, in its runtime; where that cannot be, the network that it was written of."""
+    if target.runs_here:
+        return open_engine(folder / target.file_names[0], target.engine)
+    return NetworkEngine(network, exported)
 
 
 def _notes(order: ExportOrder) -> dict[str, Any]:

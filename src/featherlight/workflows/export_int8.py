@@ -10,10 +10,10 @@ import numpy as np
 
 from featherlight.cost.latency import measure_latency
 from featherlight.engines import open_engine
-from featherlight.engines.exported import ExportedCard
-from featherlight.targets.base import Target
-from featherlight.targets.int8 import int8_onnx, int8_openvino
+from featherlight.targets.base import Draft, Target
+from featherlight.targets.int8 import int8_onnx, int8_openvino, int8_tooled
 from featherlight.targets.quantized import Held
+from featherlight.targets.tooled import TooledTarget
 from featherlight.verification import Verification
 from featherlight.workflows.calibration import calibration_batches
 from featherlight.workflows.verify import Reference, compare_engine
@@ -22,27 +22,27 @@ LATENCY_BUDGET_S = 0.5
 
 
 def quantize_export(
+    draft: Draft,
     float_folder: Path,
     folder: Path,
     target: Target,
-    exported: ExportedCard,
     reference: Reference,
     data: str | Path | None,
 ) -> tuple[Verification, tuple[str, ...]]:
-    """Makes the int8 files of the float ones.
+    """Makes the int8 files.
 
     Args:
-        float_folder: the target's float files.
-        folder: where the int8 files go, under the same names.
-        target: what wrote them.
-        exported: metadata of the int8 files.
+        draft: what is to be written.
+        float_folder: an empty folder, for float files on the way.
+        folder: where the int8 files go.
+        target: what writes them.
         reference: what the model says about the images to compare on.
         data: images to calibrate with, their training split; None: those the model was trained on.
 
     Returns:
         The verification of the files in ``folder``, and what was done, in lines.
     """
-    name = target.file_names[0]
+    name, exported = target.file_names[0], draft.exported
     size = exported.card.preprocessing.input_size
 
     def gate(path: Path) -> Verification:
@@ -55,6 +55,12 @@ def quantize_export(
 
     calibration = calibration_batches(exported.card, data, input=exported.input)
     learnt = exported.card.provenance.get("quantization")
+    if isinstance(target, TooledTarget):
+        held = int8_tooled(
+            target, target.write_source(draft, float_folder), folder / name, calibration, gate, latency=latency
+        )
+        return _verdict(held), tuple(held.explain())
+    target.write(draft, float_folder)
     if target.engine == "onnxruntime":
         held = int8_onnx(float_folder / name, folder / name, calibration, gate, learnt=_table(learnt), latency=latency)
     else:

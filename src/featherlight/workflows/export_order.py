@@ -16,7 +16,7 @@ from featherlight.targets.base import Target, find_target
 from featherlight.workflows.device_kit import check_kit
 
 REPORT_NAME = "export.html"
-EXPORTED_FILES = (*EXPORTED_NAMES, "model.bin")
+EXPORTED_FILES = (*EXPORTED_NAMES, "model.bin", "model.json", "model.mlpackage")
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class ExportOrder:
         to: name of the target.
         asked_out: folder or file; None: the usual place.
         data: images to compare on; None: those it was trained on.
-        input: what the file takes.
+        asked_input: what the file takes; None: what is usual for the target.
         half_weights: stored in float16.
         int8: computed in 8 bits.
         form: of a network with channel shuffles.
@@ -41,7 +41,7 @@ class ExportOrder:
     to: str
     asked_out: str | Path | None
     data: str | Path | None
-    input: Input
+    asked_input: Input | None
     half_weights: bool
     int8: bool
     form: str
@@ -53,6 +53,16 @@ class ExportOrder:
     def target(self) -> Target:
         """What writes it."""
         return find_target(self.to, int8=self.int8, **self.settings)
+
+    @property
+    def input(self) -> Input:
+        """What the file takes."""
+        return self.asked_input or self.target.inputs[0]
+
+    @property
+    def precision(self) -> str:
+        """As targets call it."""
+        return "half" if self.half_weights else "int8" if self.int8 else "float"
 
     @property
     def out(self) -> Path:
@@ -81,7 +91,7 @@ class ExportOrder:
         words = ["featherlight", "export", str(self.model), "--to", self.to, "--out", str(self.out)]
         words += ["--half-weights"] * self.half_weights + ["--int8"] * self.int8
         changed: dict[str, object] = {
-            "input": self.input if self.input != IMAGE else None,
+            "input": self.asked_input,
             "form": self.form if self.form != "auto" else None,
             "data": self.data,
             "kit": self.kit,
@@ -100,8 +110,8 @@ def check_order(order: ExportOrder) -> None:
         MissingExtraError: the target's packages are not installed.
     """
     check_language(order.lang)
-    if order.input not in (IMAGE, TENSOR):
-        raise UsageError(f"input is {order.input!r:.40}; choose image or tensor")
+    if order.asked_input not in (None, IMAGE, TENSOR):
+        raise UsageError(f"input is {order.asked_input!r:.40}; choose image or tensor")
     if order.half_weights and order.int8:
         raise UsageError("int8 weights are smaller than half ones: leave out --half-weights or --int8")
     if order.model.suffix in EXPORTED_SUFFIXES:
@@ -111,14 +121,27 @@ def check_order(order: ExportOrder) -> None:
     elif order.settings:
         names = " and ".join(f"--{name}" for name in order.settings)
         raise UsageError(f"{names} belongs to --to web, not to --to {order.to}")
+    _check_abilities(order)
     _check_place(order.out, order.target)
     if order.kit is not None:
-        check_kit(order.kit, order.input)
+        check_kit(order.kit)
+
+
+def _check_abilities(order: ExportOrder) -> None:
+    """Says what the target's format cannot do."""
+    if order.precision not in order.target.precisions:
+        option = "--half-weights" if order.half_weights else "--int8"
+        raise UsageError(f"--to {order.to} has no {option}; leave it out")
+    if order.input not in order.target.inputs:
+        raise UsageError(
+            f"{order.to} has no resize that gives the same pixels as training: its files take tensors, and the kit's "
+            f"script makes them of images. Leave out --input {order.input}"
+        )
 
 
 def _check_web(order: ExportOrder) -> None:
     """Says what a page cannot do."""
-    if order.input != IMAGE:
+    if order.asked_input not in (None, IMAGE):
         raise UsageError("--to web needs a file that resizes images itself: leave out --input tensor")
     if order.kit is not None:
         raise UsageError("--to web makes a folder with all that a browser needs; leave out --kit")

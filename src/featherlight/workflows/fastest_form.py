@@ -47,6 +47,8 @@ def choose_form(network: nn.Module, target: Target, exported: ExportedCard, form
     """
     size, channels = exported.card.preprocessing.input_size, exported.card.preprocessing.in_channels
     example = torch.zeros(1, channels, size, size)
+    if form == "auto" and target.auto_form is not None:
+        form = target.auto_form
     if form != "auto":
         return _as_chosen(simplify(network, example, form=form), ())
     forms = simplify_forms(network, example)
