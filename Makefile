@@ -7,7 +7,7 @@ INSTALLED := .venv/.installed
 # Every extra, so that no test is skipped for want of a package.
 EXTRAS := train,timm,data,convert,huggingface,labels,onnx,onnxruntime,openvino,int8,serve,choose
 
-.PHONY: demo test test-all test-min docs lint clean
+.PHONY: demo test tests test-all test-min docs lint clean
 
 $(VENV):
 	$(PYTHON) -m venv .venv
@@ -32,9 +32,13 @@ lint: $(INSTALLED)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# worksteal: each process begins with one half of the files in their order, so few fixtures of a module are made twice.
-test: lint
-	$(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal
+# Types are checked while tests wait for their processes and browsers; three share two cores for the same reason.
+# worksteal: each begins with its share of the files in their order, so few fixtures of a module are made twice.
+test: $(INSTALLED)
+	$(MAKE) --jobs=2 lint tests
+
+tests: $(INSTALLED)
+	$(BIN)/python -m pytest -m "not slow" -n 3 --dist worksteal
 
 test-all: lint
 	$(BIN)/python -m pip install --quiet --editable ".[ray]"
