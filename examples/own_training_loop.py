@@ -20,9 +20,10 @@ from torch.nn import functional as F
 import featherlight
 
 SIDE = 32
-PREPROCESSING = featherlight.Preprocessing(input_size=SIDE)
+PREPROCESSING = featherlight.Preprocessing(input_size=SIDE, crop_fraction=1)  # nothing is cut off
 CLASSES = tuple("0123456789")
 NUM_TEST = 360
+BATCH = 64
 
 
 def load_images() -> tuple[np.ndarray, np.ndarray]:
@@ -40,14 +41,16 @@ def normalise(images: np.ndarray) -> Tensor:
 
 def train(network: nn.Module, images: Tensor, labels: Tensor, epochs: int) -> None:
     """A plain loop: what you have already, or need, in place of ``featherlight.train``."""
-    optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3)
+    optimizer = torch.optim.AdamW(network.parameters())
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-2, total_steps=epochs * -(-len(images) // BATCH))
     network.train()
     for epoch in range(1, epochs + 1):
-        for batch in torch.split(torch.randperm(len(images)), 64):
+        for batch in torch.split(torch.randperm(len(images)), BATCH):
             loss = F.cross_entropy(network(images[batch]), labels[batch])
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
+            schedule.step()
         print(f"epoch {epoch}: loss {loss.item():.3f}")
     network.eval()
 
@@ -56,7 +59,7 @@ def main(out: Path, epochs: int) -> None:
     """Trains, saves, and asks the saved model."""
     torch.manual_seed(0)
     images, labels = load_images()
-    network = featherlight.create_model("shufflenet_v2_x0_5", num_classes=len(CLASSES), input_size=SIDE)
+    network = featherlight.create_model("mobilenet_v1_x0_25", num_classes=len(CLASSES), input_size=SIDE)
     train(network, normalise(images[NUM_TEST:]), torch.from_numpy(labels[NUM_TEST:]), epochs)
     featherlight.save_model(network, out, CLASSES, PREPROCESSING, provenance={"data": "scikit-learn's digits"})
 

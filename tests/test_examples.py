@@ -71,10 +71,14 @@ def test_own_loop_gives_the_network_what_predictors_give_it(example: Load, tmp_p
 
     loop = example("own_training_loop")
     images = loop.load_images()[0][:5]
-    network = featherlight.create_model("mobilenet_v1_x0_25", num_classes=10, input_size=loop.SIDE).eval()
-    featherlight.save_model(network, tmp_path / "own.safetensors", loop.CLASSES, loop.PREPROCESSING)
+    network = featherlight.create_model("mobilenet_v1_x0_25", num_classes=10, input_size=loop.SIDE)
+    for norm in (module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)):
+        norm.momentum = 1.0
     with torch.inference_mode():
-        expected = network(loop.normalise(images)).softmax(1).amax(1)
+        network.train()(loop.normalise(images))  # statistics of these images, so that answers differ
+        expected = network.eval()(loop.normalise(images)).softmax(1).amax(1)
+    assert expected.std() > 1e-3
+    featherlight.save_model(network, tmp_path / "own.safetensors", loop.CLASSES, loop.PREPROCESSING)
     answers = featherlight.Predictor(tmp_path / "own.safetensors").predict(images)
     torch.testing.assert_close(torch.tensor([answer.probability for answer in answers]), expected, atol=1e-5, rtol=0)
 

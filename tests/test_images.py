@@ -202,7 +202,8 @@ def test_rare_modes_come_out_white(mode: str) -> None:
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "PPM"])
 def test_sixteen_bit_grey_is_scaled_by_its_full_range(kind: str) -> None:
     values = np.array([[0, 128, 129, 257, 32768, 65535]], np.uint16)
-    loaded = load_image(encode(Image.fromarray(values), kind))
+    by_hand = b"P5\n6 1\n65535\n" + values.astype(">u2").tobytes()  # older versions of Pillow only read it
+    loaded = load_image(by_hand if kind == "PPM" else encode(Image.fromarray(values), kind))
     np.testing.assert_array_equal(loaded[..., 0], [[0, 0, 1, 1, 128, 255]])
     np.testing.assert_array_equal(loaded[..., 0], loaded[..., 2])
 
