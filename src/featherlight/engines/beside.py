@@ -28,8 +28,8 @@ class BesideEngine(OneImageEngine):
     """
 
     @abstractmethod
-    def find_python(self) -> str:
-        """The Python that has the runtime.
+    def find_python(self) -> list[str]:
+        """The command of the Python that has the runtime.
 
         Raises:
             ModuleNotFoundError: there is none; ``name`` says what is missing.
@@ -40,7 +40,7 @@ class BesideEngine(OneImageEngine):
         """See :class:`featherlight.engines.one_image.OneImageEngine`."""
         preprocessing, classes = self.card.preprocessing, len(self.card.classes)
         sizes = (classes, preprocessing.in_channels, preprocessing.input_size, threads or 0)
-        command = [self.find_python(), "-I", str(_SCRIPT), self.name, str(path.resolve()), *map(str, sizes)]
+        command = [*self.find_python(), str(_SCRIPT), self.name, str(path.resolve()), *map(str, sizes)]
         self._said = tempfile.TemporaryFile()  # noqa: SIM115  (a pipe that nobody reads would fill; closed at the end)
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said)
         self.pid = self._process.pid

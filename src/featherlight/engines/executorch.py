@@ -23,9 +23,9 @@ class ExecuTorchEngine(BesideEngine):
     name = "executorch"
     files = (".pte",)
 
-    def find_python(self) -> str:
+    def find_python(self) -> list[str]:
         """See :class:`featherlight.engines.beside.BesideEngine`."""
-        return sys.executable if _is_installed() else str(find_toolchain("executorch"))
+        return [sys.executable] if _is_installed() else [str(find_toolchain("executorch")), "-I"]
 
 
 def _is_installed() -> bool:
