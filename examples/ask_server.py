@@ -41,9 +41,17 @@ def _send(request: urllib.request.Request) -> bytes:
                 return content
         except urllib.error.HTTPError as refusal:
             if refusal.code != NO_ROOM or not left:
-                raise SystemExit(f"{refusal.code}: {json.load(refusal).get('detail', refusal.reason)}") from None
+                raise SystemExit(f"{refusal.code}: {_reason(refusal)}") from None
             time.sleep(float(refusal.headers.get("Retry-After", 1)))
     raise AssertionError("the last try returns or raises")
+
+
+def _reason(refusal: urllib.error.HTTPError) -> str:
+    """What the server says to do; something between it and us may have answered in its place."""
+    try:
+        return str(json.load(refusal)["detail"])
+    except (ValueError, KeyError, TypeError):
+        return str(refusal.reason)
 
 
 if __name__ == "__main__":

@@ -43,10 +43,10 @@ def train(network: nn.Module, images: Tensor, labels: Tensor, epochs: int) -> No
     optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3)
     network.train()
     for epoch in range(1, epochs + 1):
-        for batch in torch.randperm(len(images)).split(64):
+        for batch in torch.split(torch.randperm(len(images)), 64):
             loss = F.cross_entropy(network(images[batch]), labels[batch])
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
         print(f"epoch {epoch}: loss {loss.item():.3f}")
     network.eval()

@@ -5,7 +5,7 @@ import json
 import pickle
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from featherlight.phrases import Counted, Joined, Phrase, counted, joined, pack, phrase, unpack
@@ -52,6 +52,7 @@ def test_what_is_missing_is_told_at_once() -> None:
         phrase("{name} has {costs}", costs="none")
 
 
+@settings(max_examples=50)
 @given(TEXTS)
 def test_texts_come_back_from_json_from_copies_and_from_other_processes(text: str) -> None:
     for again in (unpack(json.loads(json.dumps(pack(text)))), copy.deepcopy(text), pickle.loads(pickle.dumps(text))):

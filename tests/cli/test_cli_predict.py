@@ -236,7 +236,7 @@ def test_output_is_a_table_of_all_answers(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "no images are named"),
+        ([], "Missing argument 'IMAGE|FOLDER|GLOB|- ...'"),
         (["--input", "1.png"], "--input and --ray need --output"),
         (["1.png", "--ray"], "--input and --ray need --output"),
         (["1.png", "--output", "a.parquet", "--json"], "--output writes Parquet; leave out --json and --csv"),

@@ -20,8 +20,9 @@ ROOM = Path(featherlight.report.__file__).parent
 def phrases() -> set[str]:
     """Every template of a sentence in a result."""
     found = set()
-    for path in ROOM.parent.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    texts_of = (path.read_text(encoding="utf-8") for path in ROOM.parent.rglob("*.py"))
+    for text in (text for text in texts_of if "phrase(" in text):
+        for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "phrase":
                 found |= {argument.value for argument in node.args[:1] if isinstance(argument, ast.Constant)}
     return found

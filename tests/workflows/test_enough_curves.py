@@ -142,3 +142,9 @@ def test_too_few_images_are_an_answer() -> None:
     assert found.sentence.startswith(
         "More photos: 7 to train and validate on are too few to measure anything; at least"
     )
+
+
+def test_unclear_answer_of_shortly_trained_networks_says_what_time_they_would_need() -> None:
+    unclear = trial([0.2, 0.2, 0.2], [0.2, 0.2, 0.2], held_out=100)
+    assert ask(unclear, epochs=20).sentence.endswith("--labels. With the usual training it may be: --time 2m.")
+    assert "usual training" not in ask(unclear).sentence

@@ -6,8 +6,8 @@ NEGATIVE = {  # what exit code 1 says, where it can say more than that somebody 
     "check": "something of the severity of --fail-on or above was found",
     "choose": "no network keeps the limits, or --min-accuracy is not reached, and what came nearest is told",
     "doctor": "something that is installed does not work, or there is no runtime to run a model with",
-    "export": "the file gives other answers than its model; an earlier export stays as it was",
-    "predict": "an image could not be read; the others are answered",
+    "export": "the file gives other answers than its model, and an earlier export stays as it was",
+    "predict": "an image could not be read, and the others are answered",
     "train": "interrupted or diverged, and what was reached is saved",
     "verify": "the file gives other answers than its model",
 }

@@ -80,7 +80,7 @@ def command(
     if output is not None and (as_json or as_csv):
         raise UsageError("--output writes Parquet; leave out --json and --csv")
     if not images and not inputs:
-        raise UsageError("no images are named; give files, folders or patterns")
+        raise click.UsageError("Missing argument 'IMAGE|FOLDER|GLOB|- ...'", click.get_current_context())
     if output is not None and "-" in (*images, *inputs):
         raise UsageError("--output does not read standard input; put the paths into a .csv with a column path")
     how: dict[str, Any] = {"top": top, "engine": engine, "device": device or "auto", "threads": threads}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import math
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -98,7 +99,7 @@ def find_parts(given: Sequence[str | Path], size: int | None = None) -> list[Par
 
 def size_for(images: int) -> int:
     """How many of so many images make a part."""
-    return max(SMALLEST, min(LARGEST, images // PARTS_TO_SHARE), images // MOST_PARTS)
+    return max(SMALLEST, min(LARGEST, images // PARTS_TO_SHARE), math.ceil(images / MOST_PARTS))
 
 
 def _find(given: str, folder: str) -> list[_Found]:

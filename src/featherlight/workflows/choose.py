@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -247,10 +248,17 @@ def _interrupt_explained(folder: Path) -> Iterator[None]:
     except (KeyboardInterrupt, TrainingInterruptedError):
         what = f"all is saved. Go on with: {go_on}" if state.exists() else "nothing had begun"
         raise TrainingInterruptedError(f"interrupted; {what}") from None
-    except FeatherlightError as error:
-        if type(error) is not FeatherlightError or not state.exists():  # what somebody asked for wrongly, as it is
+    except (FeatherlightError, OSError) as error:
+        ours = isinstance(error, FeatherlightError)
+        if (ours and type(error) is not FeatherlightError) or not state.exists():  # a mistake, told as it is
             raise
-        reason = error.__cause__ if isinstance(error.__cause__, FeatherlightError) else error
         raise FeatherlightError(
-            f"{reason}. What was done is saved; when this is mended, go on with: {go_on}"
+            f"{_reason(error)}. What was done is saved; when this is mended, go on with: {go_on}"
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    """Without the advice of what a choice is made of; of a full disk for files that are put aside, where they are."""
+    if isinstance(error, OSError):
+        return f"cannot write {error.filename or tempfile.gettempdir()}: {error.strerror or error}"
+    return str(error.__cause__ if isinstance(error.__cause__, FeatherlightError) else error)

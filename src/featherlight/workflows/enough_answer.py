@@ -49,6 +49,11 @@ class Setting:
         return min(1.0, self.epochs / self.usual_epochs)
 
     @property
+    def usual_time(self) -> str:
+        """What would allow the usual length, as an option."""
+        return f"--time {max(1, round(self.budget_s / self.trained / 60))}m"
+
+    @property
     def times(self) -> str:
         """How much larger the larger network is."""
         return f"{self.networks[1][2] / self.networks[0][2]:.2g}"
@@ -164,15 +169,14 @@ def _sentence(
     measured = _listed(with_photos, with_network, *with_labels)
     if answer == "enough":
         return phrase("It is enough: {right} % are right; {others}.", right=f"{100 * (1 - error):.1f}", others=measured)
-    return _unknown(curves, error, setting, majority, measured)
+    return _with_more_time(_unknown(curves, error, setting, majority, measured), setting)
 
 
 def _unknown(curves: Curves, error: float, setting: Setting, majority: float, measured: str) -> str:
     if setting.trained < LEAST_TRAINED:
-        needed_min = max(1, round(setting.budget_s / setting.trained / 60))
         return phrase(
             "It cannot be told in this time: the networks had {share} % of the usual training; give about {option}.",
-            share=f"{100 * setting.trained:.0f}", option=f"--time {needed_min}m",
+            share=f"{100 * setting.trained:.0f}", option=setting.usual_time,
         )  # fmt: skip
     if _learned_nothing(curves, majority):
         return phrase(
@@ -186,6 +190,15 @@ def _unknown(curves: Curves, error: float, setting: Setting, majority: float, me
         "It cannot be told: {wrong} % are wrong, and nothing surely brings more: {measured}; wrong labels have not "
         "been looked for: --labels.",
         **told,
+    )
+
+
+def _with_more_time(sentence: str, setting: Setting) -> str:
+    """Networks that were trained for less than usual may only lack time."""
+    if not LEAST_TRAINED <= setting.trained < 1:
+        return sentence
+    return phrase(
+        "{sentence} With the usual training it may be: {option}.", sentence=sentence, option=setting.usual_time
     )
 
 

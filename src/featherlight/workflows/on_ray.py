@@ -19,7 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from featherlight.errors import FeatherlightError, UsageError, explain_missing
+from featherlight.errors import FeatherlightError, ModelFileError, UsageError, explain_missing
 from featherlight.model_file import model_files
 from featherlight.predictor import Predictor
 from featherlight.sources.many import Part
@@ -115,7 +115,10 @@ def _open_model(job: Job, files: Any) -> Predictor:
     with tempfile.TemporaryDirectory(prefix="featherlight-model-") as folder:
         for name, content in ray.get(files):
             (Path(folder) / name).write_bytes(content)
-        return replace(job, model=str(Path(folder) / job.model)).open()
+        try:
+            return replace(job, model=str(Path(folder) / job.model)).open()
+        except ModelFileError as error:  # where it lies here is nothing to anyone
+            raise ModelFileError(str(error).replace(f"{folder}{os.sep}", "")) from error
 
 
 def _check_version(asked: str) -> None:
