@@ -1,32 +1,19 @@
-"""The ExecuTorch engine: ``.pte`` files, run by a process beside this one.
+"""The ExecuTorch engine: runs ``.pte`` files.
 
 ExecuTorch's runtime needs PyTorch, and of one version. So it has a Python of its own: this one where ExecuTorch is
-installed here, else that of its toolchain. Images and logits go through pipes, about 0.1 ms for an image of 224 px.
+installed here, else that of its toolchain.
 """
 
 from __future__ import annotations
 
-import subprocess
 import sys
-import tempfile
-import weakref
-from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
-from typing import IO
 
-import numpy as np
-from numpy.typing import NDArray
-
-from featherlight.engines.one_image import OneImageEngine
-from featherlight.errors import ModelFileError
+from featherlight.engines.beside import BesideEngine
 from featherlight.toolchain import find_toolchain
 
-_SCRIPT = Path(__file__).parents[1] / "targets" / "tools" / "executorch_run.py"
-_ERRORS_KEPT = 2000
 
-
-class ExecuTorchEngine(OneImageEngine):
+class ExecuTorchEngine(BesideEngine):
     """Runs a ``.pte`` on the CPU.
 
     Raises:
@@ -36,42 +23,9 @@ class ExecuTorchEngine(OneImageEngine):
     name = "executorch"
     files = (".pte",)
 
-    def open(self, path: Path, threads: int | None) -> None:
-        """See :class:`featherlight.engines.one_image.OneImageEngine`."""
-        preprocessing, classes = self.card.preprocessing, len(self.card.classes)
-        python = sys.executable if _is_installed() else str(find_toolchain("executorch"))
-        sizes = (classes, preprocessing.in_channels, preprocessing.input_size, threads or 0)
-        command = [python, "-I", str(_SCRIPT), str(path.resolve()), *map(str, sizes)]
-        self._said = tempfile.TemporaryFile()  # noqa: SIM115  (a pipe that nobody reads would fill up; closed at the end)
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said)
-        self.pid = self._process.pid  # what computes, and takes the memory
-        weakref.finalize(self, _end, self._process, self._said)
-        self._num_bytes = 4 * classes
-        if len(self._read(1)) != 1:
-            raise ModelFileError(f"{path}: executorch cannot open it: {self._last_words()}")
-
-    def run(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
-        """See :class:`featherlight.engines.one_image.OneImageEngine`."""
-        stream = _stream(self._process.stdin)
-        try:
-            stream.write(image.tobytes())
-            stream.flush()
-            found = self._read(self._num_bytes)
-        except BrokenPipeError:
-            found = b""
-        if len(found) != self._num_bytes:
-            raise RuntimeError(self._last_words())
-        return np.frombuffer(found, np.float32)
-
-    def _read(self, count: int) -> bytes:
-        return _stream(self._process.stdout).read(count)
-
-    def _last_words(self) -> str:
-        self._process.kill()
-        self._process.wait()
-        self._said.seek(0)
-        text = self._said.read()[-_ERRORS_KEPT:].decode("utf-8", "replace")
-        return next((line for line in reversed(text.splitlines()) if line.strip()), "its process has ended")
+    def find_python(self) -> list[str]:
+        """See :class:`featherlight.engines.beside.BesideEngine`."""
+        return [sys.executable] if _is_installed() else [str(find_toolchain("executorch")), "-I"]
 
 
 def _is_installed() -> bool:
@@ -79,17 +33,3 @@ def _is_installed() -> bool:
         return bool(version("executorch"))
     except PackageNotFoundError:
         return False
-
-
-def _stream(stream: IO[bytes] | None) -> IO[bytes]:
-    assert stream is not None  # noqa: S101  (both are pipes)
-    return stream
-
-
-def _end(process: subprocess.Popen[bytes], said: IO[bytes]) -> None:
-    process.kill()
-    process.wait()
-    for stream in (process.stdout, said):
-        _stream(stream).close()
-    with suppress(BrokenPipeError):  # what was left to be written has no reader
-        _stream(process.stdin).close()
