@@ -2,7 +2,8 @@
 
     python benchmarks/training.py [DATA] --models mobilenet_v1_x1_0 shufflenet_v2_x0_5 --cases 32x128 224x32
 
-A case is the side of the images and how many a batch has. All ways run in one process, in turn, several rounds, forwards and backwards; medians count. Ways:
+A case is the side of the images and how many a batch has. All ways run in one process, in turn, several rounds,
+forwards and backwards; medians count. Ways:
   plain     the tutorials' loop: PIL transforms one image at a time, eager float32, PyTorch's default layout, SGD
   eager     Featherlight's loading and loop with PyTorch's operators, float32, channels last
   bfloat16  the same with bfloat16 where PyTorch's autocast uses it

@@ -102,10 +102,12 @@ def check(
 ) -> None:
     for seed in range(SEEDS):
         try:
-            return compare(links, channels, sizes, ending, seed, with_other=with_other)
+            compare(links, channels, sizes, ending, seed, with_other=with_other)
         except AssertionError:
             if seed + 1 == SEEDS:
                 raise
+        else:
+            return
 
 
 def compare(

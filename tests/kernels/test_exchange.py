@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from featherlight import create_model
 from featherlight.errors import FeatherlightError
 from featherlight.kernels import accelerate
-from featherlight.kernels.library import compile_kernels, load_kernels, has_bfloat16
+from featherlight.kernels.library import compile_kernels, has_bfloat16, load_kernels
 
 needs_compiler = pytest.mark.skipif(load_kernels() is None, reason="no C compiler here")
 # With a seed for the images. A number that lies within rounding of zero may pass a ReLU or not, in PyTorch's operators
