@@ -2,8 +2,9 @@
 
 The reference computes in float64 and rounds in the same places. So what is left are the few numbers that float32 sums
 move over the middle between two neighbours: far less than bfloat16's own last bit, 2**-8 of a number. Where such a
-number lies at an activation's bend, one gradient more or less passes there, which is more than a last bit. That comes
-with some random numbers and not with others, so one of a few seeds must do without.
+number lies at an activation's bend, one gradient more or less passes there, which is more than a last bit. With one
+link that comes with some random numbers and not with others, so one of a few seeds must do without. With several, up to
+a share of 2**-8 of the gradients may pass or not, and their root is the bound.
 """
 
 from __future__ import annotations
@@ -84,12 +85,12 @@ def compute(layers: list[Layer], links: Sequence[Link], x: Tensor) -> Tensor:
     return x
 
 
-def assert_near(found: Tensor | None, expected: Tensor | None, scale: float = 0.0) -> None:
+def assert_near(found: Tensor | None, expected: Tensor | None, scale: float = 0.0, bound: float = LAST_BIT) -> None:
     assert found is not None
     assert expected is not None
     assert found.shape == expected.shape
     error = float((found.double() - expected).norm())
-    assert error <= LAST_BIT * max(float(expected.norm()), scale * expected.numel() ** 0.5)
+    assert error <= bound * max(float(expected.norm()), scale * expected.numel() ** 0.5)
 
 
 def check(
@@ -139,15 +140,16 @@ def compare(
     expected.backward(gradient.double())
     assert result.dtype == torch.bfloat16
     assert_near(result.detach(), expected.detach())
-    assert_near(mine.grad, theirs.grad, scale=1.0)
+    bound = LAST_BIT if len(links) == 1 else LAST_BIT**0.5
+    assert_near(mine.grad, theirs.grad, 1.0, bound)
     if of_mine is not None and of_theirs is not None:
-        assert_near(of_mine.grad, of_theirs.grad)
+        assert_near(of_mine.grad, of_theirs.grad, bound=bound)
     for (conv, norm, _), (exact_conv, exact_norm, _) in zip(layers, exact, strict=True):
         # Without an activation the next norm takes a shift away again: the gradient of beta is zero but for noise.
         scale = float(gradient.float().norm()) / gradient.shape[1] ** 0.5
         for module, true_module in ((conv, exact_conv), (norm, exact_norm)):
             for one, two in zip(module.parameters(), true_module.parameters(), strict=True):
-                assert_near(one.grad, two.grad, scale)
+                assert_near(one.grad, two.grad, scale, bound)
         for name in ("running_mean", "running_var"):
             assert_near(getattr(norm, name), getattr(exact_norm, name), scale=0.1)
 

@@ -29,6 +29,7 @@ _SIGNATURES = {
     "bytes_a_number": "",
     "knows_bfloat16": "",
     "keep_memory": "",
+    "try_tiles": "",
     "use_large_pages": "pn",
     "norm_forward": "nnppp",
     "norm_backward": "nnppppp",
@@ -86,6 +87,7 @@ def load_kernels(*, bfloat16: bool = False) -> ctypes.CDLL | None:
         note(f"speed: training goes on with PyTorch's operators alone ({error})")
         return None
     library.keep_memory()
+    library.try_tiles()
     return library
 
 

@@ -173,11 +173,11 @@ static void weight_gradient(const Backward *b, const num *dy, const num *z, idx 
         const num *left = dy + k * b->step, *right = z + k * b->gi;
         idx ldl = b->ldd, ldr = ldz, outs = b->go, ins = b->gi;
         if (b->swapped) left = right, right = dy + k * b->step, ldl = ldz, ldr = b->ldd, outs = b->gi, ins = b->go;
-        num *packed = room + even(rows) * padded(outs);
-        pack_left(room, left, ldl, rows, outs);
+        num *packed = room + left_room(rows, outs);
+        Left columns = pack_left(room, left, ldl, rows, outs);
         pack(packed, right, ldr, rows, ins, 0);
         Result to = {.c = dw + k * outs * b->ldw, .ldc = b->ldw, .add = 1};
-        multiply(SUMS, outs, ins, rows, left_panels(room, rows), packed, &to);
+        multiply(SUMS, outs, ins, rows, columns, packed, &to);
     }
 }
 
@@ -211,7 +211,7 @@ static int product_backward(idx pixels, idx ins, idx outs, idx groups, const num
     idx block = rows_a_block(2 * ins + outs), of_dw = groups * (b.swapped ? b.gi : b.go) * b.ldw;
     int threads = omp_get_max_threads(), failed = 0;
     int as_is = !source.norm.s && source.shuffle == 1 && !source.window;
-    idx numbers = block * (b.ldd + ins + 2 * ins) + even(block) * (padded(b.gi) + padded(b.go));
+    idx numbers = block * (b.ldd + ins + 2 * ins) + left_room(block, b.gi) + left_room(block, b.go);
     num *packed = target.gx ? packed_weights(w, outs, b.gi, groups, 1) : NULL;
     float *dws = floats(threads * of_dw);
     double *parts = calloc(threads * 2 * ins, sizeof(double));

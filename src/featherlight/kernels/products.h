@@ -108,12 +108,6 @@ static void pack(num *to, const num *from, idx ld, idx depth, idx cols, int acro
     }
 }
 
-/* The left side of a product whose depth goes down the rows, in panels of VL columns. */
-static void pack_left(num *to, const num *from, idx ld, idx depth, idx cols) {
-    for (idx j = 0; j < cols; j += VL, to += cells_of(depth) * VL * PAIR)
-        pack_panel(to, from + j, ld, depth, VL, least(VL, cols - j));
-}
-
 /* Where a product's left side lies: cell i,k is at i / VL * block + i % VL * row + k * cell. */
 typedef struct {
     const num *at;
@@ -214,13 +208,12 @@ INLINE void tile(const int kind, const int M, const int N, const int H, idx dept
             leave_tile(kind, to, sums, i0 + i, j, j + 1 < N + H ? VL : lanes, j < N ? acc[i][j] : widen(rest[i]));
 }
 
-/* All rows of a panel. */
+/* Rows of a panel from i on. */
 #define PANEL(KIND, N, H)                                                                                              \
-    static void KIND##_##N##_##H(idx rows, idx lanes, idx depth, Left a, const num *b, const Result *result,           \
+    static void KIND##_##N##_##H(idx i, idx rows, idx lanes, idx depth, Left a, const num *b, const Result *result,           \
                                  Gathered *gathered) {                                                                 \
         const Result own = *result, *to = &own; /* which nothing that is stored can change */                          \
         Gathered local = *gathered, *sums = &local;                                                                    \
-        idx i = 0;                                                                                                     \
         for (; i + MR <= rows; i += MR) tile(KIND, MR, N, H, depth, a, b, i, lanes, to, sums);                         \
         if (i + 4 <= rows) tile(KIND, 4, N, H, depth, a, b, i, lanes, to, sums), i += 4;                               \
         if (i + 2 <= rows) tile(KIND, 2, N, H, depth, a, b, i, lanes, to, sums), i += 2;                               \
@@ -229,18 +222,32 @@ INLINE void tile(const int kind, const int M, const int N, const int H, idx dept
     }
 #define PANELS(KIND)                                                                                                   \
     PANEL(KIND, 0, 1) PANEL(KIND, 1, 0) PANEL(KIND, 1, 1) PANEL(KIND, 2, 0) PANEL(KIND, 2, 1) PANEL(KIND, 3, 0)        \
-    static void KIND##_panel(idx n, idx h, idx rows, idx lanes, idx depth, Left a, const num *b, const Result *to,     \
+    static void KIND##_panel(idx n, idx h, idx i, idx rows, idx lanes, idx depth, Left a, const num *b, const Result *to,     \
                              Gathered *sums) {                                                                         \
         switch (2 * n + h) {                                                                                           \
-        case 1: KIND##_0_1(rows, lanes, depth, a, b, to, sums); break;                                    \
-        case 2: KIND##_1_0(rows, lanes, depth, a, b, to, sums); break;                                    \
-        case 3: KIND##_1_1(rows, lanes, depth, a, b, to, sums); break;                                    \
-        case 4: KIND##_2_0(rows, lanes, depth, a, b, to, sums); break;                                    \
-        case 5: KIND##_2_1(rows, lanes, depth, a, b, to, sums); break;                                    \
-        default: KIND##_3_0(rows, lanes, depth, a, b, to, sums);                                          \
+        case 1: KIND##_0_1(i, rows, lanes, depth, a, b, to, sums); break;                                    \
+        case 2: KIND##_1_0(i, rows, lanes, depth, a, b, to, sums); break;                                    \
+        case 3: KIND##_1_1(i, rows, lanes, depth, a, b, to, sums); break;                                    \
+        case 4: KIND##_2_0(i, rows, lanes, depth, a, b, to, sums); break;                                    \
+        case 5: KIND##_2_1(i, rows, lanes, depth, a, b, to, sums); break;                                    \
+        default: KIND##_3_0(i, rows, lanes, depth, a, b, to, sums);                                          \
         }                                                                                                              \
     }
 PANELS(SUMS) PANELS(OUTPUTS) PANELS(GRADIENT)
+
+#include "tiles.h"
+
+/* The left side of a product whose depth goes down the rows. */
+static Left pack_left(num *to, const num *from, idx ld, idx depth, idx cols) {
+#if HAS_TILES
+    if (tiles_work) return turn_left(to, from, ld, depth, cols);
+#endif
+    num *panels = to;
+    for (idx j = 0; j < cols; j += VL, to += cells_of(depth) * VL * PAIR)
+        pack_panel(to, from + j, ld, depth, VL, least(VL, cols - j));
+    return left_panels(panels, depth);
+}
+INLINE idx left_room(idx depth, idx cols) { return (even(depth) + 2 * VL) * padded(cols); } /* numbers that it takes */
 
 /* The product a (rows x depth) b (depth x cols), of which b is packed, becomes what `to` says. */
 INLINE void multiply(const int kind, idx rows, idx cols, idx depth, Left a, const num *b, const Result *to) {
@@ -253,9 +260,10 @@ INLINE void multiply(const int kind, idx rows, idx cols, idx depth, Left a, cons
         Result part = result_at(*to, j);
         Gathered sums;
         for (idx i = 0; i < vectors; i++) sums.one[i] = sums.two[i] = (vec){0};
-        if (kind == SUMS) SUMS_panel(n, h, rows, lanes, cells_of(depth), a, bj, &part, &sums);
-        if (kind == OUTPUTS) OUTPUTS_panel(n, h, rows, lanes, cells_of(depth), a, bj, &part, &sums);
-        if (kind == GRADIENT) GRADIENT_panel(n, h, rows, lanes, cells_of(depth), a, bj, &part, &sums);
+        idx done = tiles_panel(kind, vectors, width, rows, lanes, cells_of(depth), a, bj, &part, &sums);
+        if (kind == SUMS) SUMS_panel(n, h, done, rows, lanes, cells_of(depth), a, bj, &part, &sums);
+        if (kind == OUTPUTS) OUTPUTS_panel(n, h, done, rows, lanes, cells_of(depth), a, bj, &part, &sums);
+        if (kind == GRADIENT) GRADIENT_panel(n, h, done, rows, lanes, cells_of(depth), a, bj, &part, &sums);
         for (idx i = 0; i < vectors; i++) {
             idx c = i * VL, count = least(VL, shown - c);
             if (kind == OUTPUTS)
@@ -264,4 +272,28 @@ INLINE void multiply(const int kind, idx rows, idx cols, idx depth, Left a, cons
             if (kind == GRADIENT && part.flow.sums) add_sums(&part.flow, c, count, sums.one[i], sums.two[i]);
         }
     }
+}
+
+/* Whether the matrix unit's products are those of the other instructions; from now on it is used. */
+int try_tiles(void) {
+#if HAS_TILES
+    enum { ROWS = 83, COLUMNS = 41, DEPTH = 77, MOST = 96 };
+#if !defined(EMULATED_TILES)
+    enum { ARCH_REQ_XCOMP_PERM = 0x1023, TILE_DATA = 18 };
+    if (syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, TILE_DATA)) return 0;
+#endif
+    static num a[DEPTH * ROWS + VL], b[DEPTH * COLUMNS + VL], left[(MOST + 2 * VL) * MOST], right[(DEPTH + 1) * MOST];
+    static float c[2][ROWS * COLUMNS];
+    for (idx i = 0; i < DEPTH * ROWS; i++) put_part(a + i, splat((float)(i % 37 - 18)), 1);
+    for (idx i = 0; i < DEPTH * COLUMNS; i++) put_part(b + i, splat((float)(i % 23 - 11) / 8), 1);
+    pack(right, b, COLUMNS, DEPTH, COLUMNS, 0);
+    for (tiles_work = 0; tiles_work < 2; tiles_work++) {
+        Result to = {.c = c[tiles_work], .ldc = COLUMNS};
+        multiply(SUMS, ROWS, COLUMNS, DEPTH, pack_left(left, a, ROWS, DEPTH, ROWS), right, &to);
+    }
+    tiles_work = !memcmp(c[0], c[1], sizeof(c[0])); /* these sums are exact in any order */
+    return tiles_work;
+#else
+    return 0;
+#endif
 }
