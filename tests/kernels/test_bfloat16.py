@@ -18,8 +18,9 @@ from test_chain import Layer, build, end, parameters_of
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from featherlight.kernels.chain import PLAIN, Ending, Link, run_chain
+from featherlight.kernels.chain import run_chain
 from featherlight.kernels.library import has_bfloat16, load_kernels
+from featherlight.kernels.links import PLAIN, Ending, Link
 
 pytestmark = pytest.mark.skipif(not has_bfloat16(), reason="no instruction for it here")
 LAST_BIT = 2**-8
@@ -136,9 +137,9 @@ def compare(
     result = run_chain(library, links, mine, parameters_of(layers), ending, of_mine)
     expected = end(truth, theirs, of_theirs, ending)
     gradient = torch.randn(expected.shape).bfloat16()
-    result.backward(gradient)
+    result.backward(gradient.to(result.dtype))
     expected.backward(gradient.double())
-    assert result.dtype == torch.bfloat16
+    assert result.dtype == (torch.float32 if ending.kind == "mean" else torch.bfloat16)
     assert_near(result.detach(), expected.detach())
     bound = LAST_BIT if len(links) == 1 else LAST_BIT**0.5
     assert_near(mine.grad, theirs.grad, 1.0, bound)
@@ -201,6 +202,10 @@ def test_what_becomes_of_a_result_is_rounded_once(ending, with_other, channels):
 def test_an_averaged_input_is_rounded_once():
     links = [Link("pointwise", "relu6"), Link("depthwise", "none", stride=2, padding=1), Link("pointwise", "none")]
     check(links, (24, 20, 20, 30), (1, 3, 1), Ending("pool", "relu"))
+
+
+def test_a_mean_over_pixels_is_left_in_float32():
+    check([Link("pointwise", "relu")], (16, 40), (1,), Ending("mean"))
 
 
 def test_images_in_float32_are_rounded_and_get_their_gradient_in_float32():

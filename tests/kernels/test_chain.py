@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from featherlight.kernels.chain import PLAIN, Ending, Link, run_chain
+from featherlight.kernels.chain import run_chain
 from featherlight.kernels.library import load_kernels
+from featherlight.kernels.links import PLAIN, Ending, Link
 
 LIBRARY = load_kernels()
 pytestmark = pytest.mark.skipif(LIBRARY is None, reason="no C compiler here")
@@ -66,6 +67,8 @@ def assert_near(found: Tensor, expected: Tensor, scale: float = 0.0) -> None:
 def end(result: Tensor, x: Tensor, other: Tensor | None, ending: Ending) -> Tensor:
     if ending.kind == "plain":
         return result
+    if ending.kind == "mean":
+        return result.mean((2, 3))
     if ending.kind in ("add", "pool"):
         pooled = ending.kind == "pool"
         total = torch.cat((F.avg_pool2d(x, 3, 2, 1), result), 1) if pooled else result + (x if other is None else other)
@@ -239,6 +242,12 @@ def test_what_becomes_of_a_result_has_pytorchs_values_and_gradients(ending, with
         Link("pointwise", last),
     ]
     check(links, (channels, 21, 21, channels), (1, 3, 1), (5, 6, 7), 3, ending, with_other=with_other)
+
+
+@pytest.mark.parametrize("activation", ["none", "relu", "hardswish"])
+@pytest.mark.parametrize("shape", [(5, 6, 7), (9, 1, 1)])
+def test_a_result_of_which_the_mean_over_pixels_is_left(shape, activation):
+    check([Link("pointwise", activation)], (10, 37), (1,), shape, 7, Ending("mean"))
 
 
 @pytest.mark.parametrize("shape", [(5, 6, 7), (2, 9, 8), (7, 1, 2)])

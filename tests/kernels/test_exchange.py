@@ -65,9 +65,9 @@ def test_a_network_computed_by_kernels_is_as_near_the_truth_as_pytorchs(name):
 
 
 @pytest.mark.skipif(not has_bfloat16(), reason="no instruction for it here")
-def test_reduced_products_are_as_near_the_truth_as_pytorchs_bfloat16():
+@pytest.mark.parametrize("name", ["shufflenet_v2_x0_5", "shufflenet_v1_g3_x0_5", "mobilenet_v3_small"])
+def test_bfloat16_is_as_near_the_truth_as_pytorchs(name):
     images, labels = batch()
-    name = "shufflenet_v2_x0_5"
     exact, eager, mine = network(name).double().train(), network(name).train(), network(name).train()
     fast = accelerate(mine, reduced=True)
     assert fast is not None

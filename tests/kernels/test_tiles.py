@@ -8,8 +8,9 @@ import pytest
 import torch
 from test_chain import build, parameters_of
 
-from featherlight.kernels.chain import Link, run_chain
+from featherlight.kernels.chain import run_chain
 from featherlight.kernels.library import compile_kernels, has_bfloat16, load_kernels, open_kernels
+from featherlight.kernels.links import Link
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not has_bfloat16(), reason="no bfloat16 here")]
 

@@ -6,7 +6,7 @@ import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,63 +15,10 @@ from torch.nn.grad import conv2d_input
 
 from featherlight.errors import FeatherlightError
 from featherlight.kernels.library import Learned, Shape
+from featherlight.kernels.links import ACTIVATIONS, PLAIN, Ending, Link
 
-Kind = Literal["norm", "pointwise", "depthwise", "stem"]
-ACTIVATIONS = {"none": 0, "relu": 1, "relu6": 2, "hardswish": 3}
 PARAMETERS = 5  # of a link: weight, gamma, beta, running mean, running variance
 BYTES_OF_BFLOAT16 = 2
-
-
-@dataclass(frozen=True)
-class Link:
-    """One convolution with its batch norm and activation.
-
-    Attributes:
-        kind: ``norm`` is a batch norm of what comes in, without a convolution; ``stem`` a convolution of few channels.
-        activation: after the norm.
-        groups: of a pointwise convolution.
-        stride: of a depthwise convolution or a stem.
-        padding: of a depthwise convolution or a stem.
-        momentum: of the running statistics.
-        eps: of the norm.
-        shuffle: a pointwise convolution's input channels are first shuffled in that many groups; 1: not.
-        shuffled: of a depthwise convolution: its parameters stand for channels that were shuffled in that many groups,
-            but input and output are not; 0: they are. A shuffle in front of a depthwise convolution is the same as one
-            behind it, where the next pointwise convolution undoes it for nothing.
-    """
-
-    kind: Kind
-    activation: str
-    groups: int = 1
-    stride: int = 1
-    padding: int = 0
-    momentum: float = 0.1
-    eps: float = 1e-5
-    shuffle: int = 1
-    shuffled: int = 0
-
-
-@dataclass(frozen=True)
-class Ending:
-    """What becomes of a chain's result z.
-
-    Attributes:
-        kind: ``plain``: nothing.
-            ``split``: a unit of ShuffleNetV2. The chain begins with a pointwise convolution, keeps the shape and
-            computes the second half of the channels; then both halves are concatenated and shuffled in two groups.
-            ``join``: the same with another tensor of z's shape in the place of the first half.
-            ``add``: a residual connection, ``activation(z + other)``; ``other`` is the chain's input unless one is
-            given. The last link has no activation, and the first one is a pointwise convolution.
-            ``pool``: a unit of ShuffleNetV1 that halves the image, ``activation(cat(pooled, z))``, with the chain's
-            input averaged over 3 x 3 pixels at stride 2 in front. The links are as for ``add``.
-        activation: after adding or concatenating: "none", "relu" or "relu6".
-    """
-
-    kind: Literal["plain", "split", "join", "add", "pool"] = "plain"
-    activation: str = "none"
-
-
-PLAIN = Ending()
 
 
 @dataclass
@@ -101,7 +48,7 @@ def run_chain(
         other: the tensor that it is joined with or added to.
 
     Returns:
-        (N, C', H', W') in the kernels' type, channels last in memory.
+        (N, C', H', W') in the kernels' type, channels last in memory; of a mean (N, C') in float32.
 
     Raises:
         ValueError: shapes do not go together, or there is one value a channel.
@@ -135,7 +82,7 @@ class _Chain(torch.autograd.Function):
         *parameters: Tensor,
     ) -> Tensor:
         value = x.permute(0, 2, 3, 1)
-        strided = links[0].kind == "pointwise" and ending.kind in ("plain", "join") and _has_equal_rows(value)
+        strided = links[0].kind == "pointwise" and ending.kind in ("plain", "join", "mean") and _has_equal_rows(value)
         value = value if value.is_contiguous() or strided else value.contiguous()
         chain = _Runner(library, links, parameters, ending, value.dtype)
         ctx.chain, ctx.needs_x = chain, x.requires_grad
@@ -148,7 +95,9 @@ class _Chain(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         _, out = ctx.saved_tensors
-        gradient = _pixels_last(gradients[0])
+        (given,) = gradients
+        averages = ctx.chain.averages  # these are divided in place
+        gradient = given.clone(memory_format=torch.contiguous_format) if averages else _pixels_last(given)
         found_x, found_other, found = ctx.chain.backward(gradient, out, ctx.needs_x)
         both = [None if tensor is None else tensor.permute(0, 3, 1, 2) for tensor in (found_x, found_other)]
         return None, None, None, *both, *found
@@ -182,6 +131,11 @@ class _Runner:
         self._states: list[_State] = []
         self._adds_input = False
 
+    @property
+    def averages(self) -> bool:
+        """Whether the result is a mean over pixels."""
+        return self._ending.kind == "mean"
+
     def _call(self, name: str, *arguments: Any) -> None:
         if getattr(self._library, name)(*arguments):
             raise FeatherlightError("there is not enough memory for a training step; take a smaller batch_size")
@@ -210,6 +164,10 @@ class _Runner:
         ending, pixels = self._ending, count * height * width
         if ending.kind in ("join", "add") and other.shape != raw.shape:
             raise ValueError(f"{tuple(other.shape)} does not go with a result of shape {tuple(raw.shape)}")
+        if self.averages:
+            means = torch.empty(count, channels)
+            self._call("leave_mean", count, height * width, channels, *map(_address, (raw, norm)), act, _address(means))
+            return means
         before = {"split": channels, "join": channels, "pool": other.shape[3]}.get(ending.kind, 0)
         whole = self._empty(count, height, width, before + channels)
         head = (pixels, channels, raw.data_ptr(), norm.data_ptr())
@@ -311,6 +269,12 @@ class _Runner:
             middle = (channels, *head[2:], _address(last.norm), ACTIVATIONS[self._ending.activation], _address(out))
             self._call("enter_pool", _pooling(left, g), *middle, left.data_ptr(), g.data_ptr(), tail)
             return g, sums, left
+        if self.averages:
+            count, height, width, _ = last.raw.shape
+            g = self._empty(*last.raw.shape)
+            middle = (*head[2:], _address(last.norm), ACTIVATIONS[act])
+            self._call("enter_mean", count, height * width, channels, *middle, g.data_ptr(), tail)
+            return g, sums, None
         act = self._ending.activation if kind == "add" else act
         changes = len(self._links) == 1 and self._links[0].kind == "norm"  # what it gets, which is not ours
         g = gradient if act == "none" and not changes else self._empty(*last.raw.shape)

@@ -106,6 +106,54 @@ int enter_backward(idx pixels, idx channels, const num *dz, const num *y, const 
     return 0;
 }
 
+INLINE void mean_strip(const int n, idx c, idx last, const num *y, const float *norm, int act, float *z, idx rows,
+                       idx channels) {
+    vec s[WIDEST], t[WIDEST], sum[WIDEST];
+    EACH(j, n) s[j] = load_part(norm + c + j * VL, LANES(j, n, last));
+    EACH(j, n) t[j] = load_part(norm + channels + c + j * VL, LANES(j, n, last));
+    EACH(j, n) sum[j] = (vec){0};
+    for (idx r = 0; r < rows; r++)
+        EACH(j, n) sum[j] += activated(s[j] * get_part(y + r * channels + c + j * VL, LANES(j, n, last)) + t[j], act);
+    EACH(j, n) store_part(z + c + j * VL, sum[j] * splat(1.f / rows), LANES(j, n, last));
+}
+
+/* z (images x channels) = the mean of act(s y + t) over an image's `area` pixels. */
+int leave_mean(idx images, idx area, idx channels, const num *y, const float *norm, int act, float *z) {
+#pragma omp parallel
+    {
+        idx start, end;
+        share(images, 1, &start, &end);
+        for (idx i = start; i < end; i++)
+            STRIPS(channels, mean_strip, y + i * area * channels, norm, act, z + i * channels, area, channels)
+    }
+    return 0;
+}
+
+/* Back: g = dz / area * act'(s y + t) with its sums. dz is overwritten. */
+int enter_mean(idx images, idx area, idx channels, float *dz, const num *y, const float *norm, int act, num *g,
+               double *sums) {
+    int threads = omp_get_max_threads();
+    double *parts = calloc(threads * 2 * channels, sizeof(double));
+    if (!parts) return 1;
+    Norm n = {norm, norm + channels, norm + 2 * channels, act};
+#pragma omp parallel num_threads(threads)
+    {
+        idx start, end;
+        share(images, 1, &start, &end);
+        for (idx i = start; i < end; i++) {
+            float *row = dz + i * channels;
+            idx at = i * area * channels;
+            for (idx c = 0; c < channels; c++) row[c] /= area;
+            Flow flow = {.g = g + at, .ldg = channels, .wide = row, .lddz = 0, .x = y + at, .ldx = channels,
+                         .sums = parts + omp_get_thread_num() * 2 * channels, .channels = channels};
+            flow_back(flow, area, channels, n);
+        }
+    }
+    add_up(sums, parts, threads, 2 * channels);
+    free(parts);
+    return 0;
+}
+
 /* dy = a g + b y + c, in place of g. */
 int leave_backward(idx pixels, idx channels, num *g, const num *y, const float *coef) {
 #pragma omp parallel

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
-from featherlight.kernels.chain import PLAIN, Ending, Link, run_chain
+from featherlight.kernels.chain import run_chain
 from featherlight.kernels.library import has_bfloat16, load_kernels
+from featherlight.kernels.links import PLAIN, Ending, Link
 
 _ACTIVATION_OF_MODULE: dict[Any, str] = {
     nn.ReLU: "relu", nn.ReLU6: "relu6", nn.Hardswish: "hardswish", nn.Identity: "none",
@@ -53,6 +54,7 @@ def accelerate(model: nn.Module, *, reduced: bool = False) -> Callable[[Tensor],
         return None
     finally:
         model.train(was_training)
+    _drop_identities(traced)
     chains = _find_chains(traced)
     if not chains:
         return None
@@ -122,6 +124,14 @@ class _Found:
         return [piece.norm for piece in self.pieces]
 
 
+def _drop_identities(traced: fx.GraphModule) -> None:
+    """Modules that stand for nothing would part chains."""
+    for node in list(traced.graph.nodes):
+        if type(_module_of(traced, node)) is nn.Identity:
+            node.replace_all_uses_with(node.all_input_nodes[0])
+            traced.graph.erase_node(node)
+
+
 def _find_chains(traced: fx.GraphModule) -> list[_Found]:
     chains: list[_Found] = []
     taken: set[fx.Node] = set()
@@ -150,6 +160,8 @@ def _find_ending(traced: fx.GraphModule, chain: _Found, taken: set[fx.Node]) -> 
         _find_mixing(traced, chain, after)
         if chain.ending == PLAIN:
             _find_pooling(traced, chain, after)
+    elif (after.target, after.args[1:], after.kwargs) == ("mean", ((2, 3),), {}):
+        chain.ending, chain.after = Ending("mean"), [after]
     elif after.target in _ADDITIONS and chain.pieces[-1].link.activation == "none":
         _find_addition(traced, chain, after)
 

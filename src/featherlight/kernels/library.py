@@ -47,6 +47,8 @@ _SIGNATURES = {
     "enter_split": "nnpppipnpp",
     "leave_pool": "pnpppip",
     "enter_pool": "pnpppipppp",
+    "leave_mean": "nnnppip",
+    "enter_mean": "nnnpppipp",
 }
 _TYPES = {"n": ctypes.c_long, "i": ctypes.c_int, "p": ctypes.c_void_p}
 

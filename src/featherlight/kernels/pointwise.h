@@ -20,9 +20,9 @@ static idx rows_a_block(idx channels) { /* about half of a usual second-level ca
 /* The windows of pixels r0 to r0 + rows, each as size * size * channels numbers; zeros outside of the image. */
 static void read_windows(num *out, idx ldo, const num *x, const Shape *d, idx r0, idx rows) {
     idx run = d->size * d->channels, line = d->width * d->channels, pixels = d->out_height * d->out_width;
+    idx image = r0 / pixels, oy = r0 % pixels / d->out_width, ox = r0 % d->out_width;
     for (idx r = 0; r < rows; r++) {
-        idx image = (r0 + r) / pixels, at = (r0 + r) % pixels;
-        idx top = at / d->out_width * d->stride - d->pad, left = at % d->out_width * d->stride - d->pad;
+        idx top = oy * d->stride - d->pad, left = ox * d->stride - d->pad;
         idx before = left < 0 ? -left * d->channels : 0, beyond = left + d->size - d->width;
         idx end = beyond > 0 ? run - beyond * d->channels : run; /* numbers of a line that lie in the image */
         for (idx ky = 0; ky < d->size; ky++) {
@@ -31,13 +31,15 @@ static void read_windows(num *out, idx ldo, const num *x, const Shape *d, idx r0
             if (top + ky < 0 || top + ky >= d->height || before >= end) {
                 for (idx i = 0; i < run; i++) to[i] = 0;
             } else if (run == 9 && before == 0 && end == 9) {
-                for (int i = 0; i < 9; i++) to[i] = from[i];
+                memcpy(to, from, 9 * sizeof(num));
             } else {
                 for (idx i = 0; i < before; i++) to[i] = 0;
                 for (idx i = before; i < end; i++) to[i] = from[i];
                 for (idx i = end; i < run; i++) to[i] = 0;
             }
         }
+        if (++ox == d->out_width) ox = 0, oy++;
+        if (oy == d->out_height) oy = 0, image++;
     }
 }
 
