@@ -2,10 +2,11 @@
 
     OMP_NUM_THREADS=1 python benchmarks/kernels.py --models mobilenet_v1_x1_0 shufflenet_v2_x0_5 --batch 128 --size 32
 
-First, whole steps (forwards, backwards, SGD with momentum; one thread) by the kernels and by PyTorch's plain eager
-float32 in its default layout, in turn. Then one table a network: milliseconds a step of each kernel and of what is left
-to PyTorch. The arithmetic limit is what float32 products reach here, the limit by bytes what a copy reaches, if each
-tensor is read and written once; both are measured first. `ratio` is the measured time over the larger limit.
+First, whole steps (forwards, backwards, SGD with momentum; one thread) by PyTorch's plain eager float32 in its default
+layout, by the kernels in float32, and by those in bfloat16 where the processor multiplies it, in turn. Then a table for
+each way of the kernels: milliseconds a step of each kernel and of what is left to PyTorch. The arithmetic limit is what
+products of large matrices reach here in float32 or bfloat16, the limit by bytes what a copy reaches, if each tensor is
+read and written once; all are measured first. `ratio` is the measured time over the larger limit.
 
 Times are CPU time of the process, so other processes disturb little: what they do to the caches.
 """
@@ -32,7 +33,7 @@ from torch.utils.flop_counter import flop_registry
 from featherlight import create_model
 from featherlight.cost.latency import machine_name
 from featherlight.kernels import accelerate
-from featherlight.kernels.library import Shape, load_kernels
+from featherlight.kernels.library import Shape, has_bfloat16, load_kernels
 
 MODELS = ("mobilenet_v1_x1_0", "shufflenet_v1_g3_x1_0", "shufflenet_v2_x0_5", "shufflenet_v2_x1_0")
 CLASSES = 10
@@ -74,6 +75,11 @@ def kernel_cost(name: str, numbers: list[int]) -> tuple[float, float]:
         pixels = images * out_height * out_width
         moved = images * height * width * channels + pixels * outs * (1 if name == "stem_forward" else 2)
         return 2.0 * pixels * outs * channels * size * size, moved
+    if name.endswith("_pool"):
+        images, height, width, channels, _, _, _, out_height, out_width, others = numbers[:10]
+        ins, outs = images * height * width * channels, images * out_height * out_width
+        reads = 1 if name == "leave_pool" else 2
+        return 0.0, ins + outs * (reads * others + reads * (channels + others))
     floats = {
         "norm_forward": 1, "leave_forward": 2, "leave_add": 3, "leave_join": 4, "leave_backward": 3,
         "enter_backward": 3, "enter_split": 5,
@@ -95,7 +101,7 @@ class TimedLibrary:
             result: int = function(*arguments)
             seconds = time.thread_time() - begun
             operations, floats = kernel_cost(name, _numbers(arguments))
-            self._rows[name].add(seconds, operations, 4 * floats)
+            self._rows[name].add(seconds, operations, self._library.bytes_a_number() * floats)
             return result
 
         return call
@@ -140,7 +146,8 @@ class Step:
 
     def __init__(self, model: nn.Module, compute: Callable[[Tensor], Tensor], batch: int, size: int) -> None:
         self._compute = compute
-        self._optimizer = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9, weight_decay=5e-4)
+        fused = True if compute is not model else None  # as in training, or as in tutorials
+        self._optimizer = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9, weight_decay=5e-4, fused=fused)
         channels_last = next(p for p in model.parameters() if p.dim() == 4)
         is_last = channels_last.is_contiguous(memory_format=torch.channels_last)
         images = torch.randn(batch, 3, size, size)
@@ -159,25 +166,29 @@ def seconds_of(call: Callable[[], object]) -> float:
     return time.process_time() - begun
 
 
-def machine_limits() -> tuple[float, float]:
-    """Operations a second of products, bytes a second of copies."""
-    a, c = torch.randn(1024, 1024), torch.randn(16 * 2**20)
-    b = torch.empty_like(c)
-    product = min(seconds_of(lambda: a @ a) for _ in range(10))
-    copied = min(seconds_of(lambda: b.copy_(c)) for _ in range(10))
-    return 2 * 1024**3 / product, 8 * c.numel() / copied
+def product_limit(kind: torch.dtype) -> float:
+    """Operations a second of products of large matrices."""
+    a = torch.randn(1024, 1024).to(kind)
+    return 2 * 1024**3 / min(seconds_of(lambda: a @ a) for _ in range(10))
 
 
-def profile(plain: nn.Module, batch: int, size: int, steps: int) -> tuple[Rows, float]:
+def copy_limit() -> float:
+    """Bytes a second."""
+    a = torch.randn(16 * 2**20)
+    b = torch.empty_like(a)
+    return 8 * a.numel() / min(seconds_of(lambda: b.copy_(a)) for _ in range(10))
+
+
+def profile(plain: nn.Module, batch: int, size: int, steps: int, *, reduced: bool) -> tuple[Rows, float]:
     """Rows and seconds of a step, from ``steps`` of them."""
-    library = load_kernels()
+    library = load_kernels(bfloat16=reduced)
     if library is None:
         raise SystemExit("there is no C compiler here")
     rows: Rows = defaultdict(Row)
     module: Any = importlib.import_module("featherlight.kernels.exchange")
-    module.load_kernels = lambda: TimedLibrary(library, rows)
+    module.load_kernels = lambda **_: TimedLibrary(library, rows)
     model = copy.deepcopy(plain).to(memory_format=torch.channels_last).train()
-    step = Step(model, accelerate(model) or model, batch, size)
+    step = Step(model, accelerate(model, reduced=reduced) or model, batch, size)
     step()
     rows.clear()
     with TimedOperators(rows):
@@ -186,17 +197,20 @@ def profile(plain: nn.Module, batch: int, size: int, steps: int) -> tuple[Rows, 
     return rows, total / steps
 
 
-def compare(plain: nn.Module, batch: int, size: int, rounds: int) -> tuple[float, float]:
-    """Medians of a step's seconds: PyTorch's plain loop, the kernels."""
-    eager, fast = plain.train(), copy.deepcopy(plain).to(memory_format=torch.channels_last).train()
-    ways = [Step(eager, eager, batch, size), Step(fast, accelerate(fast) or fast, batch, size)]
-    found: list[list[float]] = [[], []]
+def compare(plain: nn.Module, batch: int, size: int, rounds: int, kinds: list[bool]) -> list[float]:
+    """Medians of a step's seconds: PyTorch's plain loop, the kernels of each kind."""
+    eager = copy.deepcopy(plain).train()
+    ways = [Step(eager, eager, batch, size)]
+    for reduced in kinds:
+        fast = copy.deepcopy(plain).to(memory_format=torch.channels_last).train()
+        ways.append(Step(fast, accelerate(fast, reduced=reduced) or fast, batch, size))
+    found: list[list[float]] = [[] for _ in ways]
     for number in range(rounds + 1):
-        for way in (0, 1) if number % 2 else (1, 0):
+        for way in range(len(ways))[:: 1 if number % 2 else -1]:
             seconds = seconds_of(ways[way])
             if number:
                 found[way].append(seconds)
-    return median(found[0]), median(found[1])
+    return [median(seconds) for seconds in found]
 
 
 def print_rows(rows: Rows, total_s: float, steps: int, limits: tuple[float, float]) -> None:
@@ -224,17 +238,27 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    limits = machine_limits()
-    print(f"{machine_name()}; torch {torch.__version__}; one thread; products {limits[0] / 1e9:.0f} GFLOP/s, ", end="")
-    print(f"copies {limits[1] / 1e9:.1f} GB/s; {arguments.size} px, batch {arguments.batch}\n")
+    kinds = {False: "float32", True: "bfloat16"} if has_bfloat16() else {False: "float32"}
+    limits = {reduced: product_limit(getattr(torch, kind)) for reduced, kind in kinds.items()}
+    copied = copy_limit()
+    products = ", ".join(f"{kinds[reduced]} products {limit / 1e9:.0f} GFLOP/s" for reduced, limit in limits.items())
+    print(
+        f"{machine_name()}; torch {torch.__version__}; one thread; {products}, copies {copied / 1e9:.1f} GB/s; ", end=""
+    )
+    print(f"copies {copied / 1e9:.1f} GB/s; {arguments.size} px, batch {arguments.batch}\n")
     for name in arguments.models:
         model = create_model(name, CLASSES, input_size=arguments.size)
         print(f"## {name}\n", flush=True)
         if arguments.rounds:
-            eager, fast = compare(copy.deepcopy(model), arguments.batch, arguments.size, arguments.rounds)
-            print(f"eager {eager * 1e3:.0f} ms a step, kernels {fast * 1e3:.0f} ms: {eager / fast:.2f} times as fast\n")
-        rows, total = profile(model, arguments.batch, arguments.size, arguments.steps)
-        print_rows(rows, total, arguments.steps, limits)
+            eager, *fast = compare(model, arguments.batch, arguments.size, arguments.rounds, list(kinds))
+            print(f"eager {eager * 1e3:.0f} ms a step", end="")
+            for kind, seconds in zip(kinds.values(), fast, strict=True):
+                print(f"; kernels, {kind}, {seconds * 1e3:.0f} ms: {eager / seconds:.2f} times as fast", end="")
+            print("\n")
+        for reduced, kind in kinds.items():
+            print(f"### Kernels, {kind}\n")
+            rows, total = profile(model, arguments.batch, arguments.size, arguments.steps, reduced=reduced)
+            print_rows(rows, total, arguments.steps, (limits[reduced], copied))
 
 
 if __name__ == "__main__":

@@ -1,14 +1,16 @@
 """Training speed, end to end with augmentation: Featherlight beside the loop that most tutorials show.
 
-    python benchmarks/training.py [DATA] --models mobilenet_v1_x1_0 shufflenet_v2_x0_5 --batch 128 --size 32
+    python benchmarks/training.py [DATA] --models mobilenet_v1_x1_0 shufflenet_v2_x0_5 --cases 32x128 224x32
 
-All run in one process, in turn, several rounds, forwards and backwards; medians count. Ways:
+A case is the side of the images and how many a batch has. All ways run in one process, in turn, several rounds,
+forwards and backwards; medians count. Ways:
   plain     the tutorials' loop: PIL transforms one image at a time, eager float32, PyTorch's default layout, SGD
   eager     Featherlight's loading and loop with PyTorch's operators, float32, channels last
   bfloat16  the same with bfloat16 where PyTorch's autocast uses it
   compiled  the same under torch.compile (float32); its start is not counted, but said
   kernels   Featherlight's own operators
-What `--speed auto` takes is the fastest of the last four; `compiled` only for long runs.
+  kernels-bfloat16  the same with activations and products in bfloat16, where the processor multiplies it
+What `--speed auto` takes is the fastest of the last five; `compiled` only for long runs.
 
 Then each way runs in a process of its own to find its peak memory. DATA is any folder of images with a train split,
 for example CIFAR-10; without it images are drawn at random.
@@ -39,6 +41,7 @@ from featherlight import create_model
 from featherlight.cost.count import count_cost
 from featherlight.cost.latency import alternating, machine_name
 from featherlight.images import Preprocessing, resize_image
+from featherlight.kernels.library import has_bfloat16
 from featherlight.loading.augment import Augmentation
 from featherlight.loading.batches import MemoryBatches
 from featherlight.sources import open_source
@@ -53,9 +56,10 @@ WAYS: dict[str, dict[str, Any]] = {
     "bfloat16": {"layout": "channels-last", "precision": "bfloat16", "compile": "off", "kernels": "off"},
     "compiled": {"layout": "channels-last", "precision": "float32", "compile": "on", "kernels": "off"},
     "kernels": {"layout": "channels-last", "precision": "float32", "compile": "off", "kernels": "on"},
+    "kernels-bfloat16": {"layout": "channels-last", "precision": "bfloat16", "compile": "off", "kernels": "on"},
 }
 CLASSES = 10
-IMAGES = 4096
+PIXELS = 4096 * 32 * 32  # of the images that are trained on in turn
 
 
 @dataclass(frozen=True)
@@ -158,10 +162,18 @@ def timed(call: Callable[[], object]) -> float:
     return time.perf_counter() - begun
 
 
-def peak_memory(arguments: argparse.Namespace, model: str, way: str) -> float:
+def peak_memory(job: Job, way: str) -> float:
     """MiB of a process that does nothing else."""
-    command = [sys.executable, __file__, "--memory-of", way, "--models", model, "--batch", str(arguments.batch)]
-    command += ["--size", str(arguments.size)]
+    command = [
+        sys.executable,
+        __file__,
+        "--memory-of",
+        way,
+        "--models",
+        job.model,
+        "--cases",
+        f"{job.size}x{job.batch}",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return float(done.stdout)
 
@@ -173,14 +185,13 @@ def limit_gflops() -> float:
     return 2 * 2048**3 / seconds / 1e9
 
 
-def load(data: str | None, size: int) -> tuple[np.ndarray[Any, Any], torch.Tensor]:
-    random = np.random.default_rng(0)
+def load(data: str | None, size: int, batch: int) -> tuple[np.ndarray[Any, Any], torch.Tensor]:
+    random, count = np.random.default_rng(0), max(PIXELS // size**2, 4 * batch)
     if data is None:
-        return random.integers(0, 256, (IMAGES, size, size, 3), np.uint8), torch.from_numpy(
-            random.integers(0, CLASSES, IMAGES)
-        )
+        images = random.integers(0, 256, (count, size, size, 3), np.uint8)
+        return images, torch.from_numpy(random.integers(0, CLASSES, count))
     split = open_source(data).splits["train"]
-    chosen = random.permutation(len(split))[:IMAGES]
+    chosen = random.permutation(len(split))[:count]
     preprocessing = Preprocessing(size, crop_fraction=1.0)
     images = np.stack([resize_image(split.read(int(index)), preprocessing) for index in chosen])
     return images, torch.from_numpy(split.labels[chosen] % CLASSES)
@@ -190,31 +201,39 @@ def report(job: Job, found: dict[str, list[float]], memory: dict[str, float], gf
     macs = count_cost(network_for(job).eval(), (3, job.size, job.size), job.model).total.macs
     limit = gflops * 1e9 / (6 * macs)
     middle = {way: median(speeds) for way, speeds in found.items()}
+    plain = middle.get("plain", float("nan"))
     for way, speeds in found.items():
         print(
             f"| {job.model} | {job.size} px, batch {job.batch} | {way} | {middle[way]:.0f} | "
-            f"{min(speeds):.0f}-{max(speeds):.0f} | {middle[way] / middle['plain']:.2f} | "
+            f"{min(speeds):.0f}-{max(speeds):.0f} | {middle[way] / plain:.2f} | "
             f"{middle[way] / limit:.0%} | {memory.get(way, 0):.0f} |"
         )
-    return {"model": job.model, "images_per_s": found, "limit": limit, "memory_mib": memory}
+    case = {"model": job.model, "size": job.size, "batch": job.batch}
+    return {**case, "images_per_s": found, "limit": limit, "memory_mib": memory}
+
+
+def jobs_of(data: str | None, cases: list[str], models: list[str]) -> Iterator[Job]:
+    for case in cases:
+        size, batch = map(int, case.split("x"))
+        images, labels = load(data, size, batch)
+        for model in models:
+            yield Job(model, size, batch, images, labels)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("data", nargs="?")
     parser.add_argument("--models", nargs="+", default=MODELS)
-    parser.add_argument("--ways", nargs="+", default=["plain", "eager", "bfloat16", "kernels"], choices=list(WAYS))
-    parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--size", type=int, default=32)
+    parser.add_argument("--ways", nargs="+", default=[way for way in WAYS if way != "compiled"], choices=list(WAYS))
+    parser.add_argument("--cases", nargs="+", default=["32x128"], metavar="SIZExBATCH")
     parser.add_argument("--seconds", type=float, default=3, help="of each way in each of the six rounds")
     parser.add_argument("--no-memory", action="store_true")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--memory-of", choices=list(WAYS), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    images, labels = load(arguments.data, arguments.size)
-    jobs = [Job(model, arguments.size, arguments.batch, images, labels) for model in arguments.models]
+    jobs = jobs_of(arguments.data, arguments.cases, arguments.models)
     if arguments.memory_of:
-        run = start(jobs[0], arguments.memory_of)
+        run = start(next(jobs), arguments.memory_of)
         for _ in range(4):
             next(run)
         print(peak_here() / 2**20)
@@ -228,8 +247,9 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|---|")
     results = []
     for job in jobs:
-        found = measure(job, list(arguments.ways), arguments.seconds)
-        memory = {} if arguments.no_memory else {way: peak_memory(arguments, job.model, way) for way in arguments.ways}
+        ways = [way for way in arguments.ways if way != "kernels-bfloat16" or has_bfloat16()]
+        found = measure(job, ways, arguments.seconds)
+        memory = {} if arguments.no_memory else {way: peak_memory(job, way) for way in ways}
         results.append(report(job, found, memory, gflops))
     if arguments.json:
         print(json.dumps(results))

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from featherlight.kernels.chain import PLAIN, Ending, Link, run_chain
-from featherlight.kernels.library import load_kernels, reduces_products
+from featherlight.kernels.chain import run_chain
+from featherlight.kernels.library import load_kernels
+from featherlight.kernels.links import PLAIN, Ending, Link
 
 LIBRARY = load_kernels()
 pytestmark = pytest.mark.skipif(LIBRARY is None, reason="no C compiler here")
@@ -66,8 +67,11 @@ def assert_near(found: Tensor, expected: Tensor, scale: float = 0.0) -> None:
 def end(result: Tensor, x: Tensor, other: Tensor | None, ending: Ending) -> Tensor:
     if ending.kind == "plain":
         return result
-    if ending.kind == "add":
-        total = result + (x if other is None else other)
+    if ending.kind == "mean":
+        return result.mean((2, 3))
+    if ending.kind in ("add", "pool"):
+        pooled = ending.kind == "pool"
+        total = torch.cat((F.avg_pool2d(x, 3, 2, 1), result), 1) if pooled else result + (x if other is None else other)
         return {"none": lambda v: v, "relu": F.relu, "relu6": F.relu6}[ending.activation](total)
     left = x.chunk(2, 1)[0] if other is None else other
     return F.channel_shuffle(torch.cat((left, result), 1), 2)
@@ -240,6 +244,23 @@ def test_what_becomes_of_a_result_has_pytorchs_values_and_gradients(ending, with
     check(links, (channels, 21, 21, channels), (1, 3, 1), (5, 6, 7), 3, ending, with_other=with_other)
 
 
+@pytest.mark.parametrize("activation", ["none", "relu", "hardswish"])
+@pytest.mark.parametrize("shape", [(5, 6, 7), (9, 1, 1)])
+def test_a_result_of_which_the_mean_over_pixels_is_left(shape, activation):
+    check([Link("pointwise", activation)], (10, 37), (1,), shape, 7, Ending("mean"))
+
+
+@pytest.mark.parametrize("shape", [(5, 6, 7), (2, 9, 8), (7, 1, 2)])
+@pytest.mark.parametrize(("activation", "channels"), [("none", 3), ("relu", 40), ("relu6", 16)])
+def test_a_result_that_is_concatenated_with_the_averaged_input(activation, channels, shape):
+    links = [
+        Link("pointwise", "relu"),
+        Link("depthwise", "none", stride=2, padding=1),
+        Link("pointwise", "none", groups=3),
+    ]
+    check(links, (channels, 12, 12, 21), (1, 3, 1), shape, 6, Ending("pool", activation))
+
+
 def test_a_single_link_with_a_residual_connection():
     check([Link("pointwise", "none", groups=2)], (16, 16), (1,), (4, 5, 3), 4, Ending("add", "relu"))
 
@@ -274,63 +295,3 @@ def test_statistics_of_values_far_from_zero_are_exact():
     run_chain(LIBRARY, [Link("norm", "none", momentum=1.0)], x, parameters_of(layers))
     variance = x.double().var(dim=(0, 2, 3))
     torch.testing.assert_close(layers[0][1].running_var.double(), variance, rtol=1e-4, atol=0)
-
-
-def rounded(x: Tensor) -> Tensor:
-    return x.to(torch.bfloat16).to(x.dtype)
-
-
-class Rounding(torch.autograd.Function):
-    """A product (P, G, I) x (G, O, I) -> (P, G, O) whose factors are rounded, forwards and backwards."""
-
-    @staticmethod
-    def forward(ctx, x, w):
-        factors = rounded(x), rounded(w)
-        ctx.save_for_backward(*factors)
-        return torch.einsum("pgi,goi->pgo", *factors)
-
-    @staticmethod
-    def backward(ctx, gradient):
-        x, w = ctx.saved_tensors
-        g = rounded(gradient)
-        return torch.einsum("pgo,goi->pgi", g, w), torch.einsum("pgo,pgi->goi", g, x)
-
-
-class RoundingConv2d(nn.Conv2d):
-    def forward(self, x):  # (N, C, H, W) -> (N, O, H', W')
-        windows = F.unfold(x, self.kernel_size, padding=self.padding, stride=self.stride)  # (N, C * k * k, H' * W')
-        count, numbers, pixels = windows.shape
-        rows = windows.transpose(1, 2).reshape(count * pixels, self.groups, numbers // self.groups)
-        y = Rounding.apply(rows, self.weight.view(self.groups, -1, rows.shape[2]))
-        height = (x.shape[2] + 2 * self.padding[0] - self.kernel_size[0]) // self.stride[0] + 1
-        return y.reshape(count, pixels, -1).transpose(1, 2).reshape(count, -1, height, pixels // height)
-
-
-@pytest.mark.skipif(not reduces_products(), reason="no instruction for it here")
-@pytest.mark.parametrize(
-    ("links", "channels", "sizes"),
-    [
-        ([Link("pointwise", "relu")], (33, 47), (1,)),
-        ([Link("pointwise", "relu", groups=3), Link("pointwise", "relu", groups=3, shuffle=3)], (27, 24, 21), (1, 1)),
-        ([Link("pointwise", "relu6"), Link("pointwise", "none", groups=2)], (5, 16, 80), (1, 1)),
-        ([Link("stem", "relu", stride=2, padding=1), Link("pointwise", "none")], (3, 24, 10), (3, 1)),
-    ],
-)
-def test_reduced_products_round_their_factors_and_nothing_else(links, channels, sizes):
-    torch.manual_seed(0)
-    layers = build(links, channels, sizes)
-    exact = [(copy.deepcopy(conv).double(), copy.deepcopy(norm).double(), name) for conv, norm, name in layers]
-    for conv, _, _ in exact:
-        conv.__class__ = RoundingConv2d
-    x = torch.randn(5, channels[0], 9, 7).contiguous(memory_format=torch.channels_last).requires_grad_()
-    assert LIBRARY is not None
-    result = run_chain(LIBRARY, links, x, parameters_of(layers), reduced=True)
-    expected = compute(exact, links, x.detach().double())
-    gradient = torch.randn_like(expected)
-    result.backward(gradient.float())
-    expected.backward(gradient)
-    pairs = [(result.detach(), expected.detach())]
-    for (conv, _, _), (exact_conv, _, _) in zip(layers, exact, strict=True):
-        pairs.append((conv.weight.grad, exact_conv.weight.grad))
-    for found, truth in pairs:  # few numbers are so near the middle of two that they are rounded to the other one
-        assert float((found.double() - truth).norm() / truth.norm()) < 2**-10

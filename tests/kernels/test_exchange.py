@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from featherlight import create_model
 from featherlight.errors import FeatherlightError
 from featherlight.kernels import accelerate
-from featherlight.kernels.library import compile_kernels, load_kernels, reduces_products
+from featherlight.kernels.library import compile_kernels, has_bfloat16, load_kernels
 
 needs_compiler = pytest.mark.skipif(load_kernels() is None, reason="no C compiler here")
 # With a seed for the images. A number that lies within rounding of zero may pass a ReLU or not, in PyTorch's operators
@@ -64,10 +64,10 @@ def test_a_network_computed_by_kernels_is_as_near_the_truth_as_pytorchs(name):
     assert all(count == 1 for count in counts)
 
 
-@pytest.mark.skipif(not reduces_products(), reason="no instruction for it here")
-def test_reduced_products_are_as_near_the_truth_as_pytorchs_bfloat16():
+@pytest.mark.skipif(not has_bfloat16(), reason="no instruction for it here")
+@pytest.mark.parametrize("name", ["shufflenet_v2_x0_5", "shufflenet_v1_g3_x0_5", "mobilenet_v3_small"])
+def test_bfloat16_is_as_near_the_truth_as_pytorchs(name):
     images, labels = batch()
-    name = "shufflenet_v2_x0_5"
     exact, eager, mine = network(name).double().train(), network(name).train(), network(name).train()
     fast = accelerate(mine, reduced=True)
     assert fast is not None
@@ -80,7 +80,7 @@ def test_reduced_products_are_as_near_the_truth_as_pytorchs_bfloat16():
     theirs, ours = results(eager, autocast, images, labels), results(mine, fast, images, labels)
     for key, value in truth.items():
         error, usual = (float((found[key] - value).norm() / value.norm()) for found in (ours, theirs))
-        assert 1e-6 < error < usual, key
+        assert 1e-6 < error < 1.5 * usual, key
 
 
 @needs_compiler
@@ -89,7 +89,7 @@ def test_same_batch_same_threads_same_bits(reduced):
     gradients = []
     for _ in range(2):
         model = network("shufflenet_v2_x0_5").train()
-        fast = accelerate(model, reduced=reduced and reduces_products())
+        fast = accelerate(model, reduced=reduced and has_bfloat16())
         images, labels = batch()
         F.cross_entropy(fast(images), labels).backward()
         gradients.append(torch.cat([p.grad.flatten() for p in model.parameters()]))

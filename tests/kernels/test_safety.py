@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from featherlight.errors import FeatherlightError
-from featherlight.kernels.chain import PLAIN, Ending, Link, run_chain
+from featherlight.kernels.chain import run_chain
 from featherlight.kernels.library import compile_kernels, load_kernels, open_kernels
+from featherlight.kernels.links import PLAIN, Ending, Link
 
 pytestmark = pytest.mark.skipif(load_kernels() is None, reason="no C compiler here")
 HERE = Path(__file__).parent

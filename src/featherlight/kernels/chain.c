@@ -21,6 +21,16 @@
 #include <sys/mman.h>
 #endif
 
+/* What tensors hold here, and whether these kernels could be compiled for bfloat16. */
+int bytes_a_number(void) { return sizeof(num); }
+int knows_bfloat16(void) {
+#if defined(__AVX512BF16__) && defined(__AVX512BW__) && defined(__AVX512VL__)
+    return 1;
+#else
+    return 0;
+#endif
+}
+
 /* Memory that is given back is kept for the next step; asking the system for it anew costs about as much as writing it.
  * The limits are the largest that there are. */
 int keep_memory(void) {

@@ -6,7 +6,7 @@ import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,60 +15,10 @@ from torch.nn.grad import conv2d_input
 
 from featherlight.errors import FeatherlightError
 from featherlight.kernels.library import Learned, Shape
+from featherlight.kernels.links import ACTIVATIONS, PLAIN, Ending, Link
 
-Kind = Literal["norm", "pointwise", "depthwise", "stem"]
-ACTIVATIONS = {"none": 0, "relu": 1, "relu6": 2, "hardswish": 3}
 PARAMETERS = 5  # of a link: weight, gamma, beta, running mean, running variance
-
-
-@dataclass(frozen=True)
-class Link:
-    """One convolution with its batch norm and activation.
-
-    Attributes:
-        kind: ``norm`` is a batch norm of what comes in, without a convolution; ``stem`` a convolution of few channels.
-        activation: after the norm.
-        groups: of a pointwise convolution.
-        stride: of a depthwise convolution or a stem.
-        padding: of a depthwise convolution or a stem.
-        momentum: of the running statistics.
-        eps: of the norm.
-        shuffle: a pointwise convolution's input channels are first shuffled in that many groups; 1: not.
-        shuffled: of a depthwise convolution: its parameters stand for channels that were shuffled in that many groups,
-            but input and output are not; 0: they are. A shuffle in front of a depthwise convolution is the same as one
-            behind it, where the next pointwise convolution undoes it for nothing.
-    """
-
-    kind: Kind
-    activation: str
-    groups: int = 1
-    stride: int = 1
-    padding: int = 0
-    momentum: float = 0.1
-    eps: float = 1e-5
-    shuffle: int = 1
-    shuffled: int = 0
-
-
-@dataclass(frozen=True)
-class Ending:
-    """What becomes of a chain's result z.
-
-    Attributes:
-        kind: ``plain``: nothing.
-            ``split``: a unit of ShuffleNetV2. The chain begins with a pointwise convolution, keeps the shape and
-            computes the second half of the channels; then both halves are concatenated and shuffled in two groups.
-            ``join``: the same with another tensor of z's shape in the place of the first half.
-            ``add``: a residual connection, ``activation(z + other)``; ``other`` is the chain's input unless one is
-            given. The last link has no activation, and the first one is a pointwise convolution.
-        activation: after adding: "none", "relu" or "relu6".
-    """
-
-    kind: Literal["plain", "split", "join", "add"] = "plain"
-    activation: str = "none"
-
-
-PLAIN = Ending()
+BYTES_OF_BFLOAT16 = 2
 
 
 @dataclass
@@ -86,37 +36,28 @@ def run_chain(
     parameters: Sequence[Tensor],
     ending: Ending = PLAIN,
     other: Tensor | None = None,
-    *,
-    reduced: bool = False,
 ) -> Tensor:
     """Computes a chain in training mode, and updates the running statistics.
 
     Args:
-        library: the kernels.
+        library: the kernels; tensors are kept in float32 or bfloat16, as these are compiled for.
         links: what to compute.
-        x: float32 (N, C, H, W), channels last in memory.
+        x: (N, C, H, W), channels last in memory.
         parameters: for each link its weight (of ``norm``: any tensor), gamma, beta, running mean and variance.
         ending: what becomes of the result.
         other: the tensor that it is joined with or added to.
-        reduced: the factors of products are rounded to bfloat16, where the processor multiplies that faster.
 
     Returns:
-        float32 (N, C', H', W'), channels last in memory.
+        (N, C', H', W') in the kernels' type, channels last in memory; of a mean (N, C') in float32.
 
     Raises:
         ValueError: shapes do not go together, or there is one value a channel.
         FeatherlightError: memory is short; the running statistics of the link at hand are as they were.
     """
-    result: Tensor = _Chain.apply(library, tuple(links), ending, reduced, x, other, *parameters)
+    kept = torch.bfloat16 if library.bytes_a_number() == BYTES_OF_BFLOAT16 else torch.float32
+    other = None if other is None else other.to(kept)
+    result: Tensor = _Chain.apply(library, tuple(links), ending, x.to(kept), other, *parameters)
     return result
-
-
-@lru_cache(maxsize=256)
-def _order(channels: int, groups: int) -> Tensor | None:
-    """For each channel after a shuffle, the one before it that it is."""
-    if groups == 1:
-        return None
-    return torch.arange(channels, dtype=torch.int32).view(groups, -1).t().reshape(-1).contiguous()
 
 
 @lru_cache(maxsize=256)
@@ -136,15 +77,14 @@ class _Chain(torch.autograd.Function):
         library: ctypes.CDLL,
         links: tuple[Link, ...],
         ending: Ending,
-        reduced: bool,
         x: Tensor,
         other: Tensor | None,
         *parameters: Tensor,
     ) -> Tensor:
         value = x.permute(0, 2, 3, 1)
-        strided = links[0].kind == "pointwise" and ending.kind in ("plain", "join") and _has_equal_rows(value)
+        strided = links[0].kind == "pointwise" and ending.kind in ("plain", "join", "mean") and _has_equal_rows(value)
         value = value if value.is_contiguous() or strided else value.contiguous()
-        chain = _Runner(library, links, parameters, ending, reduced)
+        chain = _Runner(library, links, parameters, ending, value.dtype)
         ctx.chain, ctx.needs_x = chain, x.requires_grad
         out = chain.forward(value, None if other is None else _pixels_last(other))
         # The chain has x too; this notices when it is changed in between.
@@ -155,10 +95,12 @@ class _Chain(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         _, out = ctx.saved_tensors
-        gradient = _pixels_last(gradients[0])
+        (given,) = gradients
+        averages = ctx.chain.averages  # these are divided in place
+        gradient = given.clone(memory_format=torch.contiguous_format) if averages else _pixels_last(given)
         found_x, found_other, found = ctx.chain.backward(gradient, out, ctx.needs_x)
         both = [None if tensor is None else tensor.permute(0, 3, 1, 2) for tensor in (found_x, found_other)]
-        return None, None, None, None, *both, *found
+        return None, None, None, *both, *found
 
 
 def _has_equal_rows(x: Tensor) -> bool:
@@ -181,13 +123,18 @@ class _Runner:
         links: tuple[Link, ...],
         parameters: Sequence[Tensor],
         ending: Ending,
-        reduced: bool,
+        kept: torch.dtype,
     ) -> None:
-        self._library, self._links, self._ending, self._reduced = library, links, ending, reduced
+        self._library, self._links, self._ending, self._kept = library, links, ending, kept
         self._parameters = [tuple(parameters[i : i + PARAMETERS]) for i in range(0, len(parameters), PARAMETERS)]
         self._input = torch.empty(0)
         self._states: list[_State] = []
         self._adds_input = False
+
+    @property
+    def averages(self) -> bool:
+        """Whether the result is a mean over pixels."""
+        return self._ending.kind == "mean"
 
     def _call(self, name: str, *arguments: Any) -> None:
         if getattr(self._library, name)(*arguments):
@@ -195,8 +142,8 @@ class _Runner:
 
     def _empty(self, *shape: int) -> Tensor:
         """Memory for a large tensor."""
-        tensor = torch.empty(shape)
-        self._library.use_large_pages(tensor.data_ptr(), 4 * tensor.numel())
+        tensor = torch.empty(shape, dtype=self._kept)
+        self._library.use_large_pages(tensor.data_ptr(), tensor.nbytes)
         return tensor
 
     def forward(self, x: Tensor, other: Tensor | None) -> Tensor:
@@ -217,16 +164,23 @@ class _Runner:
         ending, pixels = self._ending, count * height * width
         if ending.kind in ("join", "add") and other.shape != raw.shape:
             raise ValueError(f"{tuple(other.shape)} does not go with a result of shape {tuple(raw.shape)}")
-        mixes = ending.kind in ("split", "join")
-        whole = self._empty(count, height, width, channels * (2 if mixes else 1))
+        if self.averages:
+            means = torch.empty(count, channels)
+            self._call("leave_mean", count, height * width, channels, *map(_address, (raw, norm)), act, _address(means))
+            return means
+        before = {"split": channels, "join": channels, "pool": other.shape[3]}.get(ending.kind, 0)
+        whole = self._empty(count, height, width, before + channels)
         head = (pixels, channels, raw.data_ptr(), norm.data_ptr())
-        if mixes:
+        if ending.kind in ("split", "join"):
             self._call("leave_join", *head, act, other.data_ptr(), other.shape[3], whole.data_ptr())
+        elif ending.kind == "pool":
+            middle = (channels, other.data_ptr(), *head[2:], ACTIVATIONS[ending.activation])
+            self._call("leave_pool", _pooling(other, raw), *middle, whole.data_ptr())
         elif ending.kind == "add":
             self._call("leave_add", *head, ACTIVATIONS[ending.activation], other.data_ptr(), whole.data_ptr())
         else:
             self._call("leave_forward", *head, act, whole.data_ptr())
-        out = torch.empty(0)
+        out = torch.empty(0, dtype=self._kept)
         return out.set_(
             whole.untyped_storage(), 0, (count, whole.shape[3], height, width), whole.permute(0, 3, 1, 2).stride()
         )
@@ -250,8 +204,7 @@ class _Runner:
             _check_count(y)
             self._call(
                 "pointwise_forward", count * height * width, ins, outs, link.groups, _address(x), x.stride(2),
-                _address(norm), ACTIVATIONS[act], _address(_order(ins, link.shuffle)), _address(weight), _address(y),
-                learned, _address(found), self._reduced,
+                _address(norm), ACTIVATIONS[act], link.shuffle, _address(weight), _address(y), learned, _address(found),
             )  # fmt: skip
         else:
             shape = _shape(link, x, weight)
@@ -261,7 +214,7 @@ class _Runner:
             if link.kind == "stem":
                 numbers = _pixels_last(weight)
                 head = (ctypes.byref(shape), outs, _address(x), _address(numbers))
-                self._call("stem_forward", *head, *tail, self._reduced)
+                self._call("stem_forward", *head, *tail)
             else:
                 inputs = (_address(x), _address(norm), ACTIVATIONS[act], _address(weight))
                 self._call("depthwise_forward", ctypes.byref(shape), *inputs, *tail)
@@ -284,7 +237,7 @@ class _Runner:
         """Gradients of x, of the other tensor, of the parameters; ``out``: where its activation needs it."""
         g, sums, left = self._enter(gradient, out)
         kind = self._ending.kind
-        more = g if self._adds_input else None
+        more = left if kind == "pool" else g if self._adds_input else None
         of_other = left if kind == "join" else g if kind == "add" and not self._adds_input else None
         whole = left if kind == "split" else None
         gx: Tensor | None = g
@@ -299,7 +252,7 @@ class _Runner:
         return (gx if whole is None else whole), of_other, found
 
     def _enter(self, gradient: Tensor, out: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
-        """The gradient before the last activation, its sums, and of the other tensor that is mixed with the result."""
+        """The gradient before the last activation, its sums, and that of what the result is mixed with."""
         last, act = self._states[-1], self._links[-1].activation
         channels = last.raw.shape[3]
         sums = torch.empty(2, channels, dtype=torch.float64)
@@ -311,11 +264,22 @@ class _Runner:
             middle = (_address(last.norm), ACTIVATIONS[act], left.data_ptr(), left.shape[3])
             self._call("enter_split", *head, *middle, g.data_ptr(), tail)
             return g, sums, left
+        if kind == "pool":
+            g, left = self._empty(*last.raw.shape), self._empty(*self._input.shape)
+            middle = (channels, *head[2:], _address(last.norm), ACTIVATIONS[self._ending.activation], _address(out))
+            self._call("enter_pool", _pooling(left, g), *middle, left.data_ptr(), g.data_ptr(), tail)
+            return g, sums, left
+        if self.averages:
+            count, height, width, _ = last.raw.shape
+            g = self._empty(*last.raw.shape)
+            middle = (*head[2:], _address(last.norm), ACTIVATIONS[act])
+            self._call("enter_mean", count, height * width, channels, *middle, g.data_ptr(), tail)
+            return g, sums, None
         act = self._ending.activation if kind == "add" else act
         changes = len(self._links) == 1 and self._links[0].kind == "norm"  # what it gets, which is not ours
         g = gradient if act == "none" and not changes else self._empty(*last.raw.shape)
-        values = None if out is None else out.data_ptr()
-        self._call("enter_backward", *head, _address(last.norm), ACTIVATIONS[act], values, g.data_ptr(), tail)
+        middle = (_address(last.norm), ACTIVATIONS[act], _address(out))
+        self._call("enter_backward", *head, *middle, g.data_ptr(), tail)
         return g, sums, None
 
     def _backward_link(
@@ -349,8 +313,8 @@ class _Runner:
                 gx = whole.narrow(3, ins, ins)
             self._call(
                 "pointwise_backward", pixels, ins, outs, link.groups, *of_y, _address(x), x.stride(2), _address(norm),
-                act, _address(_order(ins, link.shuffle)), _address(weight), _address(gx),
-                ins if gx is None else gx.stride(2), _address(more), of_sums, _address(dw), self._reduced,
+                act, link.shuffle, _address(weight), _address(gx), ins if gx is None else gx.stride(2), _address(more),
+                of_sums, _address(dw),
             )  # fmt: skip
         else:
             gx = self._empty(*x.shape)
@@ -368,7 +332,7 @@ class _Runner:
         """Gradients of the images, where ``g`` is given, and of the weight."""
         shape, numbers = _shape(link, x, weight), _pixels_last(weight)
         dw = torch.empty_like(numbers)
-        tail = (_address(x), _address(numbers), _address(dw), self._reduced)
+        tail = (_address(x), _address(numbers), _address(dw))
         self._call("stem_backward", ctypes.byref(shape), outs, *of_y, *tail)
         gx = None
         if g is not None:  # images seldom want one: adversarial training
@@ -376,15 +340,20 @@ class _Runner:
             self._call("leave_backward", dy.numel() // outs, outs, dy.data_ptr(), *of_y[1:])
             size = (x.shape[0], x.shape[3], *x.shape[1:3])
             convolved = conv2d_input(  # type: ignore[no-untyped-call]
-                size, weight, dy.permute(0, 3, 1, 2), link.stride, link.padding
+                size, weight, dy.permute(0, 3, 1, 2).float(), link.stride, link.padding
             )
-            gx = _pixels_last(convolved)
+            gx = _pixels_last(convolved).to(self._kept)
         return gx, dw.permute(0, 3, 1, 2)
 
 
 def _check_count(y: Tensor) -> None:
     if y.numel() <= y.shape[3]:
         raise ValueError(f"Expected more than 1 value per channel when training, got input size {tuple(y.shape)}")
+
+
+def _pooling(x: Tensor, pooled: Tensor) -> Any:
+    """The shape of averaging 3 x 3 pixels at stride 2."""
+    return ctypes.byref(Shape(*x.shape, 3, 2, 1, *pooled.shape[1:3]))
 
 
 def _shape(link: Link, x: Tensor, weight: Tensor) -> Shape:

@@ -20,36 +20,36 @@ INLINE BlockNorm block_norm(const float *norm, int act, idx channels, idx c, idx
 
 /* Asks for part `number` of `parts` of the numbers at p. A block of channels is read in small pieces far apart, which
  * no processor foresees; so while an image is computed, the next one is fetched, in order. */
-INLINE void fetch(const float *p, idx count, idx number, idx parts) {
+INLINE void fetch(const num *p, idx count, idx number, idx parts) {
     idx end = count * (number + 1) / parts;
-    for (idx i = count * number / parts; i < end; i += 16) __builtin_prefetch(p + i, 0, 2);
+    for (idx i = count * number / parts; i < end; i += 64 / sizeof(num)) __builtin_prefetch(p + i, 0, 2);
 }
 
 /* Reads a row of an image's block of channels into a padded row. */
-INLINE void block_row(float *row, const float *x, idx width, idx channels, idx n, idx pad, const BlockNorm norm) {
+INLINE void block_row(float *row, const num *x, idx width, idx channels, idx n, idx pad, const BlockNorm norm) {
     for (idx i = 0; i < width; i++) {
-        vec y = load_part(x + i * channels, n);
+        vec y = get_part(x + i * channels, n);
         store(row + (pad + i) * VL, norm.plain ? y : activated(norm.s * y + norm.t, norm.act));
     }
 }
 
-/* One row of outputs; rows[ky] is NULL where the window leaves the image. Returns sums for the statistics. */
-INLINE void forward_row(float *y, const float *const *rows, const vec *taps, idx k, idx stride, idx out_width,
+/* One row of outputs. Returns sums for the statistics. */
+INLINE void forward_row(num *y, const float *const *rows, const vec *taps, idx k, idx stride, idx out_width,
                         idx channels, idx n, vec first, vec *sum, vec *square) {
-    vec total = *sum, squares = *square;
+    vec total = *sum, squares = *square, own[MAX_SIZE * MAX_SIZE]; /* own: no store changes them */
+    UNROLLED for (idx i = 0; i < k * k; i++) own[i] = taps[i];
     for (idx ox = 0; ox < out_width; ox++) {
         vec v = {0};
-        for (idx ky = 0; ky < k; ky++)
-            if (rows[ky])
-                for (idx kx = 0; kx < k; kx++) v += load(rows[ky] + (ox * stride + kx) * VL) * taps[ky * k + kx];
-        store_part(y + ox * channels, v, n);
+        UNROLLED for (idx ky = 0; ky < k; ky++)
+            UNROLLED for (idx kx = 0; kx < k; kx++) v += load(rows[ky] + (ox * stride + kx) * VL) * own[ky * k + kx];
+        put_part(y + ox * channels, v, n);
         vec d = v - first;
         total += d, squares += d * d;
     }
     *sum = total, *square = squares;
 }
 
-int depthwise_forward(const Shape *shape, const float *x, const float *before, int act, const float *w, float *y,
+int depthwise_forward(const Shape *shape, const num *x, const float *before, int act, const float *w, num *y,
                       const Learned *learned, float *out) {
     Shape d = *shape;
     idx ch = d.channels, k = d.size, wide = d.width + 2 * d.pad;
@@ -88,10 +88,10 @@ int depthwise_forward(const Shape *shape, const float *x, const float *before, i
                         idx r = top + ky;
                         rows[ky] = r < 0 || r >= d.height ? zeros : ring + r % k * wide * VL;
                     }
-                    float *to = y + (n * pixels + oy * d.out_width) * ch + c;
+                    num *to = y + (n * pixels + oy * d.out_width) * ch + c;
                     if (oy == 0) { /* a value to measure differences from */
                         forward_row(to, rows, taps, k, d.stride, 1, ch, lanes, first, &sum, &square);
-                        first = load_part(to, lanes), sum = (vec){0}, square = (vec){0};
+                        first = get_part(to, lanes), sum = (vec){0}, square = (vec){0};
                     }
                     if (k == 3 && d.stride == 1)
                         forward_row(to, rows, taps, 3, 1, d.out_width, ch, lanes, first, &sum, &square);
@@ -110,50 +110,55 @@ int depthwise_forward(const Shape *shape, const float *x, const float *before, i
 /* Products of a row of dy with the rows of z under its window: what the filter's gradient is made of. */
 INLINE void filter_row(const float *dy, const float *const *rows, vec *sums, idx k, idx stride, idx out_width) {
     vec local[MAX_SIZE * MAX_SIZE];
-    for (idx i = 0; i < k * k; i++) local[i] = sums[i];
+    UNROLLED for (idx i = 0; i < k * k; i++) local[i] = sums[i];
     for (idx ox = 0; ox < out_width; ox++) {
         vec v = load(dy + ox * VL);
-        for (idx ky = 0; ky < k; ky++)
-            for (idx kx = 0; kx < k; kx++) local[ky * k + kx] += v * load(rows[ky] + (ox * stride + kx) * VL);
+        UNROLLED for (idx ky = 0; ky < k; ky++)
+            UNROLLED for (idx kx = 0; kx < k; kx++) local[ky * k + kx] += v * load(rows[ky] + (ox * stride + kx) * VL);
     }
-    for (idx i = 0; i < k * k; i++) sums[i] = local[i];
+    UNROLLED for (idx i = 0; i < k * k; i++) sums[i] = local[i];
 }
 
 /* Adds a row of dy, times the filter, to the rows of dx under its window. */
 INLINE void scatter_row(const float *dy, float *const *rows, const vec *taps, idx k, idx stride, idx out_width) {
-    for (idx ky = 0; ky < k; ky++)
+    for (idx ky = 0; ky < k; ky++) {
+        vec own[MAX_SIZE];
+        UNROLLED for (idx kx = 0; kx < k; kx++) own[kx] = taps[ky * k + kx];
         for (idx ox = 0; ox < out_width; ox++) {
             vec v = load(dy + ox * VL);
             float *to = rows[ky] + ox * stride * VL;
-            for (idx kx = 0; kx < k; kx++) store(to + kx * VL, load(to + kx * VL) + v * taps[ky * k + kx]);
+            UNROLLED for (idx kx = 0; kx < k; kx++) store(to + kx * VL, load(to + kx * VL) + v * own[kx]);
         }
+    }
 }
 
 /* A row of dx at stride 1: the window of rows of dy around it, with the filter turned round. */
 INLINE void gather_row(float *dx, const float *const *rows, const vec *taps, idx k, idx width) {
+    vec own[MAX_SIZE * MAX_SIZE];
+    UNROLLED for (idx i = 0; i < k * k; i++) own[i] = taps[i];
     for (idx i = 0; i < width; i++) {
         vec v = {0};
-        for (idx ky = 0; ky < k; ky++)
-            for (idx kx = 0; kx < k; kx++) v += load(rows[ky] + (i + k - 1 - kx) * VL) * taps[ky * k + kx];
+        UNROLLED for (idx ky = 0; ky < k; ky++)
+            UNROLLED for (idx kx = 0; kx < k; kx++) v += load(rows[ky] + (i + k - 1 - kx) * VL) * own[ky * k + kx];
         store(dx + i * VL, v);
     }
 }
 
 /* A finished row of dx, taken through the activation, to gx, with the sums for the norm of x. */
-INLINE void leave_row(float *gx, const float *dx, const float *x, idx width, idx channels, idx n, const BlockNorm norm,
+INLINE void leave_row(num *gx, const float *dx, const num *x, idx width, idx channels, idx n, const BlockNorm norm,
                       vec *one, vec *two) {
     vec a = *one, b = *two;
     for (idx i = 0; i < width; i++) {
-        vec y = load_part(x + i * channels, n), g = through(load(dx + i * VL), norm.s * y + norm.t, norm.act);
-        store_part(gx + i * channels, g, n);
+        vec y = get_part(x + i * channels, n), g = through(load(dx + i * VL), norm.s * y + norm.t, norm.act);
+        put_part(gx + i * channels, g, n);
         a += g, b += g * (y - norm.mean);
     }
     *one = a, *two = b;
 }
 
 /* From g and y of the output: dw, and of the input gx = dx * act'(x) with its sums (sums == NULL: without). */
-int depthwise_backward(const Shape *shape, const float *g, const float *y, const float *coef, const float *x,
-                       const float *before, int act, const float *w, float *gx, double *sums, float *dw) {
+int depthwise_backward(const Shape *shape, const num *g, const num *y, const float *coef, const num *x,
+                       const float *before, int act, const float *w, num *gx, double *sums, float *dw) {
     Shape d = *shape;
     idx ch = d.channels, pc = padded(ch), k = d.size, wide = d.width + 2 * d.pad;
     idx side = k - 1 - d.pad, dy_wide = d.out_width + 2 * side + d.pad; /* zeros around a row of dy, for gathering */
@@ -194,8 +199,8 @@ int depthwise_backward(const Shape *shape, const float *g, const float *y, const
                     filter[i] = load(mine + i * pc + c);
                     for (idx l = 0; l < VL; l++) taps[i][l] = l < lanes ? w[(c + l) * k * k + i] : 0;
                 }
-                const float *image = x + n * d.height * d.width * ch + c;
-                float *result = gx + n * d.height * d.width * ch + c;
+                const num *image = x + n * d.height * d.width * ch + c;
+                num *result = gx + n * d.height * d.width * ch + c;
                 if (!gathers) memset(dx, 0, deep * wide * VL * sizeof(float));
                 for (idx oy = 0; oy < d.out_height; oy++) {
                     idx top = oy * d.stride - d.pad, at = (n * d.out_height + oy) * d.out_width * ch + c;
@@ -211,7 +216,7 @@ int depthwise_backward(const Shape *shape, const float *g, const float *y, const
                     float *row = dy + (oy % deep * dy_wide + side) * VL;
                     for (idx ox = 0; ox < d.out_width; ox++)
                         store(row + ox * VL,
-                              a * load_part(g + at + ox * ch, lanes) + b * load_part(y + at + ox * ch, lanes) + c0);
+                              a * get_part(g + at + ox * ch, lanes) + b * get_part(y + at + ox * ch, lanes) + c0);
                     const float *under[MAX_SIZE];
                     float *onto[MAX_SIZE];
                     for (idx ky = 0; ky < k; ky++) {

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
-from featherlight.kernels.chain import PLAIN, Ending, Link, run_chain
-from featherlight.kernels.library import load_kernels, reduces_products
+from featherlight.kernels.chain import run_chain
+from featherlight.kernels.library import has_bfloat16, load_kernels
+from featherlight.kernels.links import PLAIN, Ending, Link
 
 _ACTIVATION_OF_MODULE: dict[Any, str] = {
     nn.ReLU: "relu", nn.ReLU6: "relu6", nn.Hardswish: "hardswish", nn.Identity: "none",
@@ -36,14 +37,15 @@ def accelerate(model: nn.Module, *, reduced: bool = False) -> Callable[[Tensor],
 
     Args:
         model: the network.
-        reduced: the factors of products are rounded to bfloat16; sums, norms and all that is kept stay float32.
+        reduced: tensors between its layers, and the factors of products, are bfloat16; sums, statistics, weights and
+            their gradients stay float32.
 
     Returns:
         The function; None where there is nothing to gain: no compiler, no chain of known operators, or no instruction
         for what is ``reduced``.
     """
-    library = load_kernels()
-    if library is None or (reduced and not reduces_products()):
+    library = load_kernels(bfloat16=reduced) if not reduced or has_bfloat16() else None
+    if library is None:
         return None
     was_training = model.training
     try:
@@ -52,12 +54,14 @@ def accelerate(model: nn.Module, *, reduced: bool = False) -> Callable[[Tensor],
         return None
     finally:
         model.train(was_training)
+    _drop_identities(traced)
     chains = _find_chains(traced)
     if not chains:
         return None
     exchanged: dict[fx.Node, fx.Node] = {}
     for chain in chains:
-        exchanged[chain.end] = _exchange(traced, chain, exchanged, library, reduced=reduced)
+        exchanged[chain.end] = _exchange(traced, chain, exchanged, library)
+    _widen(traced, list(exchanged.values()))
     traced.recompile()
     norms: list[Any] = [traced.get_submodule(name) for chain in chains for name in chain.norms]
     parameters = list(model.parameters())
@@ -120,6 +124,14 @@ class _Found:
         return [piece.norm for piece in self.pieces]
 
 
+def _drop_identities(traced: fx.GraphModule) -> None:
+    """Modules that stand for nothing would part chains."""
+    for node in list(traced.graph.nodes):
+        if type(_module_of(traced, node)) is nn.Identity:
+            node.replace_all_uses_with(node.all_input_nodes[0])
+            traced.graph.erase_node(node)
+
+
 def _find_chains(traced: fx.GraphModule) -> list[_Found]:
     chains: list[_Found] = []
     taken: set[fx.Node] = set()
@@ -146,6 +158,10 @@ def _find_ending(traced: fx.GraphModule, chain: _Found, taken: set[fx.Node]) -> 
         return
     if after.target is torch.cat:
         _find_mixing(traced, chain, after)
+        if chain.ending == PLAIN:
+            _find_pooling(traced, chain, after)
+    elif (after.target, after.args[1:], after.kwargs) == ("mean", ((2, 3),), {}):
+        chain.ending, chain.after = Ending("mean"), [after]
     elif after.target in _ADDITIONS and chain.pieces[-1].link.activation == "none":
         _find_addition(traced, chain, after)
 
@@ -176,6 +192,27 @@ def _find_mixing(traced: fx.GraphModule, chain: _Found, join: fx.Node) -> None:
         chain.start = split.all_input_nodes[0]
 
 
+def _find_pooling(traced: fx.GraphModule, chain: _Found, join: fx.Node) -> None:
+    """Recognises ShuffleNetV1's units that halve the image: ``activation(cat(average(x), chain(x)))``."""
+    inputs = join.all_input_nodes
+    along = join.kwargs.get("dim", join.args[1] if len(join.args) > 1 else 0)
+    if len(inputs) != 2 or inputs[1] is not chain.pieces[-1].end or along != 1:
+        return
+    pool = inputs[0]
+    if (pool.target, pool.args, pool.kwargs) != (F.avg_pool2d, (chain.start, 3), {"stride": 2, "padding": 1}):
+        return
+    if len(pool.users) == 1 and chain.pieces[-1].link.activation == "none" and _halves_size(traced, chain):
+        nodes, activation = _activate(traced, join)
+        chain.ending, chain.before, chain.after = Ending("pool", activation), [pool], nodes
+
+
+def _activate(traced: fx.GraphModule, node: fx.Node) -> tuple[list[fx.Node], str]:
+    """The node with an activation behind it whose derivative follows from its value, and the activation's name."""
+    nodes = [node]
+    activation = _activation_after(traced, nodes)
+    return ([node], "none") if activation == "hardswish" else (nodes, activation)
+
+
 def _find_addition(traced: fx.GraphModule, chain: _Found, addition: fx.Node) -> None:
     """Recognises a residual connection behind a chain: ``activation(chain(x) + other)``."""
     result = chain.pieces[-1].end
@@ -185,21 +222,29 @@ def _find_addition(traced: fx.GraphModule, chain: _Found, addition: fx.Node) -> 
     in_place_elsewhere = addition.target is operator.iadd and addition.args[0] is not result
     if in_place_elsewhere or not _keeps_size(traced, chain):
         return
-    nodes = [addition]
-    activation = _activation_after(traced, nodes)
-    if activation == "hardswish":  # its derivative does not follow from its value
-        nodes, activation = [addition], "none"
+    nodes, activation = _activate(traced, addition)
     chain.ending, chain.after = Ending("add", activation), nodes
     chain.other = None if others[0] is chain.start else others[0]
 
 
 def _keeps_size(traced: fx.GraphModule, chain: _Found) -> bool:
     """Whether it begins with a pointwise convolution, and its result is as high and wide as what comes in."""
+    return all(stride == 1 for stride in _strides(traced, chain))
+
+
+def _halves_size(traced: fx.GraphModule, chain: _Found) -> bool:
+    """Whether it begins with a pointwise convolution, and its result is half as high and wide, rounded up."""
+    return sorted(_strides(traced, chain)) == [*[1] * (len(chain.pieces) - 1), 2]
+
+
+def _strides(traced: fx.GraphModule, chain: _Found) -> list[int]:
+    """Of a chain's links; 0 where not even a stride of 1 would keep the size."""
+    found = []
     for piece in chain.pieces:
         module: Any = traced.get_submodule(piece.convolution) if piece.convolution else None
-        if module is None or piece.link.stride != 1 or 2 * piece.link.padding + 1 != module.kernel_size[0]:
-            return False
-    return chain.pieces[0].link.kind == "pointwise"
+        keeps = module is not None and 2 * piece.link.padding + 1 == module.kernel_size[0]
+        found.append(piece.link.stride if keeps else 0)
+    return found if chain.pieces[0].link.kind == "pointwise" else [0]
 
 
 def _channels_of(traced: fx.GraphModule, node: fx.Node) -> int | None:
@@ -293,8 +338,6 @@ def _exchange(
     chain: _Found,
     exchanged: dict[fx.Node, fx.Node],
     library: ctypes.CDLL,
-    *,
-    reduced: bool,
 ) -> fx.Node:
     """Puts one call of the kernels in the place of a chain's nodes; ``exchanged``: what has taken others' places."""
     links = tuple(piece.link for piece in chain.pieces)
@@ -302,8 +345,8 @@ def _exchange(
 
     def call(x: Tensor, other: Tensor | None, *parameters: Tensor) -> Tensor:
         if ending.kind != "add" or _fits(x, other, parameters[-1]):
-            return run_chain(library, links, x, parameters, ending, other, reduced=reduced)
-        result = run_chain(library, links, x, parameters, reduced=reduced)
+            return run_chain(library, links, x, parameters, ending, other)
+        result = run_chain(library, links, x, parameters)
         return _ACTIVATE[ending.activation](result + (x if other is None else other))
 
     start = exchanged.get(chain.start, chain.start)
@@ -319,6 +362,17 @@ def _exchange(
     for node in reversed(chain.nodes):  # not left to the removal of dead code, which keeps norms for their statistics
         traced.graph.erase_node(node)
     return result
+
+
+def _widen(traced: fx.GraphModule, calls: list[fx.Node]) -> None:
+    """Makes float32 of what PyTorch's operators read of the kernels' results."""
+    for node in calls:
+        readers = [user for user in node.users if user not in calls]
+        if readers:
+            with traced.graph.inserting_after(node):
+                wide = traced.graph.call_method("float", (node,))
+            for user in readers:
+                user.replace_input_with(node, wide)
 
 
 def _fits(x: Tensor, other: Tensor | None, of_result: Tensor) -> bool:

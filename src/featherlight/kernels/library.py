@@ -26,15 +26,17 @@ FLAGS = (
 COMPILE_TIMEOUT_S = 300
 # What the kernels take: n a whole number, i a small one, p an address.
 _SIGNATURES = {
-    "computes_bfloat16": "",
+    "bytes_a_number": "",
+    "knows_bfloat16": "",
     "keep_memory": "",
+    "try_tiles": "",
     "use_large_pages": "pn",
     "norm_forward": "nnppp",
     "norm_backward": "nnppppp",
-    "pointwise_forward": "nnnnpnpipppppi",
-    "pointwise_backward": "nnnnppppnpipppnpppi",
-    "stem_forward": "pnpppppi",
-    "stem_backward": "pnppppppi",
+    "pointwise_forward": "nnnnpnpinpppp",
+    "pointwise_backward": "nnnnppppnpinppnppp",
+    "stem_forward": "pnppppp",
+    "stem_backward": "pnpppppp",
     "depthwise_forward": "pppipppp",
     "depthwise_backward": "ppppppipppp",
     "leave_forward": "nnppip",
@@ -43,6 +45,10 @@ _SIGNATURES = {
     "leave_backward": "nnppp",
     "enter_backward": "nnpppippp",
     "enter_split": "nnpppipnpp",
+    "leave_pool": "pnpppip",
+    "enter_pool": "pnpppipppp",
+    "leave_mean": "nnnppip",
+    "enter_mean": "nnnpppipp",
 }
 _TYPES = {"n": ctypes.c_long, "i": ctypes.c_int, "p": ctypes.c_void_p}
 
@@ -69,23 +75,28 @@ class Learned(ctypes.Structure):
 
 
 @cache
-def load_kernels() -> ctypes.CDLL | None:
-    """The library, or None where it cannot be had; says why in one line, once."""
+def load_kernels(*, bfloat16: bool = False) -> ctypes.CDLL | None:
+    """The library, or None where it cannot be had; says why in one line, once.
+
+    Args:
+        bfloat16: the one whose tensors hold bfloat16, for processors that multiply it.
+    """
     if os.environ.get("FEATHERLIGHT_KERNELS") == "off":
         return None
     try:
-        library = open_kernels(compile_kernels())
+        library = open_kernels(compile_kernels(extra_flags=("-DBFLOAT16",) if bfloat16 else ()))
     except (OSError, FeatherlightError) as error:
         note(f"speed: training goes on with PyTorch's operators alone ({error})")
         return None
     library.keep_memory()
+    library.try_tiles()
     return library
 
 
-def reduces_products() -> bool:
-    """Whether the kernels multiply bfloat16 on this processor."""
+def has_bfloat16() -> bool:
+    """Whether the kernels compute in bfloat16 on this processor."""
     library = load_kernels()
-    return library is not None and bool(library.computes_bfloat16())
+    return library is not None and bool(library.knows_bfloat16())
 
 
 def open_kernels(path: Path) -> ctypes.CDLL:

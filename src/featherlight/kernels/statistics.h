@@ -22,7 +22,7 @@
 
 /* ---- on the way in ---------------------------------------------------------------------------------------------- */
 
-INLINE void read_strip(const int n, idx c, idx last, float *out, idx ldo, const float *y, idx ldy, idx rows,
+INLINE void read_strip(const int n, idx c, idx last, num *out, idx ldo, const num *y, idx ldy, idx rows,
                        const Norm norm) {
     vec s[WIDEST], t[WIDEST];
     EACH(j, n) s[j] = load_part(norm.s + c + j * VL, LANES(j, n, last));
@@ -30,36 +30,39 @@ INLINE void read_strip(const int n, idx c, idx last, float *out, idx ldo, const 
     for (idx r = 0; r < rows; r++)
         EACH(j, n) {
             idx at = c + j * VL, lanes = LANES(j, n, last);
-            vec u = s[j] * load_part(y + r * ldy + at, lanes) + t[j];
-            store_part(out + r * ldo + at, activated(u, norm.act), lanes);
+            vec u = s[j] * get_part(y + r * ldy + at, lanes) + t[j];
+            put_part(out + r * ldo + at, activated(u, norm.act), lanes);
         }
 }
 
 /* Rows of y as z. */
-static void read_block(float *out, idx ldo, const float *y, idx ldy, idx rows, idx channels, Norm norm) {
+static void read_block(num *out, idx ldo, const num *y, idx ldy, idx rows, idx channels, Norm norm) {
     if (norm.s) {
         STRIPS(channels, read_strip, out, ldo, y, ldy, rows, norm)
     } else {
-        for (idx r = 0; r < rows; r++) memcpy(out + r * ldo, y + r * ldy, channels * sizeof(float));
+        for (idx r = 0; r < rows; r++) memcpy(out + r * ldo, y + r * ldy, channels * sizeof(num));
     }
 }
 
-INLINE void gradient_strip(const int n, idx c, idx last, float *out, const float *g, const float *y, idx rows,
-                           idx channels, const float *coef) {
+INLINE void gradient_strip(const int n, idx c, idx last, num *out, idx ldo, const num *g, const num *y, idx ldg,
+                           idx rows, idx channels, const float *coef) {
     vec a[WIDEST], b[WIDEST], c0[WIDEST];
     EACH(j, n) a[j] = load_part(coef + c + j * VL, LANES(j, n, last));
     EACH(j, n) b[j] = load_part(coef + channels + c + j * VL, LANES(j, n, last));
     EACH(j, n) c0[j] = load_part(coef + 2 * channels + c + j * VL, LANES(j, n, last));
     for (idx r = 0; r < rows; r++)
         EACH(j, n) {
-            idx at = r * channels + c + j * VL, lanes = LANES(j, n, last);
-            store_part(out + at, a[j] * load_part(g + at, lanes) + b[j] * load_part(y + at, lanes) + c0[j], lanes);
+            idx at = r * ldg + c + j * VL, lanes = LANES(j, n, last);
+            put_part(out + r * ldo + c + j * VL, a[j] * get_part(g + at, lanes) + b[j] * get_part(y + at, lanes) + c0[j],
+                     lanes);
         }
 }
 
-/* dy = a g + b y + c; coef holds a, b, c one after the other. May be in place. */
-static void read_gradient(float *out, const float *g, const float *y, idx rows, idx channels, const float *coef) {
-    STRIPS(channels, gradient_strip, out, g, y, rows, channels, coef)
+/* dy = a g + b y + c for `count` of g's channels; coef holds a, b, c of all of them, one after the other. May be in
+ * place. */
+static void read_gradient(num *out, idx ldo, const num *g, const num *y, idx ldg, idx rows, idx count, idx channels,
+                          const float *coef) {
+    STRIPS(count, gradient_strip, out, ldo, g, y, ldg, rows, channels, coef)
 }
 
 /* ---- statistics of outputs -------------------------------------------------------------------------------------- */
@@ -71,33 +74,32 @@ typedef struct {
 
 /* Takes in a block: sums of differences from `first`, a value of it, and of their squares. */
 static void merge_block(Stats *st, double count, idx c, idx n, idx pixels, vec first, vec sum, vec square) {
-    double total = count + pixels, part = pixels / total, inverse = 1.0 / pixels;
+    double total = count + pixels, part = pixels / total, inverse = 1.0 / pixels, weight = count * part;
+    double *restrict mean = st->mean + c, *restrict m2 = st->m2 + c;
+    float firsts[VL], sums[VL], squares[VL];
+    store(firsts, first), store(sums, sum), store(squares, square);
     for (idx i = 0; i < n; i++) {
-        double shift = sum[i] * inverse, m2 = square[i] - sum[i] * shift;
-        double delta = first[i] + shift - st->mean[c + i];
-        st->mean[c + i] += delta * part;
-        st->m2[c + i] += (m2 > 0 ? m2 : 0) + delta * delta * count * part;
+        double shift = sums[i] * inverse, own = squares[i] - sums[i] * shift, delta = firsts[i] + shift - mean[i];
+        mean[i] += delta * part;
+        m2[i] += (own > 0 ? own : 0) + delta * delta * weight;
     }
 }
 
-INLINE void stats_strip(const int n, idx c, idx last, Stats *st, idx c0, float *y, idx ldy, const float *from, idx ldf,
-                        idx rows) {
+INLINE void stats_strip(const int n, idx c, idx last, Stats *st, const num *y, idx ldy, idx rows) {
     vec first[WIDEST], sum[WIDEST], square[WIDEST];
-    EACH(j, n) first[j] = load_part(from + c + j * VL, LANES(j, n, last));
+    EACH(j, n) first[j] = get_part(y + c + j * VL, LANES(j, n, last));
     EACH(j, n) sum[j] = square[j] = (vec){0};
     for (idx r = 0; r < rows; r++)
         EACH(j, n) {
-            idx at = c + j * VL, lanes = LANES(j, n, last);
-            vec v = load_part(from + r * ldf + at, lanes), d = v - first[j];
-            if (y != from) store_part(y + r * ldy + at, v, lanes);
+            vec d = get_part(y + r * ldy + c + j * VL, LANES(j, n, last)) - first[j];
             sum[j] += d, square[j] += d * d;
         }
-    EACH(j, n) merge_block(st, st->count, c0 + c + j * VL, LANES(j, n, last), rows, first[j], sum[j], square[j]);
+    EACH(j, n) merge_block(st, st->count, c + j * VL, LANES(j, n, last), rows, first[j], sum[j], square[j]);
 }
 
-/* Statistics of a block, for channels from c0 on, which is copied to y (from == y: it is there). The caller counts. */
-static void block_stats(Stats *st, idx c0, float *y, idx ldy, const float *from, idx ldf, idx rows, idx channels) {
-    STRIPS(channels, stats_strip, st, c0, y, ldy, from, ldf, rows)
+/* Statistics of a block. The caller counts. */
+static void block_stats(Stats *st, const num *y, idx ldy, idx rows, idx channels) {
+    STRIPS(channels, stats_strip, st, y, ldy, rows)
 }
 
 static void free_stats(Stats *all, int threads) {
@@ -154,17 +156,27 @@ static int end_stats(Stats *all, int threads, idx channels, const Learned *norm,
 
 /* The gradient g of s * x + t, given that of z, and the sums that the norm of x needs: of g and of g * (x - mean). */
 typedef struct {
-    float *g;
+    num *g;
     idx ldg;
-    const float *dz; /* of z; the same as g: in place */
+    const num *dz; /* of z; the same as g: in place */
     idx lddz;
-    const float *more; /* also of z, by way of a residual connection; NULL: none; as wide as g */
-    const float *x;
+    const float *wide; /* in its stead; NULL: none; lddz is this one's then */
+    const num *more;   /* also of z, by way of a residual connection; NULL: none; as wide as g */
+    const num *x;
     idx ldx;
     double *sums; /* NULL: not wanted */
     idx channels; /* of sums, all in all */
-    const float *out; /* the mask is that of these values, not of s * x + t; as wide as g; NULL: none */
+    const num *out; /* the mask is that of these values, not of s * x + t; NULL: none */
+    idx ldout;
 } Flow;
+
+INLINE void add_sums(const Flow *f, idx c, idx lanes, vec one, vec two) {
+    float ones[VL], twos[VL];
+    store(ones, one), store(twos, two);
+    double *restrict first = f->sums + c, *restrict second = first + f->channels;
+    for (idx i = 0; i < lanes; i++) first[i] += ones[i];
+    for (idx i = 0; i < lanes; i++) second[i] += twos[i];
+}
 
 INLINE void flow_strip(const int n, idx c, idx last, const Flow f, idx rows, const Norm norm) {
     vec s[WIDEST], t[WIDEST], mean[WIDEST], one[WIDEST], two[WIDEST];
@@ -177,22 +189,17 @@ INLINE void flow_strip(const int n, idx c, idx last, const Flow f, idx rows, con
     for (idx r = 0; r < rows; r++)
         EACH(j, n) {
             idx at = c + j * VL, lanes = LANES(j, n, last);
-            vec g = load_part(f.dz + r * f.lddz + at, lanes);
-            if (f.more) g += load_part(f.more + r * f.ldg + at, lanes);
+            vec g = f.wide ? load_part(f.wide + r * f.lddz + at, lanes) : get_part(f.dz + r * f.lddz + at, lanes);
+            if (f.more) g += get_part(f.more + r * f.ldg + at, lanes);
             if (f.out) {
-                g = through(g, load_part(f.out + r * f.ldg + at, lanes), norm.act);
+                g = through(g, get_part(f.out + r * f.ldout + at, lanes), norm.act);
             } else if (norm.act != NONE) {
-                g = through(g, s[j] * load_part(f.x + r * f.ldx + at, lanes) + t[j], norm.act);
+                g = through(g, s[j] * get_part(f.x + r * f.ldx + at, lanes) + t[j], norm.act);
             }
-            if (f.g != f.dz || norm.act != NONE) store_part(f.g + r * f.ldg + at, g, lanes);
-            if (f.sums) one[j] += g, two[j] += g * (load_part(f.x + r * f.ldx + at, lanes) - mean[j]);
+            if (f.g != f.dz || norm.act != NONE) put_part(f.g + r * f.ldg + at, g, lanes);
+            if (f.sums) one[j] += g, two[j] += g * (get_part(f.x + r * f.ldx + at, lanes) - mean[j]);
         }
-    if (!f.sums) return;
-    EACH(j, n)
-        for (idx i = 0; i < LANES(j, n, last); i++) {
-            f.sums[c + j * VL + i] += one[j][i];
-            f.sums[f.channels + c + j * VL + i] += two[j][i];
-        }
+    if (f.sums) EACH(j, n) add_sums(&f, c + j * VL, LANES(j, n, last), one[j], two[j]);
 }
 
 /* Takes a block of dz through the activation, and adds to the sums. */

@@ -1,4 +1,6 @@
-/* Vectors of the processor at hand, activations, memory, and how work is shared. */
+/* Vectors of the processor at hand, numbers in memory, activations, and how work is shared.
+ *
+ * Tensors hold `num`: float32, or bfloat16 where the kernels are compiled with -DBFLOAT16. Arithmetic is float32. */
 #pragma once
 #include <math.h>
 #include <stdlib.h>
@@ -20,6 +22,7 @@ static int omp_get_num_threads(void) { return 1; }
 #define VL 4
 #endif
 #define INLINE static inline __attribute__((always_inline))
+#define UNROLLED _Pragma("GCC unroll 9")
 
 typedef float vec __attribute__((vector_size(VL * 4)));
 typedef vec loose __attribute__((aligned(4), may_alias)); /* a vector anywhere in memory */
@@ -56,29 +59,77 @@ INLINE void store_part(float *p, vec v, idx n) {
 }
 #endif
 
-/* Memory, or NULL. */
-static float *floats(idx count) {
-    void *p = NULL;
-    return posix_memalign(&p, 64, (count + VL) * sizeof(float)) ? NULL : p;
+/* The same for numbers in tensors, and in buffers that take part in products. */
+#if defined(BFLOAT16)
+#if !defined(__AVX512BF16__) || !defined(__AVX512BW__) || !defined(__AVX512VL__)
+#error "this processor does not know bfloat16"
+#endif
+typedef unsigned short num;
+#define PART16(n) ((__mmask16)((1u << (n)) - 1))
+INLINE vec widened(__m256i x) { return (vec)_mm512_slli_epi32(_mm512_cvtepu16_epi32(x), 16); }
+INLINE __m256i rounded(vec v) { return (__m256i)_mm512_cvtneps_pbh((__m512)v); }
+INLINE vec get(const num *p) { return widened(_mm256_loadu_si256((const __m256i_u *)p)); }
+INLINE vec get_part(const num *p, idx n) {
+    return n >= VL ? get(p) : widened(_mm256_maskz_loadu_epi16(PART16(n), p));
 }
+INLINE void put(num *p, vec v) { _mm256_storeu_si256((__m256i_u *)p, rounded(v)); }
+INLINE void put_part(num *p, vec v, idx n) {
+    if (n >= VL) put(p, v);
+    else _mm256_mask_storeu_epi16(p, PART16(n), rounded(v));
+}
+#else
+typedef float num;
+INLINE vec get(const num *p) { return load(p); }
+INLINE vec get_part(const num *p, idx n) { return load_part(p, n); }
+INLINE void put(num *p, vec v) { store(p, v); }
+INLINE void put_part(num *p, vec v, idx n) { store_part(p, v, n); }
+#endif
+
+/* Memory, or NULL. A vector may be read beyond its end. */
+static void *memory(idx bytes) {
+    void *p = NULL;
+    return posix_memalign(&p, 64, bytes + 64) ? NULL : p;
+}
+static float *floats(idx count) { return memory(count * sizeof(float)); }
+static num *nums(idx count) { return memory(count * sizeof(num)); }
 
 enum { NONE = 0, RELU = 1, RELU6 = 2, HARDSWISH = 3 };
 
+/* NaN stays NaN. */
+INLINE vec at_least(vec v, vec low) {
+#if defined(__AVX512F__)
+    return (vec)_mm512_max_ps((__m512)low, (__m512)v);
+#else
+    return keep(v, ~(v < low)) + keep(low, v < low);
+#endif
+}
+INLINE vec at_most(vec v, vec high) {
+#if defined(__AVX512F__)
+    return (vec)_mm512_min_ps((__m512)high, (__m512)v);
+#else
+    return keep(v, ~(v > high)) + keep(high, v > high);
+#endif
+}
+
 INLINE vec activated(vec u, int act) {
     if (act == NONE) return u;
-    if (act == RELU) return keep(u, u > 0);
-    vec x = act == RELU6 ? u : u + 3;
-    mask small = x < 6;
-    x = keep(x, x > 0);
-    x = keep(x, small) + keep(splat(6), ~small);
-    return act == RELU6 ? x : u * x * splat(1 / 6.f);
+    if (act == RELU) return at_least(u, splat(0));
+    if (act == RELU6) return at_most(at_least(u, splat(0)), splat(6));
+    return u * at_most(at_least(u + 3, splat(0)), splat(6)) * splat(1 / 6.f);
 }
 
 /* g times the activation's derivative at u. */
 INLINE vec through(vec g, vec u, int act) {
     if (act == NONE) return g;
+#if defined(__AVX512F__)
+    __m512 zero = _mm512_setzero_ps();
+    __mmask16 positive = _mm512_cmp_ps_mask((__m512)u, zero, _CMP_GT_OQ);
+    if (act == RELU6) positive = _mm512_mask_cmp_ps_mask(positive, (__m512)u, _mm512_set1_ps(6), _CMP_LT_OQ);
+    if (act != HARDSWISH) return (vec)_mm512_maskz_mov_ps(positive, (__m512)g);
+#else
     if (act == RELU) return keep(g, u > 0);
     if (act == RELU6) return keep(g, (u > 0) & (u < 6));
+#endif
     mask large = u > 3;
     return keep(g, large) + keep(g * (u * splat(1 / 3.f) + 0.5f), ~large & (u > -3));
 }

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from featherlight.cost.latency import usable_cores
-from featherlight.kernels.library import reduces_products
+from featherlight.kernels.library import has_bfloat16
 
 Layout = Literal["channels-last", "channels-first"]
 Precision = Literal["float32", "bfloat16"]
@@ -46,9 +46,7 @@ class SpeedPlan:
         """Kernels compute images that lie channels last, are compiled already, and may have no bfloat16 here."""
         if not self.kernels:
             return True
-        return (
-            self.layout == "channels-last" and not self.compile and (self.precision == "float32" or reduces_products())
-        )
+        return self.layout == "channels-last" and not self.compile and (self.precision == "float32" or has_bfloat16())
 
     def to_dict(self) -> dict[str, Any]:
         """Fields by name."""
