@@ -261,7 +261,7 @@ class _Runner:
         if kind in ("split", "join"):
             g = self._empty(*last.raw.shape)
             left = self._empty(*gradient.shape) if kind == "split" else self._empty(*last.raw.shape)
-            middle = (_address(last.norm), ACTIVATIONS[act], left.data_ptr(), left.shape[3])
+            middle: tuple[int | None, ...] = (_address(last.norm), ACTIVATIONS[act], left.data_ptr(), left.shape[3])
             self._call("enter_split", *head, *middle, g.data_ptr(), tail)
             return g, sums, left
         if kind == "pool":
