@@ -28,7 +28,7 @@ SEE_ALSO = {
     "profile": ("benchmark", "explain", "models", "docs/light-networks.md"),
     "runs": ("compare", "train", "docs/comparing.md"),
     "serve": ("export", "predict", "docs/serving.md"),
-    "toolchain": ("export", "doctor", "docs/devices/raspberry-pi.md"),
+    "toolchain": ("export", "doctor", "docs/deployment.md"),
     "train": ("check", "find-rate", "evaluate", "docs/training.md", "docs/recipes.md"),
     "verify": ("export", "docs/deployment.md"),
 }
