@@ -22,7 +22,8 @@ from featherlight.kernels.chain import run_chain
 from featherlight.kernels.library import has_bfloat16, load_kernels
 from featherlight.kernels.links import PLAIN, Ending, Link
 
-pytestmark = pytest.mark.skipif(not has_bfloat16(), reason="no instruction for it here")
+LIBRARY = load_kernels(bfloat16=True) if has_bfloat16() else None  # not compiled anew in a test's own cache
+pytestmark = pytest.mark.skipif(LIBRARY is None, reason="no instruction for it here")
 LAST_BIT = 2**-8
 SEEDS = 5
 ACTIVATIONS = {"none": lambda x: x, "relu": F.relu, "relu6": F.relu6, "hardswish": F.hardswish}
@@ -122,8 +123,7 @@ def compare(
     with_other: bool,
 ) -> None:
     torch.manual_seed(seed)
-    library = load_kernels(bfloat16=True)
-    assert library is not None
+    assert LIBRARY is not None
     layers = build(links, channels, sizes)
     exact = [(copy.deepcopy(conv).double(), copy.deepcopy(norm).double(), name) for conv, norm, name in layers]
     splits = ending.kind == "split"
@@ -134,7 +134,7 @@ def compare(
     other = torch.randn(truth.shape).bfloat16() if with_other else None
     of_mine = None if other is None else other.clone().requires_grad_()
     of_theirs = None if other is None else other.double().requires_grad_()
-    result = run_chain(library, links, mine, parameters_of(layers), ending, of_mine)
+    result = run_chain(LIBRARY, links, mine, parameters_of(layers), ending, of_mine)
     expected = end(truth, theirs, of_theirs, ending)
     gradient = torch.randn(expected.shape).bfloat16()
     result.backward(gradient.to(result.dtype))
@@ -209,13 +209,12 @@ def test_a_mean_over_pixels_is_left_in_float32():
 
 
 def test_images_in_float32_are_rounded_and_get_their_gradient_in_float32():
-    library = load_kernels(bfloat16=True)
-    assert library is not None
+    assert LIBRARY is not None
     links = [Link("pointwise", "none")]
     layers = build(links, (6, 10), (1,))
     x = torch.randn(3, 6, 5, 4).requires_grad_()
-    result = run_chain(library, links, x, parameters_of(layers))
-    same = run_chain(library, links, x.detach().bfloat16(), parameters_of(layers))
+    result = run_chain(LIBRARY, links, x, parameters_of(layers))
+    same = run_chain(LIBRARY, links, x.detach().bfloat16(), parameters_of(layers))
     assert torch.equal(result, same)
     result.float().square().sum().backward()
     assert x.grad is not None

@@ -14,6 +14,7 @@ from featherlight.errors import FeatherlightError
 from featherlight.kernels import accelerate
 from featherlight.kernels.library import compile_kernels, has_bfloat16, load_kernels
 
+HAS_BFLOAT16 = has_bfloat16() and load_kernels(bfloat16=True) is not None  # not compiled in a test's own cache
 needs_compiler = pytest.mark.skipif(load_kernels() is None, reason="no C compiler here")
 # With a seed for the images. A number that lies within rounding of zero may pass a ReLU or not, in PyTorch's operators
 # as in ours, and its gradient with it; with these seeds, none does.
@@ -64,7 +65,7 @@ def test_a_network_computed_by_kernels_is_as_near_the_truth_as_pytorchs(name):
     assert all(count == 1 for count in counts)
 
 
-@pytest.mark.skipif(not has_bfloat16(), reason="no instruction for it here")
+@pytest.mark.skipif(not HAS_BFLOAT16, reason="no instruction for it here")
 @pytest.mark.parametrize("name", ["shufflenet_v2_x0_5", "shufflenet_v1_g3_x0_5", "mobilenet_v3_small"])
 def test_bfloat16_is_as_near_the_truth_as_pytorchs(name):
     images, labels = batch()
@@ -89,7 +90,7 @@ def test_same_batch_same_threads_same_bits(reduced):
     gradients = []
     for _ in range(2):
         model = network("shufflenet_v2_x0_5").train()
-        fast = accelerate(model, reduced=reduced and has_bfloat16())
+        fast = accelerate(model, reduced=reduced and HAS_BFLOAT16)
         images, labels = batch()
         F.cross_entropy(fast(images), labels).backward()
         gradients.append(torch.cat([p.grad.flatten() for p in model.parameters()]))

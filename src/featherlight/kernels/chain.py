@@ -83,7 +83,9 @@ class _Chain(torch.autograd.Function):
     ) -> Tensor:
         value = x.permute(0, 2, 3, 1)
         strided = links[0].kind == "pointwise" and ending.kind in ("plain", "join", "mean") and _has_equal_rows(value)
-        value = value if value.is_contiguous() or strided else value.contiguous()
+        value = value if strided else value.contiguous()
+        if value.is_contiguous():  # with one pixel an image, strides may still be anything; these are the usual ones
+            value = value.view(-1).view(value.shape)
         chain = _Runner(library, links, parameters, ending, value.dtype)
         ctx.chain, ctx.needs_x = chain, x.requires_grad
         out = chain.forward(value, None if other is None else _pixels_last(other))
