@@ -1,4 +1,4 @@
-"""Code on the pages for devices is at least code: Python compiles, Kotlin and Swift parse where a parser is installed."""
+"""Code on the pages for devices is code: Python compiles, Kotlin and Swift parse where a parser is installed."""
 
 from __future__ import annotations
 
