@@ -41,7 +41,7 @@ tests: $(INSTALLED)
 	$(BIN)/python -m pytest -m "not slow" -n 3 --dist worksteal
 
 test-all: lint
-	$(BIN)/python -m pip install --quiet --editable ".[ray]"
+	$(BIN)/python -m pip install --quiet --editable ".[ray,ncnn,litert]"
 	$(BIN)/python -m pytest -n 2 --dist worksteal --hypothesis-profile thorough
 
 # The oldest versions that pyproject.toml allows; Python 3.11 has wheels of all of them. What they depend on is new, and

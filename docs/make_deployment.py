@@ -28,7 +28,8 @@ from featherlight.models.catalogue import list_models, model_info
 from featherlight.models.registry import create_model
 from featherlight.models.weights import save_model
 from featherlight.sources import open_source
-from featherlight.workflows.export import EXPORTED_FILES, export
+from featherlight.workflows.export import export
+from featherlight.workflows.export_order import EXPORTED_FILES
 
 PAGE = Path(__file__).with_name("deployment.md")
 BEGIN, END = "<!-- table: python docs/make_deployment.py -->", "<!-- end of table -->"

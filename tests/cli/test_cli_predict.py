@@ -132,7 +132,7 @@ def test_path_that_leads_nowhere_could_not_run(
         (["RUN", "1.png", "--json", "--csv"], "--json and --csv exclude each other"),
         (
             ["RUN", "1.png", "--engine", "tensorrt"],
-            "unknown engine 'tensorrt'; there are: auto, torch, onnxruntime, openvino",
+            "unknown engine 'tensorrt'; there are: auto, torch, onnxruntime, openvino, ncnn, litert, executorch",
         ),
         (["RUN", "1.png", "--device", "gpu"], "unknown device 'gpu'; there are: auto, cpu, cuda, mps, npu, xpu"),
     ],

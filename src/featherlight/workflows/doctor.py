@@ -42,6 +42,7 @@ PURPOSES = {
     "onnx": "export --to onnx",
     "onnxruntime": "runs .onnx files, without PyTorch",
     "openvino": "runs and exports OpenVINO files",
+    "ray": "predict --ray: many machines",
     "serve": "serve: answers over HTTP",
     "timm": "networks of timm",
     "train": "training; runs model files",
