@@ -114,7 +114,10 @@ def test_unknown_class_could_not_run(cli: Cli, tiny_run: Path, colors: Path) -> 
             ["RUN", "none"],
             "no data at 'none': the path does not exist, and the known names are digits, cifar10, cifar100",
         ),
-        (["RUN", "--engine", "none"], "unknown engine 'none'; there are: auto, torch, onnxruntime, openvino, ncnn, litert, executorch"),
+        (
+            ["RUN", "--engine", "none"],
+            "unknown engine 'none'; there are: auto, torch, onnxruntime, openvino, ncnn, litert, executorch",
+        ),
         (["RUN", "--out", "file"], "cannot write file/evaluation.json: File exists"),
     ],
 )

@@ -65,3 +65,9 @@ def test_more_time_starts_more_networks() -> None:
     assert counts[0] == 1
     assert counts == sorted(counts)
     assert counts[-1] >= 5
+
+
+def test_of_many_images_a_network_must_see_more_before_it_is_judged() -> None:
+    state = state_for("10m", [*FEW, "mobilenet_v1_x0_5", "shufflenet_v2_x0_5"])
+    few, many = (count_starters(state, list(state.entries), num_train) for num_train in (1_000, 45_000))
+    assert few > many >= 1

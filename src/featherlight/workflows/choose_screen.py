@@ -19,7 +19,8 @@ from featherlight.workflows.choose_measure import count_network, latency_in_prof
 from featherlight.workflows.choose_rungs import rung_sizes, rung_work
 from featherlight.workflows.choose_state import Entry, State
 
-FEW_IMAGES = 6_000  # that each network should see before it is judged for the first time
+ENOUGH_IMAGES = 100_000  # that each network should see before it is judged: after 45,000 the smallest still lead
+ENOUGH_EPOCHS = 4  # or so many epochs of fewer images
 MIN_RUNG_S = 1.0
 MOST_STARTERS = 12
 TRAINING_SHARE = 0.75  # of the time, about; the rest is for measuring and exporting
@@ -125,7 +126,7 @@ def count_starters(state: State, names: Sequence[str], num_train: int) -> int:
         work = rung_work(rung_sizes(count + state.order.trials))
         first_s = TRAINING_SHARE * state.order.time_s / sum(work)
         entries = [state.entries[name] for name in names[:count]]
-        images = min(FEW_IMAGES, 4 * num_train)
+        images = min(ENOUGH_IMAGES, ENOUGH_EPOCHS * num_train)
         needed = max(images * training_s(entry.macs, entry.input_size) for entry in entries)
         if first_s >= max(MIN_RUNG_S, needed):
             return count
