@@ -40,7 +40,7 @@ def test_a_sampler_shows_as_many_images_as_there_are(cli: Callable[..., Any], un
 
 @pytest.mark.parametrize("balance", ["weights", "sampler"])
 def test_balance_finds_the_small_class(uneven: Path, balance: str) -> None:
-    settings = {"model": "mobilenet_v1_x0_25", "epochs": 40, "input_size": 16, "batch_size": 9}
+    settings = {"model": "mobilenet_v1_x0_25", "epochs": 40, "input_size": 32, "batch_size": 9}
     run = train(uneven, out=uneven.parent / balance, balance=balance, **settings)
     assert run.metrics["macro_recall"] == 1.0
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import ncnn
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,6 +26,8 @@ class NcnnEngine(OneImageEngine):
 
     def open(self, path: Path, threads: int | None) -> None:
         """See :class:`featherlight.engines.one_image.OneImageEngine`."""
+        import ncnn
+
         self._net = ncnn.Net()
         options = self._net.opt
         options.use_vulkan_compute = False
@@ -42,6 +43,8 @@ class NcnnEngine(OneImageEngine):
 
     def run(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
         """See :class:`featherlight.engines.one_image.OneImageEngine`."""
+        import ncnn
+
         extractor = self._net.create_extractor()
         extractor.input(INPUT, ncnn.Mat(image))  # the array must outlive it
         code, logits = extractor.extract(LOGITS)

@@ -92,17 +92,26 @@ def find_target(name: str, *, int8: bool = False, **settings: object) -> Target:
         UsageError: there is none.
         MissingExtraError: what it needs is not installed.
     """
-    if name not in TARGETS:
-        raise UsageError(f"there is no target {name!r}; choose one of {', '.join(TARGETS)}")
-    module_name, _, class_name = TARGETS[name].partition(":")
     try:
-        target: Any = getattr(import_module(module_name), class_name)(**settings)
+        target: Any = target_class(name)(**settings)
         for package in (*target.packages, *(target.int8_packages if int8 else ())):
             _find_package(package)
     except ModuleNotFoundError as error:
         raise explain_missing(error, f"exporting to {name}") from error
     found: Target = target
     return found
+
+
+def target_class(name: str) -> Any:
+    """What makes the target of this name; its attributes can be read before anything is fetched or found.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if name not in TARGETS:
+        raise UsageError(f"there is no target {name!r}; choose one of {', '.join(TARGETS)}")
+    module_name, _, class_name = TARGETS[name].partition(":")
+    return getattr(import_module(module_name), class_name)
 
 
 def _find_package(name: str) -> None:

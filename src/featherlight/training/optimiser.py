@@ -118,7 +118,8 @@ class RunningMean(AveragedModel):
             torch._foreach_copy_(numbers, learning)
         else:
             torch._foreach_lerp_(numbers, learning, 1 - kept)
-        torch._foreach_copy_(*counters)
+        if counters[0]:  # PyTorch takes no empty lists
+            torch._foreach_copy_(*counters)
         self.n_averaged += 1
 
 

@@ -13,7 +13,7 @@ from featherlight.cost.latency import check_threads, usable_cores
 from featherlight.device_profile import read_device_profile
 from featherlight.errors import UsageError
 from featherlight.models.catalogue import TIMM, list_models, model_info
-from featherlight.targets.base import find_target
+from featherlight.targets.base import find_target, target_class
 from featherlight.training.recipe import read_field
 
 _LATENCY = {"us": 1e-3, "ms": 1.0, "s": 1e3}
@@ -102,8 +102,9 @@ def check_order(order: Order) -> Order:
         MissingExtraError: what it needs is not installed.
         DataError: no usable device profile.
     """
-    if find_target(order.target, int8=order.int8).is_public:
+    if target_class(order.target).is_public:
         raise UsageError(f"--target {order.target} is made of an exported file; choose one, then: featherlight export")
+    find_target(order.target, int8=order.int8)
     if order.int8 and order.half_weights:
         raise UsageError("int8 weights are smaller than half ones: leave out --half-weights or --int8")
     if order.trials < 0:
