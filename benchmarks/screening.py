@@ -89,6 +89,8 @@ def main() -> None:
     parser.add_argument("--teacher", help="a run whose answers are learned too, as one more idea: teacher")
     parser.add_argument("--only", default="0/1", metavar="I/N", help="every n-th run, beginning with the i-th")
     arguments = parser.parse_args()
+    if TAUGHT in arguments.ideas and not arguments.teacher:
+        parser.error(f"the idea {TAUGHT} needs --teacher RUN")
     ideas = IDEAS | {TAUGHT: {"teacher": arguments.teacher}}
     extra = dict(setting.split("=", 1) for setting in arguments.settings)
     part, parts = map(int, arguments.only.split("/"))

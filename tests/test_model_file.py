@@ -23,6 +23,7 @@ from featherlight.model_file import (
     MAX_HEADER_BYTES,
     ModelCard,
     find_model_file,
+    model_files,
     read_card,
     read_shapes,
     read_tensors,
@@ -383,3 +384,19 @@ def test_pickle_is_never_opened(tmp_path: Path) -> None:
 def test_file_that_is_no_model_is_an_error(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.safetensors").write_bytes(content)
     assert complaint(tmp_path / "x.safetensors") == "not a model file, or cut off (safetensors expected)"
+
+
+@pytest.mark.parametrize(
+    ("name", "beside"),
+    [
+        ("model.onnx", ()),
+        ("model.xml", ("model.bin",)),
+        ("model.param", ("model.bin", "model.json")),
+        ("model.tflite", ("model.json",)),
+        ("model.pte", ("model.json",)),
+    ],
+)
+def test_a_model_goes_elsewhere_with_all_its_files(tmp_path: Path, name: str, beside: tuple[str, ...]) -> None:
+    for file in (name, *beside, "notes.txt"):
+        (tmp_path / file).write_text(file)
+    assert model_files(tmp_path / name) == [(file, file.encode()) for file in (name, *beside)]

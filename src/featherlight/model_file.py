@@ -30,6 +30,7 @@ from featherlight.images import Preprocessing
 MODEL_FILE_NAME = "model.safetensors"
 EXPORTED_SUFFIXES = (".onnx", ".xml", ".param", ".tflite", ".pte")
 EXPORTED_NAMES = tuple(f"model{suffix}" for suffix in EXPORTED_SUFFIXES)  # in an exported folder
+_BESIDE = {".xml": (".bin",), ".param": (".bin", ".json"), ".tflite": (".json",), ".pte": (".json",)}  # needed with it
 SHIPPED = {  # models that come with the package, by the name that takes the place of a path
     "cifar10": Path(__file__).with_name("shipped") / "cifar10.safetensors",
 }
@@ -102,7 +103,7 @@ def model_files(path: Path) -> list[tuple[str, bytes]]:
     Raises:
         ModelFileError: one cannot be read.
     """
-    beside = [path.with_suffix(".bin")] if path.suffix == ".xml" else []
+    beside = [path.with_suffix(suffix) for suffix in _BESIDE.get(path.suffix, ())]
     try:
         return [(file.name, file.read_bytes()) for file in (path, *beside)]
     except OSError as error:
