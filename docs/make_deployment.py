@@ -142,11 +142,11 @@ def _line(row: Row) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def replace_table(page: str, table: str) -> str:
-    """The page with another table."""
-    before, _, rest = page.partition(BEGIN)
+def replace_table(page: str, table: str, begin: str = BEGIN) -> str:
+    """The page with another table behind the mark ``begin``."""
+    before, _, rest = page.partition(begin)
     _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n\n{table}\n{END}{after}"
+    return f"{before}{begin}\n\n{table}\n{END}{after}"
 
 
 def write_rows(rows: list[Row]) -> None:

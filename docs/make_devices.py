@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from make_deployment import IMAGES, SIDE, paint_images, save_untrained
+from make_deployment import IMAGES, SIDE, paint_images, replace_table, save_untrained
 
 from featherlight.console import note
 from featherlight.cost.latency import machine_name, measure_latencies, usable_cores
@@ -30,7 +30,7 @@ from featherlight.targets.base import find_target
 from featherlight.workflows.export import export
 
 PAGE = Path(__file__).parent / "devices" / "raspberry-pi.md"
-BEGIN, END = "<!-- table: python docs/make_devices.py -->", "<!-- end of table -->"
+BEGIN = "<!-- table: python docs/make_devices.py -->"
 COLUMNS = ("onnx", "ncnn", "litert", "litert int8", "executorch", "executorch int8", "coreml")
 NETWORKS = (
     "mobilenet_v1_x0_25", "mobilenet_v2_x1_0", "mobilenet_v3_small", "shufflenet_v1_g3_x0_5", "shufflenet_v2_x0_5",
@@ -123,13 +123,6 @@ def _reason(cell: Cell | None) -> str:
     return reason.splitlines()[0] if reason else ""
 
 
-def replace_table(page: str, table: str) -> str:
-    """The page with another table."""
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n\n{table}\n{END}{after}"
-
-
 def main() -> None:
     """Exports, measures and writes the page."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -155,7 +148,7 @@ def main() -> None:
             else measure(name, folder)
             for name in found
         }
-        write_text(PAGE, replace_table(PAGE.read_text(encoding="utf-8"), make_table(timed)))
+        write_text(PAGE, replace_table(PAGE.read_text(encoding="utf-8"), make_table(timed), BEGIN))
 
 
 if __name__ == "__main__":
