@@ -13,7 +13,7 @@ import resource
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
@@ -25,6 +25,7 @@ import pytest
 from filelock import FileLock
 from PIL import Image
 
+from featherlight.files import cache_folder
 from file_server import FileServer, serve_files
 
 COLOURS = {"blue": (40, 60, 200), "green": (50, 180, 60), "red": (210, 40, 50)}
@@ -48,8 +49,12 @@ class Answer:
 
 @pytest.fixture(scope="session", autouse=True)
 def _clean_surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    kernels, cache = cache_folder() / "kernels", tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FEATHERLIGHT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        with suppress(OSError):
+            kernels.mkdir(parents=True, exist_ok=True)
+            (cache / "kernels").symlink_to(kernels)  # compiling takes ten seconds
+        patch.setenv("FEATHERLIGHT_CACHE", str(cache))
         patch.setenv("HF_HOME", str(tmp_path_factory.mktemp("hf")))
         patch.delenv("FEATHERLIGHT_DATA", raising=False)
         patch.delenv("FEATHERLIGHT_DEBUG", raising=False)

@@ -1,4 +1,4 @@
-"""Code on the pages for devices is code: Python compiles, Kotlin and Swift parse where a parser is installed."""
+"""Code on the pages for devices is code: Python compiles, Kotlin and Swift parse."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+import tree_sitter
 
 from featherlight.cli.main import featherlight as group
 
@@ -26,8 +27,6 @@ def test_python_compiles() -> None:
 
 @pytest.mark.parametrize("language", ["kotlin", "swift"])
 def test_other_languages_parse(language: str) -> None:
-    tree_sitter = pytest.importorskip("tree_sitter")
-    pytest.importorskip(f"tree_sitter_{language}")
     grammar = importlib.import_module(f"tree_sitter_{language}")
     parser = tree_sitter.Parser(tree_sitter.Language(grammar.language()))
     assert blocks(language)

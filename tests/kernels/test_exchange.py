@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from featherlight import create_model
 from featherlight.errors import FeatherlightError
 from featherlight.kernels import accelerate
-from featherlight.kernels.library import compile_kernels, has_bfloat16, load_kernels
+from featherlight.kernels.library import compile_kernels, has_bfloat16, load_kernels, prepare_kernels
 
 HAS_BFLOAT16 = has_bfloat16() and load_kernels(bfloat16=True) is not None  # not compiled in a test's own cache
 needs_compiler = pytest.mark.skipif(load_kernels() is None, reason="no C compiler here")
@@ -154,6 +154,31 @@ def test_a_compiler_that_fails_is_quoted(monkeypatch, tmp_path):
     with pytest.raises(FeatherlightError, match="no such flag"):
         compile_kernels(tmp_path / "kernels")
     assert list((tmp_path / "kernels").iterdir()) == []
+
+
+def test_what_is_missing_is_compiled_once_before_training_and_said(monkeypatch, tmp_path, capsys):
+    compiler, log = tmp_path / "cc", tmp_path / "log"
+    compiler.write_text(f'#!/bin/sh\necho "$*" >> {log}\nwhile [ "$1" != -o ]; do shift; done\necho made > "$2"\n')
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CC", str(compiler))
+    monkeypatch.setenv("FEATHERLIGHT_CACHE", str(tmp_path))
+    prepare = prepare_kernels.__wrapped__  # anew in each process
+    prepare()
+    assert capsys.readouterr().err.count("being compiled, once") == 1
+    made = sorted(file.name for file in (tmp_path / "kernels").glob("*.so"))
+    assert len(made) == len(log.read_text().splitlines()) == 1 + HAS_BFLOAT16
+    prepare()
+    assert capsys.readouterr().err == ""
+    assert len(log.read_text().splitlines()) == len(made)
+
+
+def test_what_cannot_be_compiled_before_training_is_left_to_it(monkeypatch, tmp_path):
+    monkeypatch.setenv("CC", str(tmp_path / "no-such-compiler"))
+    monkeypatch.setenv("FEATHERLIGHT_CACHE", str(tmp_path))
+    prepare_kernels.__wrapped__()
+    monkeypatch.setenv("FEATHERLIGHT_KERNELS", "off")
+    prepare_kernels.__wrapped__()
+    assert not (tmp_path / "kernels").exists() or not list((tmp_path / "kernels").iterdir())
 
 
 @needs_compiler

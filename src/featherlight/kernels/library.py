@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import hashlib
 import os
 import platform
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
@@ -23,6 +25,7 @@ FLAGS = (
     "-O3", "-march=native", "-fassociative-math", "-fno-signed-zeros", "-fno-trapping-math", "-fno-math-errno",
     "-ffp-contract=fast", "-fopenmp", "-shared", "-fPIC", "-w",
 )  # fmt: skip
+BFLOAT16 = ("-DBFLOAT16",)
 COMPILE_TIMEOUT_S = 300
 # What the kernels take: n a whole number, i a small one, p an address.
 _SIGNATURES = {
@@ -84,13 +87,30 @@ def load_kernels(*, bfloat16: bool = False) -> ctypes.CDLL | None:
     if os.environ.get("FEATHERLIGHT_KERNELS") == "off":
         return None
     try:
-        library = open_kernels(compile_kernels(extra_flags=("-DBFLOAT16",) if bfloat16 else ()))
+        library = open_kernels(compile_kernels(extra_flags=BFLOAT16 if bfloat16 else ()))
     except (OSError, FeatherlightError) as error:
         note(f"speed: training goes on with PyTorch's operators alone ({error})")
         return None
     library.keep_memory()
     library.try_tiles()
     return library
+
+
+@cache
+def prepare_kernels() -> None:
+    """Compiles what this processor can use and was not compiled before, so that no run's time is spent on it."""
+    if os.environ.get("FEATHERLIGHT_KERNELS") == "off":
+        return
+    with contextlib.suppress(OSError, FeatherlightError):  # load_kernels says why
+        missing = [flags for flags in _useful_flags() if not library_path(flags).is_file()]
+        if missing:
+            note("speed: kernels for this processor are being compiled, once; that is not counted as training")
+            with ThreadPoolExecutor() as pool:
+                list(pool.map(lambda flags: compile_kernels(extra_flags=flags), missing))
+
+
+def _useful_flags() -> list[tuple[str, ...]]:
+    return [(), BFLOAT16] if "avx512_bf16" in _instructions() else [()]
 
 
 def has_bfloat16() -> bool:
@@ -136,13 +156,20 @@ def compile_kernels(folder: Path | None = None, extra_flags: tuple[str, ...] = (
     Raises:
         FeatherlightError: there is no compiler, or it fails.
     """
-    compiler = find_compiler()
-    flags = (*FLAGS, *extra_flags)
-    target = (folder or cache_folder() / "kernels") / _library_name(compiler, flags)
+    target = library_path(extra_flags, folder)
     if not target.is_file():
         with atomic_path(target) as temporary:
-            _run([compiler, *flags, str(SOURCE), "-o", str(temporary), "-lm"])
+            _run([find_compiler(), *FLAGS, *extra_flags, str(SOURCE), "-o", str(temporary), "-lm"])
     return target
+
+
+def library_path(extra_flags: tuple[str, ...] = (), folder: Path | None = None) -> Path:
+    """Where the library of these flags is, or will be.
+
+    Raises:
+        FeatherlightError: there is no compiler, and so no library.
+    """
+    return (folder or cache_folder() / "kernels") / _library_name(find_compiler(), (*FLAGS, *extra_flags))
 
 
 def _library_name(compiler: str, flags: tuple[str, ...]) -> str:

@@ -15,6 +15,7 @@ from featherlight.console import Bar, note
 from featherlight.devices import select_device
 from featherlight.errors import MemoryExhaustedError, UsageError
 from featherlight.images import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from featherlight.kernels.library import prepare_kernels
 from featherlight.sources.base import Source, Unreadable
 from featherlight.sources.reading import find_unreadable
 from featherlight.training.checkpoint import CHECKPOINT_FILE, Origin
@@ -90,6 +91,9 @@ def fit_recipe(run: Path, recipe: Recipe, source: Source, shown: Bar, team: Team
             report_unreadable(find_unreadable(source.splits["test"], preprocessing), strict=True)
         if isinstance(network, fx.GraphModule) and is_new:
             settle_ranges(network, batches, preprocessing)
+        if recipe.kernels != "off" and recipe.speed != "plain" and device.type == "cpu":
+            with team.one_first():
+                prepare_kernels()
         started = time.monotonic()
         recipe = settle_for_team(recipe, network, team)
         recipe = team.decide(
