@@ -38,6 +38,8 @@ IDEAS: dict[str, dict[str, Any]] = {
     "batch-64": {"batch_size": 64},
     "batch-128": {"batch_size": 128},
     "batch-256": {"batch_size": 256},
+    "alternating-flip": {"alternating_flip": True},
+    "random-flip": {"alternating_flip": False},
     "no-smoothing": {"label_smoothing": 0.0},
     "no-average": {"ema_decay": 0.0},
     "cosine": {"schedule": "cosine"},

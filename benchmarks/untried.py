@@ -8,15 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from itertools import count
-from typing import Any
 from unittest.mock import patch
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from featherlight.loading.augment import augment_batch, random_seed_for
-from featherlight.loading.batches import Batch, MemoryBatches
 from featherlight.training.optimiser import build_optimizer
 from featherlight.training.recipe import Recipe
 
@@ -26,37 +22,6 @@ MUON_RATE = 0.25  # of the recipe's: its updates have a norm of their own
 MUON_FROM = 16  # rows and columns
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # Jordan 2024
 Change = Callable[[torch.optim.Optimizer, nn.Module], None]
-
-
-@contextmanager
-def alternating_flip() -> Iterator[None]:
-    """Each image is mirrored in every second epoch, not by chance (Jordan 2024, airbench)."""
-
-    def prepare(self: MemoryBatches, epoch: int, job: tuple[int, Any]) -> Batch:
-        number, members = job
-        images = self.images[members]
-        first = np.array([random_seed_for(self.seed, int(member)) & 1 for member in members], bool)
-        random: Any = _Flips(np.random.default_rng(random_seed_for(self.seed, epoch, number)), first ^ bool(epoch % 2))
-        pixels = images.numpy() if isinstance(images, Tensor) else images
-        augmented = augment_batch(pixels, self.augmentation, random, self.device)
-        return Batch(number, augmented, self.labels[members])
-
-    with patch.object(MemoryBatches, "_prepare", prepare):
-        yield
-
-
-class _Flips:
-    """A random generator whose first draw decides on flips that are settled already."""
-
-    def __init__(self, rng: np.random.Generator, mirrored: Any) -> None:
-        self._rng, self._mirrored, self._asked = rng, mirrored, False
-
-    def random(self, *arguments: Any) -> Any:
-        drawn, first, self._asked = self._rng.random(*arguments), not self._asked, True
-        return np.where(self._mirrored, 0.0, 1.0) if first else drawn
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._rng, name)
 
 
 @contextmanager
@@ -141,4 +106,4 @@ def _orthogonal(matrix: Tensor) -> Tensor:
     return x.T if is_tall else x
 
 
-TRIALS = {"alternating-flip": alternating_flip, "fast-biases": fast_biases, "lookahead": lookahead, "muon": muon}
+TRIALS = {"fast-biases": fast_biases, "lookahead": lookahead, "muon": muon}

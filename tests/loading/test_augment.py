@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torchvision.transforms import v2
 
-from featherlight.loading.augment import Augmentation, augment_batch, crop_on_device, mix_batch, random_seed_for
+from featherlight.loading.augment import (
+    Augmentation,
+    augment_batch,
+    crop_on_device,
+    flips_in_turn,
+    mix_batch,
+    random_seed_for,
+)
 from featherlight.loading.crops import draw_regions
 
 CPU = torch.device("cpu")
@@ -75,6 +82,30 @@ def test_with_flip_half_of_the_images_are_mirrored(crop):
     cut = augmented(images, crop=crop).astype(int)
     mirrored = (cut[:, 8, 0, 0] > cut[:, 8, 15, 0]).sum()
     assert 70 < mirrored < 130
+
+
+@pytest.mark.parametrize("crop", ["resized", "none"])
+def test_alternating_flips_show_every_image_both_ways_in_two_epochs(crop):
+    images = np.zeros((200, 16, 16, 3), np.uint8)
+    images[:] = np.linspace(0, 250, 16, dtype=np.uint8)[:, None]
+    members = np.random.default_rng(1).permutation(1000)[:200]
+    seen = []
+    for epoch in range(4):
+        in_turn, rng = flips_in_turn(members, 7, epoch), np.random.default_rng(epoch)
+        cut = augment_batch(images, augmentation(crop=crop, alternating_flip=True), rng, CPU, in_turn).numpy()
+        seen.append(cut[:, 8, 0, 0] > cut[:, 8, 15, 0])
+    assert (seen[0] ^ seen[1]).all()
+    assert np.array_equal(seen[0], seen[2])
+    assert np.array_equal(seen[1], seen[3])
+    assert 70 < seen[0].sum() < 130
+
+
+def test_alternating_flips_depend_on_the_seed_and_need_flips():
+    members = np.arange(256)
+    assert 90 < (flips_in_turn(members, 0, 0) ^ flips_in_turn(members, 1, 0)).sum() < 166
+    images, in_turn = random_images(8, 16), np.ones(8, bool)
+    settings = augmentation(crop="none", flip=False, alternating_flip=True)
+    assert np.array_equal(augment_batch(images, settings, np.random.default_rng(0), CPU, in_turn).numpy(), images)
 
 
 def test_regions_keep_size_and_type():

@@ -71,6 +71,20 @@ def test_two_epochs_show_an_image_differently():
     assert sum(torch.equal(shown[0][k], shown[1][k]) for k in range(50)) < 10
 
 
+def test_alternating_flips_show_every_image_both_ways_in_two_epochs(photos, own_cache):
+    augmentation = Augmentation(32, "none", True, False, 0.0, 0.0, 2, alternating_flip=True)
+    in_memory = dataclasses.replace(memory_batches(), augmentation=augmentation)
+    for batches in (in_memory, streamed(photos, "none")):  # the first epoch is decoded, the second one is from disk
+        shown = [
+            sorted(image.numpy().tobytes() for batch in batches.epoch(epoch) for image in batch.images)
+            for epoch in (0, 1)
+        ]
+        turned = sorted(
+            image.flip(1).contiguous().numpy().tobytes() for batch in batches.epoch(0) for image in batch.images
+        )
+        assert shown[1] == turned != shown[0]
+
+
 @pytest.mark.parametrize("cores", [1, 2, 5])
 def test_the_number_of_cores_does_not_change_the_batches(monkeypatch, cores):
     expected = list(memory_batches().epoch(1))
@@ -92,7 +106,7 @@ def photos(tmp_path, own_cache):
 
 
 def streamed(split: Split, crop: str = "resized", workers: int = 0, strict: bool = False) -> StreamedBatches:
-    augmentation = Augmentation(32, crop, True, crop == "pad", 0.0, 0.0, 2)
+    augmentation = Augmentation(32, crop, True, crop == "pad", 0.0, 0.0, 2, alternating_flip=crop == "none")
     return StreamedBatches(split, Preprocessing(32), augmentation, 8, 0, workers, strict)
 
 

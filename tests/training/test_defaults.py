@@ -72,6 +72,20 @@ def test_mirrored_digits_are_no_digits():
     assert not default_recipe(facts(flip_safe=False), {}).flip
 
 
+@pytest.mark.parametrize(
+    ("flip_safe", "settings", "alternating"),
+    [
+        (True, {}, True),
+        (False, {}, False),
+        (True, {"flip": False}, False),
+        (True, {"alternating_flip": False}, False),
+        (True, {"recipe": "article-mobilenet-v3"}, False),
+    ],
+)
+def test_flips_alternate_in_our_own_recipe(flip_safe, settings, alternating):
+    assert default_recipe(facts(flip_safe=flip_safe), settings).alternating_flip is alternating
+
+
 def test_a_budget_of_time_replaces_the_epochs():
     recipe = default_recipe(facts(), {"time_s": 60.0})
     assert (recipe.time_s, recipe.epochs) == (60.0, 0)

@@ -30,7 +30,7 @@ class Augmentation:
     Attributes:
         size: of the network's input, pixels.
         crop: ``pad`` shifts by up to an eighth, ``resized`` cuts a random region and scales it, ``none`` resizes.
-        flip: mirrors every second image.
+        flip: mirrors half of the images.
         trivial_augment: one random operation of random strength per image (Mueller & Hutter 2021).
         mixup: parameter of the Beta distribution of Zhang et al. 2018; 0 is off.
         cutmix: likewise of Yun et al. 2019; with both on, each batch draws one of them.
@@ -39,6 +39,8 @@ class Augmentation:
         auto_augment: two operations an image, by this policy of Cubuk et al. 2019.
         color_jitter: brightness, contrast and saturation change by up to this part; 0 is off.
         random_erasing: probability that a rectangle is set to the mean colour (Zhong et al. 2020).
+        alternating_flip: each image is mirrored in every second epoch, not by chance (Jordan 2024); see
+            :func:`flips_in_turn`.
     """
 
     size: int
@@ -52,6 +54,7 @@ class Augmentation:
     auto_augment: Policy = "none"
     color_jitter: float = 0.0
     random_erasing: float = 0.0
+    alternating_flip: bool = False
 
 
 def random_seed_for(*parts: int) -> int:
@@ -65,8 +68,22 @@ def random_seed_for(*parts: int) -> int:
     return state
 
 
+def flips_in_turn(members: NDArray[np.int64], seed: int, epoch: int) -> crops.Flags:
+    """Which of these images are mirrored in an epoch: chance decides on the first one, and then they take turns.
+
+    So two epochs show every image both ways, where chance would show half of them one way only.
+    """
+    state = (members.astype(np.uint64) ^ np.uint64(random_seed_for(seed))) * np.uint64(0x9E3779B97F4A7C15)
+    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    return (state >> np.uint64(63)).astype(bool) ^ bool(epoch % 2)
+
+
 def augment_batch(
-    images: crops.Images, augmentation: Augmentation, rng: np.random.Generator, device: torch.device
+    images: crops.Images,
+    augmentation: Augmentation,
+    rng: np.random.Generator,
+    device: torch.device,
+    in_turn: crops.Flags | None = None,
 ) -> Tensor:
     """Everything but erasing and mixing: stored images to uint8 (N, S, S, 3) on the device.
 
@@ -75,8 +92,11 @@ def augment_batch(
         augmentation: what to do.
         rng: where chance comes from.
         device: an accelerator is sent the stored images and augments them itself.
+        in_turn: which images to mirror, where flips alternate; None: chance decides.
     """
     mirrored = rng.random(len(images)) < (0.5 if augmentation.flip else 0)
+    if augmentation.flip and augmentation.alternating_flip and in_turn is not None:
+        mirrored = in_turn
     if device.type == "cpu":
         cut = torch.from_numpy(_crop(images, augmentation, mirrored, rng))
     else:

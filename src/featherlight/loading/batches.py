@@ -20,7 +20,7 @@ from featherlight.console import note
 from featherlight.errors import FeatherlightError, UnreadableImageError
 from featherlight.images import Preprocessing
 from featherlight.loading.ahead import FetchAhead
-from featherlight.loading.augment import Augmentation, augment_batch, random_seed_for
+from featherlight.loading.augment import Augmentation, augment_batch, flips_in_turn, random_seed_for
 from featherlight.loading.crops import Images
 from featherlight.loading.decoding import Decoded, Decoder, Kept, Target, keep, run_workers, stack
 from featherlight.loading.loaded import StreamCache
@@ -137,7 +137,8 @@ class MemoryBatches:
         number, members = job
         images = self.images[members]
         images = images.numpy() if isinstance(images, Tensor) else images
-        augmented = augment_batch(images, self.augmentation, _random_of(self.seed, epoch, number), self.device)
+        rng, in_turn = _random_of(self.seed, epoch, number), flips_in_turn(members, self.seed, epoch)
+        augmented = augment_batch(images, self.augmentation, rng, self.device, in_turn)
         return Batch(number, augmented, self.labels[members], _pick(self.weights, members))
 
 
@@ -254,7 +255,8 @@ class StreamedBatches:
         return self._augment(epoch, number, decoded.positions, decoded.images)
 
     def _augment(self, epoch: int, number: int, positions: NDArray[np.int64], images: Images) -> Batch:
-        augmented = augment_batch(images, self._augmentation, _random_of(self._seed, epoch, number), self._device)
+        rng, in_turn = _random_of(self._seed, epoch, number), flips_in_turn(positions, self._seed, epoch)
+        augmented = augment_batch(images, self._augmentation, rng, self._device, in_turn)
         labels = torch.from_numpy(self._split.labels[positions])
         return Batch(number, augmented, labels, _pick(self._weights, positions))
 

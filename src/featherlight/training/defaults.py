@@ -76,6 +76,7 @@ def default_recipe(facts: DataFacts, settings: Mapping[str, Any]) -> Recipe:
         "keep": "best" if given.get("patience") else "last",
         "crop": "pad" if small else "resized",
         "flip": facts.flip_safe,
+        "alternating_flip": given.get("flip", facts.flip_safe) and _is_ours(given),
         **given,
     }
     return Recipe(**chosen)

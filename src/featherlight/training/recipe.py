@@ -111,6 +111,7 @@ class Recipe:
         crop: how training images are cut: shifted by an eighth, a random region, or not at all.
         crop_area: smallest part of the image that a random region has.
         flip: mirror half of the training images.
+        alternating_flip: with ``flip``, mirror each image in every second epoch, not by chance (Jordan 2024).
         trivial_augment: one random operation an image.
         auto_augment: two operations an image, by a policy found on these data (Cubuk et al. 2019).
         color_jitter: brightness, contrast and saturation change by up to this part; 0 is off.
@@ -209,6 +210,7 @@ class Recipe:
     crop: Literal["pad", "resized", "none"] = "resized"
     crop_area: float = 0.35
     flip: bool = True
+    alternating_flip: bool = False
     trivial_augment: bool = False
     auto_augment: Literal["none", "imagenet", "cifar10", "svhn"] = "none"
     color_jitter: float = 0.0

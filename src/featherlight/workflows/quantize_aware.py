@@ -32,7 +32,7 @@ CALIBRATION_BATCHES = 8
 # Fields of the model's own recipe that the fine-tuning takes over: the images, and how they are shown.
 _KEPT = (
     "input_size", "in_channels", "stem", "dropout", "resize", "crop_fraction", "batch_size", "balance",
-    "label_smoothing", "crop", "flip", "seed", "workers", "group_by", "allow_leaks", "lang",
+    "label_smoothing", "crop", "flip", "alternating_flip", "seed", "workers", "group_by", "allow_leaks", "lang",
 )  # fmt: skip
 
 

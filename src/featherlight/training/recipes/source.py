@@ -29,6 +29,7 @@ NOT_DONE: Mapping[str, Any] = {
     "ema_decay": 0.0,
     "crop": "none",
     "flip": False,
+    "alternating_flip": False,
     "trivial_augment": False,
     "auto_augment": "none",
     "color_jitter": 0.0,
