@@ -40,6 +40,8 @@ IDEAS: dict[str, dict[str, Any]] = {
     "batch-256": {"batch_size": 256},
     "alternating-flip": {"alternating_flip": True},
     "random-flip": {"alternating_flip": False},
+    "fast-biases": {"bias_rate": 8.0},
+    "even-biases": {"bias_rate": 1.0},
     "no-smoothing": {"label_smoothing": 0.0},
     "no-average": {"ema_decay": 0.0},
     "cosine": {"schedule": "cosine"},

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from featherlight.training.optimiser import build_optimizer
 from featherlight.training.recipe import Recipe
 
-BIAS_RATE = 8.0  # times the others'
 LOOKAHEAD_EVERY, LOOKAHEAD_STEP = 5, 0.5
 MUON_RATE = 0.25  # of the recipe's: its updates have a norm of their own
 MUON_FROM = 16  # rows and columns
@@ -35,19 +34,6 @@ def changed_optimizer(change: Change) -> Iterator[None]:
 
     with patch("featherlight.training.learner.build_optimizer", build):
         yield
-
-
-def fast_biases() -> AbstractContextManager[None]:
-    """Biases of norms learn several times faster than the rest (airbench)."""
-
-    def change(optimizer: torch.optim.Optimizer, model: nn.Module) -> None:
-        fast = {id(norm.bias) for norm in model.modules() if isinstance(norm, nn.BatchNorm2d)}
-        group = next(group for group in optimizer.param_groups if group["weight_decay"] == 0)
-        biases = [p for p in group["params"] if id(p) in fast]
-        group["params"] = [p for p in group["params"] if id(p) not in fast]
-        optimizer.add_param_group({**group, "params": biases, "rate": BIAS_RATE * group["rate"]})
-
-    return changed_optimizer(change)
 
 
 def lookahead() -> AbstractContextManager[None]:
@@ -106,4 +92,4 @@ def _orthogonal(matrix: Tensor) -> Tensor:
     return x.T if is_tall else x
 
 
-TRIALS = {"fast-biases": fast_biases, "lookahead": lookahead, "muon": muon}
+TRIALS = {"lookahead": lookahead, "muon": muon}

@@ -47,6 +47,31 @@ def test_pretrained_body_gets_its_part_of_the_rate_and_the_classifier_all_of_it(
     assert optimizer.param_groups[0]["lr"] == 0.5  # what metrics.jsonl tells
 
 
+@pytest.mark.parametrize(
+    ("settings", "body"),
+    [({}, 1.0), ({"pretrained": "torchvision", "body_rate": 0.1}, 0.1), ({"layer_decay": 0.5}, None)],
+)
+def test_biases_of_norms_learn_faster_than_their_layer_by_a_factor(settings, body):
+    network = small_network()
+
+    def rates(factor):
+        optimizer = build_optimizer(network, Recipe("x", bias_rate=factor, weight_decay=0.1, **settings))
+        set_rate(optimizer, 0.5)
+        assert sum(len(group["params"]) for group in optimizer.param_groups) == len(list(network.parameters()))
+        assert optimizer.param_groups[0]["lr"] == 0.5
+        decays = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+        return {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}, decays
+
+    (slow, decays), (fast, same_decays) = rates(1.0), rates(8.0)
+    assert decays == same_decays
+    biases = {id(m.bias) for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)}
+    for name, parameter in network.named_parameters():
+        factor = 8 if id(parameter) in biases else 1
+        assert fast[id(parameter)] == pytest.approx(factor * slow[id(parameter)])
+        if body is not None:
+            assert slow[id(parameter)] == pytest.approx(0.5 if name.startswith("fc.") else 0.5 * body)
+
+
 @pytest.mark.parametrize("pretrained", ["none", "torchvision"])
 def test_network_without_classifier_bias_can_be_optimised(pretrained):
     network = small_network()

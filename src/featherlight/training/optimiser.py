@@ -21,12 +21,15 @@ def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """SGD, AdamW or RMSprop; weight decay on what the recipe says, by default not on norms and biases.
 
     On top of pretrained weights, the layers before the classifier learn more slowly; with ``layer_decay`` each layer
-    more slowly than the one behind it. Each group of parameters has its ``rate``, the part of the recipe's learning
-    rate that it gets; the first group is the classifier's.
+    more slowly than the one behind it; biases of norms ``bias_rate`` times as fast as the rest of their layer. Each
+    group of parameters has its ``rate``, the part of the recipe's learning rate that it gets; the first group is the
+    classifier's.
     """
     spared = _spared(model, recipe)
     groups = [
-        _group(part, recipe, spared, decay, rate) for part, rate in _parts(model, recipe) for decay in (True, False)
+        _group(part, recipe, spared, decay, rate)
+        for part, rate in _with_own_biases(model, recipe, _parts(model, recipe))
+        for decay in (True, False)
     ]
     rate, momentum = recipe.learning_rate, momentum_at(recipe, START)
     if recipe.optimizer == "adamw":
@@ -49,6 +52,17 @@ def _parts(model: nn.Module, recipe: Recipe) -> list[tuple[list[nn.Parameter], f
     head = list(model.get_submodule(classifier(model)).parameters())
     body = [p for p in model.parameters() if all(p is not other for other in head)]
     return [(head, 1.0), (body, recipe.body_rate)]
+
+
+def _with_own_biases(
+    model: nn.Module, recipe: Recipe, parts: list[tuple[list[nn.Parameter], float]]
+) -> list[tuple[list[nn.Parameter], float]]:
+    """Biases of norms apart, where they have a rate of their own."""
+    if recipe.bias_rate == 1:
+        return parts
+    biases = {id(module.bias) for module in model.modules() if isinstance(module, NORMS)}
+    others = [([p for p in part if id(p) not in biases], rate) for part, rate in parts]
+    return others + [([p for p in part if id(p) in biases], rate * recipe.bias_rate) for part, rate in parts]
 
 
 def set_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:

@@ -77,6 +77,7 @@ class Recipe:
         momentum: of SGD and RMSprop; AdamW's first beta.
         nesterov: SGD looks ahead along its momentum.
         rms_decay: of RMSprop's running mean of squares.
+        bias_rate: biases of norms learn this many times as fast as other parameters.
         eps: what AdamW and RMSprop add to the root of it.
         weight_decay: pulls parameters towards zero.
         weight_decay_on: ``weights`` spares norms and biases, ``weights-and-biases`` norms only, ``all`` nothing.
@@ -178,6 +179,7 @@ class Recipe:
     momentum: float = 0.9
     nesterov: bool = True
     rms_decay: float = 0.9
+    bias_rate: float = 1.0
     eps: float = 1e-8
     weight_decay: float = 5e-4
     weight_decay_on: Literal["weights", "weights-and-biases", "all"] = "weights"
@@ -292,7 +294,7 @@ def _find_problem(recipe: Recipe) -> str | None:
         "learning_rate": (0, 1000), "momentum": (0, 0.9999), "weight_decay": (0, 10), "warmup": (0, 1),
         "label_smoothing": (0, 0.9999), "ema_decay": (0, 0.99999), "mixup": (0, 100), "cutmix": (0, 100),
         "workers": (0, 256), "checkpoint_every_s": (0, math.inf), "clip_norm": (0, math.inf), "seed": (0, 2**63 - 1),
-        "body_rate": (0, 1), "norm_momentum": (0, 1), "rms_decay": (0, 0.99999), "eps": (0, 1),
+        "body_rate": (0, 1), "bias_rate": (0, 1000), "norm_momentum": (0, 1), "rms_decay": (0, 0.99999), "eps": (0, 1),
         "grow": (0, 1), "threads": (0, 1024),
         "schedule_epochs": (0, 1_000_000), "warmup_start": (0, 1), "div_factor": (1, 1e9),
         "final_div_factor": (1, 1e12), "base_momentum": (0, 0.9999), "max_momentum": (0, 0.9999),

@@ -35,6 +35,7 @@ NOT_DONE: Mapping[str, Any] = {
     "color_jitter": 0.0,
     "random_erasing": 0.0,
     "repeats": 1,
+    "bias_rate": 1.0,
     "mixup": 0.0,
     "cutmix": 0.0,
 }
