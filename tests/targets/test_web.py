@@ -141,6 +141,7 @@ def test_the_folder_is_a_model_for_every_command(exported: Export, model: Path, 
     assert [(one.label, one.rejected) for one in ours] == [(one.label, one.rejected) for one in theirs]
 
 
+@pytest.mark.slow
 def test_an_int8_folder_replaces_a_float_one(
     exported: Export, model: Path, runtime: Path, tmp_path: Path, color_folder: Path, cli: Callable[..., Any]
 ) -> None:
