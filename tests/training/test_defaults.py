@@ -73,6 +73,21 @@ def test_mirrored_digits_are_no_digits():
 
 
 @pytest.mark.parametrize(
+    ("images", "side", "settings", "rate"),
+    [
+        (45_000, 32, {}, 8.0),
+        (2_000, 32, {}, 1.0),
+        (45_000, 224, {}, 1.0),
+        (45_000, 32, {"optimizer": "adamw"}, 1.0),
+        (45_000, 32, {"recipe": "article-mobilenet-v3"}, 1.0),
+        (45_000, 32, {"bias_rate": 3}, 3.0),
+    ],
+)
+def test_biases_learn_faster_where_that_was_measured(images, side, settings, rate):
+    assert default_recipe(facts(num_train=images, typical_side=side), settings).bias_rate == rate
+
+
+@pytest.mark.parametrize(
     ("flip_safe", "settings", "alternating"),
     [
         (True, {}, True),
