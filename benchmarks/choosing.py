@@ -133,8 +133,9 @@ def main() -> None:
     for data in options.data:
         for budget in options.budgets:
             order = check_order(Order(str(data), read_limits(budget.latency, budget.size), read_duration(budget.time)))
-            stem = f"{data.name}-{budget.time}"
-            chosen = ours(data, budget, options.seed, options.out / f"{stem}-choose")
+            stem = f"{data.name}-{budget.time}"  # the default network trains alike whatever the limits are
+            limits = f"{budget.latency}-{budget.size}"
+            chosen = ours(data, budget, options.seed, options.out / f"{stem}-{limits}-choose")
             print(row(data, budget, "choose", chosen, order), flush=True)
             usual = default(data, budget, options.seed, options.out / f"{stem}-default", order)
             print(row(data, budget, "default network", usual, order), flush=True)
