@@ -26,7 +26,7 @@ def make_choice() -> Choice:
         make_candidate("mobilenet_v2_x1_0-96", 9.0, None, limits.broken_by(9.0, 3_000_000)),
         make_candidate(
             "shufflenet_v2_x1_0-96", None, None,
-            phrase("no time: {number} others come first by published accuracy and size", number=2),
+            phrase("no time: behind {number} by published accuracy and size", number=2),
         ),
     )  # fmt: skip
     figures = show_figures(1.0, 800_000, 6_000_000)

@@ -43,7 +43,7 @@ def test_page_tells_the_answer_the_limits_and_who_was_left_out(tmp_path: Path) -
 
 def test_page_without_a_pick_says_so_and_shows_why(tmp_path: Path) -> None:
     page = page_of(replace(CHOICE, pick=None, reached=False, candidates=CHOICE.candidates[2:]), tmp_path)
-    assert "No network keeps these limits" in page
+    assert "No network that was tried keeps these limits" in page
     assert '<details class="card" open>' in page
 
 

@@ -67,4 +67,5 @@ def wilson_interval(share: float, count: int) -> Interval:
         return 0.0, 1.0
     spread = _Z * math.sqrt(share * (1 - share) / count + (_Z / (2 * count)) ** 2)
     middle, scale = share + _Z**2 / (2 * count), 1 + _Z**2 / count
-    return max(0.0, (middle - spread) / scale), min(1.0, (middle + spread) / scale)
+    low, high = (middle - spread) / scale, (middle + spread) / scale
+    return max(0.0, min(low, share)), min(1.0, max(high, share))  # rounding must not leave a share of 0 or 1 outside

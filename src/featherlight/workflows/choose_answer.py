@@ -146,7 +146,7 @@ def _tell_nothing(state: State, candidates: tuple[Candidate, ...]) -> list[str]:
     nearest = min(known, key=lambda one: limits.excess(one.latency_ms, one.size_bytes, one.macs))
     figures = show_figures(nearest.latency_ms, nearest.size_bytes, nearest.macs)
     sentence = phrase(
-        "No network keeps these limits; {model} at {side} px comes nearest: {figures}.",
+        "No network that was tried keeps these limits; {model} at {side} px comes nearest: {figures}.",
         model=nearest.model, side=nearest.input_size, figures=figures,
     )  # fmt: skip
     relax = phrase("Relax: {options}.", options=", ".join(_relaxed(limits, nearest)))

@@ -84,7 +84,7 @@ def measure_untrained(order: Order, recipe: Recipe, classes: Sequence[str], *, t
         UsageError: the network has something that the target cannot express.
     """
     table = Remembered(cache_folder() / FILE_NAME, MAX_KEYS)
-    key = {"kind": "export", **_shape(recipe, len(classes)), **_surroundings(order)}
+    key = {"kind": "trained export", **_shape(recipe, len(classes)), **_surroundings(order)}
     known = table.get(key)
     if not _is_count(known.get("size_bytes")) or (timed and not _is_positive(known.get("latency_ms"))):
         started = time.monotonic()
@@ -124,7 +124,7 @@ def _measure(order: Order, recipe: Recipe, classes: Sequence[str], folder: Path,
 def _float(order: Order, recipe: Recipe, classes: Sequence[str], folder: Path) -> Path:
     """The file as an export would write it, but for its weights."""
     target = find_target(order.target)
-    network = _network(recipe, len(classes)).eval()
+    network = _as_trained(_network(recipe, len(classes))).eval()
     arguments: dict[str, Any] = network.featherlight_arguments  # type: ignore[assignment]
     given = {name: value for name, value in arguments.items() if name != "name"}
     provenance = {"data": recipe.data, "recipe": recipe.to_dict()}  # what a file says about itself takes room, too
@@ -146,6 +146,15 @@ def _network(recipe: Recipe, num_classes: int) -> nn.Module:
     return create_model(
         recipe.model, num_classes, recipe.in_channels, recipe.input_size, stem=recipe.stem, dropout=recipe.dropout
     )
+
+
+def _as_trained(network: nn.Module) -> nn.Module:
+    """Norms as training leaves them: fresh ones fold into biases of zero, which a file holds only once."""
+    random = torch.Generator().manual_seed(0)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d) and module.running_mean is not None:
+            module.running_mean.copy_(torch.randn(module.num_features, generator=random))
+    return network
 
 
 def _shape(recipe: Recipe, num_classes: int) -> dict[str, Any]:

@@ -161,7 +161,7 @@ def _why_not_tried(name: str, state: State, accepted: Sequence[str], wanted: int
             return phrase(
                 "no time: {better} is published as no less accurate, with no more MACs and parameters", better=better
             )
-        return phrase("no time: {number} others come first by published accuracy and size", number=len(accepted))
+        return phrase("no time: behind {number} by published accuracy and size", number=len(accepted))
     return ""
 
 
