@@ -55,6 +55,7 @@ def test_torchvisions_other_shufflenets_compute_the_same(name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["shufflenet_g3_wd4", "shufflenetv2_wd2", "shufflenetv2b_wd2", "menet108_8x1_g3"])
 def test_pytorchcvs_shufflenets_compute_the_same(name: str) -> None:
+    torch.manual_seed(0)  # fresh weights may be so ill-conditioned that rounding in float64 shows
     check(get_model(name), size=224)
 
 

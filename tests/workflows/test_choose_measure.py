@@ -19,6 +19,7 @@ NETWORK = "shufflenet_v1_g3_x0_5"
 CLASSES = ("blue", "green", "red")
 
 
+@pytest.mark.slow
 def test_the_size_before_training_is_that_of_the_trained_file(color_folder: Path, tmp_path: Path) -> None:
     recipe = default_recipe(DataFacts(str(color_folder), 36, 32, True), {"model": NETWORK})
     order = Order(str(color_folder), Limits(size_bytes=10**7), 60.0)

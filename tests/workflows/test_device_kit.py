@@ -51,7 +51,19 @@ def test_the_script_checks_the_sample_and_names_images(kit: tuple[str, Path], co
     assert "as expected" in checked.stdout
     picture = color_folder / "test" / "red" / "00.png"
     named = run(sys.executable, folder, picture)
+    assert named.returncode == 0
     assert named.stdout.startswith(f"{picture}: red ")
+
+
+@pytest.mark.parametrize("other", ["labels.txt", "nothing.png"])
+def test_the_script_says_in_one_line_what_it_cannot_read(kit: tuple[str, Path], color_folder: Path, other: str) -> None:
+    _, folder = kit
+    picture = color_folder / "test" / "red" / "00.png"
+    named = run(sys.executable, folder, picture, folder / other)
+    assert named.returncode == 1
+    assert named.stdout.startswith(f"{picture}: red ")
+    assert named.stderr.startswith(f"{folder / other}: ")
+    assert named.stderr.count("\n") == 1
 
 
 def test_the_script_notices_other_answers(kit: tuple[str, Path], tmp_path: Path) -> None:
