@@ -39,4 +39,4 @@ def test_limits_that_nothing_keeps_exit_with_1_and_say_what_to_relax(
     assert content["pick"] is None
     assert content["sentence"] in answer.out
     page = (tmp_path / "out" / "choose.html").read_text(encoding="utf-8")
-    assert "没有网络能满足这些限制；最接近的是 mobilenet_v1_x0_25（16 像素）" in page
+    assert "试过的网络都不能满足这些限制；最接近的是 mobilenet_v1_x0_25（16 像素）" in page
