@@ -103,7 +103,7 @@ def test_difference_that_may_be_luck_is_called_none_and_the_cheaper_one_is_named
         [model("big", 1.0, 4.0), model("small", 0.95, 1.0)], compare_pairs(["big", "small"], right, named)
     )
     assert text.startswith("No real difference: big is ahead of small by 5.0 points (")
-    assert text.endswith("p = 1, which may be luck; small has 0.25x the latency and 1x the size.")
+    assert text.endswith("p = 1, which may be luck; small has 25% of the latency and 1x the size.")
 
 
 def test_same_answers_and_the_same_number_of_right_ones_are_told_apart() -> None:
@@ -121,7 +121,7 @@ def test_of_several_models_the_best_the_beaten_and_the_equals_are_named() -> Non
     assert text.startswith(
         "a is the most accurate, 100.0%, and really better than c; it cannot be told apart from b, 5.0 points behind ("
     )
-    assert text.endswith("; of these b has 0.25x the latency and 1x the size.")
+    assert text.endswith("; of these b has 25% of the latency and 1x the size.")
 
 
 def test_tiny_p_values_are_not_written_as_nothing() -> None:

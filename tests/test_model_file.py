@@ -203,7 +203,10 @@ def test_folder_without_a_model_says_what_to_do(tmp_path: Path, files: list[str]
 
 @pytest.mark.parametrize("name", ["missing", "missing/deep", "x" * 300])
 def test_missing_path_is_an_error(tmp_path: Path, name: str) -> None:
-    assert complaint(tmp_path / name, find_model_file) == "no such model file or run directory"
+    assert (
+        complaint(tmp_path / name, find_model_file)
+        == "no such model file or run directory; runs are listed by: featherlight runs"
+    )
 
 
 @given(st.data())

@@ -181,7 +181,9 @@ def test_weights_that_overflow_are_an_error_not_an_answer(tiny_run: Path, tmp_pa
 
 def test_missing_model_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ModelFileError, match=r"^runs/a: no such model file or run directory$"):
+    with pytest.raises(
+        ModelFileError, match=r"^runs/a: no such model file or run directory; runs are listed by: featherlight runs$"
+    ):
         Predictor("runs/a")
 
 

@@ -92,7 +92,12 @@ def find_model_file(model: str | Path) -> Path:
         raise ModelFileError(f"{path}: no {MODEL_FILE_NAME} in this folder; name a run directory or a model file")
     if not os.path.isfile(path):
         name = str(model)
-        hint = f"; train one: featherlight train DATA --model {name}" if NETWORK_NAME.fullmatch(name) else ""
+        is_network = NETWORK_NAME.fullmatch(name)
+        hint = (
+            f"; train one: featherlight train DATA --model {name}"
+            if is_network
+            else "; runs are listed by: featherlight runs"
+        )
         raise ModelFileError(f"{path}: no such model file or run directory{hint}")
     return path
 

@@ -61,7 +61,7 @@ def test_people_get_a_table_the_pairs_and_one_sentence(
     ("arguments", "told"),
     [
         (("{run}",), "at least two models"),
-        (("{run}", "nowhere"), "no such model file or run directory"),
+        (("{run}", "nowhere"), "no such model file or run directory; runs are listed by: featherlight runs"),
         (("{run}", "{other}", "nowhere"), "no data at 'nowhere'"),
         (("{run}", "{other}", "--engine", "abacus"), "abacus"),
         (("{run}", "{other}", "--json", "--csv"), "one of the two"),

@@ -41,7 +41,7 @@ def test_people_get_numbers_and_a_table(cli: Cli, tiny_run: Path, color_folder: 
     assert (answer.code, answer.err) == (0, "")
     lines = answer.out.splitlines()
     assert lines[0] == f"{color_folder}, val: 12 images"
-    assert lines[1].startswith("accuracy 100.00% (73.5% to 100.0%)   top-5 100.00%   loss 0.")
+    assert lines[1].startswith("accuracy 100.00% (73.5% to 100.0%)   loss 0.")  # of two classes, five hold all
     assert lines[2] == "mean over classes: recall 100.00%   precision 100.00%   F1 1.0000"
     assert re.fullmatch(
         r"calibration error [\d.]+%, without temperature [\d.]+%   temperature [\d.]+   Brier score 0\.\d{4}", lines[3]
@@ -109,7 +109,7 @@ def test_unknown_class_could_not_run(cli: Cli, tiny_run: Path, colors: Path) -> 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["none"], "none: no such model file or run directory"),
+        (["none"], "none: no such model file or run directory; runs are listed by: featherlight runs"),
         (
             ["RUN", "none"],
             "no data at 'none': the path does not exist, and the known names are digits, cifar10, cifar100",

@@ -72,7 +72,7 @@ def test_verify_of_a_file_with_other_answers_is_negative(cli, file: Path, light_
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["export", "nowhere"], "nowhere: no such model file or run directory"),
+        (["export", "nowhere"], "nowhere: no such model file or run directory; runs are listed by: featherlight runs"),
         (["export", "RUN", "--to", "tensorrt"], "there is no target 'tensorrt'"),
         (["verify", "FILE"], "Missing option '--against'"),
         (["verify", "FILE", "--against", "nowhere"], "nowhere: no such model file"),

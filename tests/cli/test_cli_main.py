@@ -58,7 +58,8 @@ def test_no_command_shows_the_help_and_is_an_error(cli: Cli) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message", "help_of"),
     [
-        (["trian"], "No such command 'trian'", "featherlight"),
+        (["trian"], "No such command 'trian'; did you mean train?", "featherlight"),
+        (["fly"], "No such command 'fly'", "featherlight"),
         (["--nonsense"], "No such option", "featherlight"),
         (["models", "--nonsense"], "No such option", "featherlight models"),
         (["models", "a", "b"], "unexpected extra argument", "featherlight models"),

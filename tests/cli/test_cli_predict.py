@@ -125,10 +125,14 @@ def test_path_that_leads_nowhere_could_not_run(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["none", "1.png"], "none: no such model file or run directory"),
-        (["1.png", "1.png"], "1.png: not a model file, or cut off (safetensors expected)"),
+        (["none", "1.png"], "none: no such model file or run directory; runs are listed by: featherlight runs"),
+        (["1.png", "1.png"], "1.png is an image; the model comes first: featherlight predict MODEL 1.png"),
+        (["1.png"], "1.png is an image; the model comes first: featherlight predict MODEL 1.png"),
         ([".", "1.png"], ".: no model.safetensors in this folder; name a run directory or a model file"),
-        (["x" * 300, "1.png"], f"{'x' * 300}: no such model file or run directory"),
+        (
+            ["x" * 300, "1.png"],
+            f"{'x' * 300}: no such model file or run directory; runs are listed by: featherlight runs",
+        ),
         (["RUN", "1.png", "--json", "--csv"], "--json and --csv exclude each other"),
         (
             ["RUN", "1.png", "--engine", "tensorrt"],

@@ -39,7 +39,10 @@ def test_defaults_are_those_of_the_settings() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["no-such-model"], "no-such-model: no such model file or run directory"),
+        (
+            ["no-such-model"],
+            "no-such-model: no such model file or run directory; runs are listed by: featherlight runs",
+        ),
         (["m", "--max-body", "20 potatoes"], "is no size"),
         (["m", "--max-body", "0MB"], "is no size"),
         (["m", "--latency-target", "50"], "is no time"),

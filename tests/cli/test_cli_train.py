@@ -33,7 +33,8 @@ def test_run_of_a_real_process_can_be_evaluated_and_used(
     assert "epoch   1  train loss" in trained.stderr
 
     evaluated = json.loads(cli("evaluate", "my run", "--json").out)
-    assert first == f"test accuracy {evaluated['top1']:.2%} on 12 images"
+    low, high = evaluated["top1_interval"]
+    assert first == f"test accuracy {evaluated['top1']:.2%} on 12 images (95 %: {low:.1%} to {high:.1%})"
     stored = json.loads((tmp_path / "my run" / "evaluation.json").read_text())
     assert evaluated["confusion_matrix"] == stored["confusion_matrix"]
     predicted = cli("predict", "my run", color_folder / "test", "--json")

@@ -98,6 +98,20 @@ def test_short_time_is_kept_and_says_how_much_is_needed(tmp_path: Path) -> None:
     assert all(curve.macs > 0 and curve.params > 0 for curve in found.curves)
 
 
+def test_training_that_goes_slower_than_measured_ends_soon_after_the_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a machine that gets other work."""
+    monkeypatch.setattr(enough, "images_per_s", lambda *_: 1e6)
+    monkeypatch.setattr(enough, "LATE_S", 0.0)
+    data = look(draw_gratings(tmp_path / "data", 12, classes=2))
+    started = time.monotonic()
+    found = find_enough(data, 0.4, "cpu", pairs=TINY)
+    assert time.monotonic() - started < 5
+    assert (found.answer, found.curves, found.repeats) == ("unknown", (), 0)
+    assert "goes slowly here now; give about --time 1m" in found.sentence
+
+
 def test_answer_is_in_json_page_and_summary(
     tmp_path: Path, cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -292,6 +292,8 @@ def test_a_folder_with_other_things_is_not_replaced(run: Path, tmp_path: Path) -
     ("options", "message"),
     [
         ({"to": "tensorrt"}, "there is no target 'tensorrt'; choose one of onnx, openvino"),
+        ({"to": "tflite"}, "there is no target 'tflite'; did you mean litert?"),
+        ({"to": "onx"}, "there is no target 'onx'; did you mean onnx?"),
         ({"input": "pixels"}, "input is 'pixels'; choose image or tensor"),
         ({"to": "openvino", "out": "m.xml"}, "makes model.xml and model.bin; name a folder"),
         ({"to": "onnx", "out": "m.xml"}, "makes model.onnx; name a folder"),

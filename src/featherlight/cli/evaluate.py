@@ -115,8 +115,9 @@ def command(
 def _print_figures(result: Evaluation) -> None:
     low, high = result.top1_interval or (result.top1, result.top1)
     click.echo(f"{printable(result.data)}, {result.split}: {result.num_images:,} images")
+    among_five = f"   top-5 {result.top5:.2%}" if len(result.classes) > 5 else ""  # else always 100 %
     click.echo(
-        f"accuracy {result.top1:.2%} ({low:.1%} to {high:.1%})   top-5 {result.top5:.2%}   loss {result.loss:.4f}\n"
+        f"accuracy {result.top1:.2%} ({low:.1%} to {high:.1%}){among_five}   loss {result.loss:.4f}\n"
         f"mean over classes: recall {result.macro_recall:.2%}   precision {result.macro_precision:.2%}   "
         f"F1 {result.macro_f1:.4f}"
     )

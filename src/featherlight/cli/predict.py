@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +17,7 @@ from featherlight.console import printable
 from featherlight.errors import UsageError
 from featherlight.phrases import counted
 from featherlight.predictor import Prediction
+from featherlight.sources.folder import is_image_name
 
 EXAMPLES = """\b
 Examples:
@@ -73,6 +75,8 @@ def command(
     threads: int | None,
 ) -> int:
     """Name what is in images, with MODEL (a run directory, a model file, an exported file or folder)."""
+    if is_image_name(model) and os.path.isfile(model):
+        raise UsageError(f"{model} is an image; the model comes first: featherlight predict MODEL {model}")
     if as_json and as_csv:
         raise UsageError("--json and --csv exclude each other")
     if output is None and (inputs or ray is not None):

@@ -197,8 +197,10 @@ def command(
     if int(os.environ.get("RANK", "0")) > 0:  # of several processes one speaks
         return
     metrics = result.metrics
+    low, high = metrics["top1_interval"] or (0.0, 1.0)
     click.echo(
-        f"{metrics['split']} accuracy {metrics['top1']:.2%} on {metrics['num_images']:,} images\n"
+        f"{metrics['split']} accuracy {metrics['top1']:.2%} on {metrics['num_images']:,} images "
+        f"(95 %: {low:.1%} to {high:.1%})\n"
         f"model   {result.model_path}\n"
         f"report  {result.path / 'report.html'}\n"
         f"next    featherlight predict {shlex.quote(str(result.path))} IMAGE"
@@ -210,7 +212,7 @@ def _show_folds(found: CrossValidation) -> None:
     folds = ", ".join(f"{accuracy:.2%}" for accuracy in found.top1)
     click.echo(
         f"out-of-fold accuracy {found.evaluation.top1:.2%} on {found.evaluation.num_images:,} images "
-        f"(95 %: {low:.2%} to {high:.2%})\n"
+        f"(95 %: {low:.1%} to {high:.1%})\n"
         f"folds   {folds}\n"
         f"report  {found.path / 'report.html'}"
     )

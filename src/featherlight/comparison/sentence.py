@@ -87,11 +87,18 @@ def _cost(model: ComparedModel) -> float:
 
 def _costs(model: ComparedModel, other: ComparedModel) -> str:
     """What one costs in comparison with the other."""
-    size = f"{model.size_bytes / max(1, other.size_bytes):.2g}"
+    size = _times(model.size_bytes / max(1, other.size_bytes))
     if model.latency_ms is None or other.latency_ms is None:
-        return phrase("{name} has {size}x the size", name=model.name, size=size)
-    latency = f"{model.latency_ms / other.latency_ms:.2g}"
-    return phrase("{name} has {latency}x the latency and {size}x the size", name=model.name, latency=latency, size=size)
+        return phrase("{name} has {size} size", name=model.name, size=size)
+    latency = _times(model.latency_ms / other.latency_ms)
+    return phrase("{name} has {latency} latency and {size} size", name=model.name, latency=latency, size=size)
+
+
+def _times(ratio: float) -> str:
+    """``2x the``, ``8% of the``."""
+    if ratio < 1:
+        return phrase("{share} of the", share=f"{100 * ratio:.2g}%")
+    return phrase("{times}x the", times=f"{ratio:.2g}")
 
 
 def _percent(fraction: float) -> str:

@@ -133,8 +133,9 @@ def _column(
     """A column in which one that is better than all others stands out."""
     known = [value for value in values if value is not None]
     winner = best(known) if known else None
-    place = values.index(winner) if winner is not None and values.count(winner) == 1 else -1
-    return _Column(title, values, ["-" if value is None else text(value) for value in values], place)
+    texts = ["-" if value is None else text(value) for value in values]
+    is_seen = winner is not None and texts.count(text(winner)) == 1  # rounded alike, none looks better
+    return _Column(title, values, texts, values.index(winner) if is_seen else -1)
 
 
 def _place_pairs(pairs: Sequence[Pair]) -> list[tuple[Pair, dict[str, str]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -22,6 +23,7 @@ TARGETS = {
     "executorch": "featherlight.targets.executorch:ExecuTorchTarget",
     "coreml": "featherlight.targets.coreml:CoreMlTarget",
 }
+_OTHER_NAMES = {"tflite": "litert", "pte": "executorch", "mlpackage": "coreml", "mlmodel": "coreml", "ort": "onnx"}
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,11 @@ def target_class(name: str) -> Any:
         UsageError: there is none.
     """
     if name not in TARGETS:
-        raise UsageError(f"there is no target {name!r}; choose one of {', '.join(TARGETS)}")
+        meant = _OTHER_NAMES.get(name.lower().lstrip(".")) or "".join(
+            difflib.get_close_matches(name.lower(), TARGETS, n=1)
+        )
+        hint = f"did you mean {meant}?" if meant else f"choose one of {', '.join(TARGETS)}"
+        raise UsageError(f"there is no target {name!r}; {hint}")
     module_name, _, class_name = TARGETS[name].partition(":")
     return getattr(import_module(module_name), class_name)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,7 @@ def _deliver(name: str, state: State, source: Source, profile: DeviceProfile | N
         measured = _measure(state, made.path, entry.input_size)
     latency = entry.latency_ms if profile is not None else measured
     if broken := order.limits.broken_by(latency, made.size_bytes, entry.macs):
+        shutil.rmtree(state.folder / order.target, ignore_errors=True)  # a file that is refused must not be taken
         return phrase("exported: {limits}", limits=broken)
     with silence():
         engine = open_engine(made.path, "auto", "auto", order.threads)

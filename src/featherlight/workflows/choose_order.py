@@ -141,12 +141,12 @@ def read_limits(
     Raises:
         UsageError: something else.
     """
-    latency = _read(max_latency, "max_latency", _LATENCY, "5ms", "ms")
-    size = _read(max_size, "max_size", _SIZE, "1MB", "B")
-    macs = _read(max_macs, "max_macs", _COUNT, "50M", "")
-    accuracy = _read(min_accuracy, "min_accuracy", {"": 1.0, "%": 0.01}, "0.9 or 90%", "")
+    latency = _read(max_latency, "the latency limit", _LATENCY, "5ms", "ms")
+    size = _read(max_size, "the size limit", _SIZE, "1MB", "B")
+    macs = _read(max_macs, "the limit of MACs", _COUNT, "50M", "")
+    accuracy = _read(min_accuracy, "the least accuracy", {"": 1.0, "%": 0.01}, "0.9 or 90%", "")
     if accuracy is not None and accuracy > 1:
-        raise UsageError(f"min_accuracy is {min_accuracy}; a fraction as 0.9 or a percentage as 90% is expected")
+        raise UsageError(f"the least accuracy is {min_accuracy}; a fraction as 0.9 or a percentage as 90% is expected")
     return Limits(latency, None if size is None else round(size), None if macs is None else round(macs), accuracy)
 
 

@@ -60,7 +60,7 @@ _CACHES = {
     "weights": "published ImageNet weights",
 }
 _IN_TOOLCHAIN = "in its toolchain"
-START_TIMEOUT_S = 120
+START_TIMEOUT_S = 300
 FILES_COUNTED = 100_000  # of each cache; more are not waited for
 _TRY_TORCH = "import json; from featherlight.devices import available_devices; print(json.dumps(available_devices()))"
 
@@ -187,7 +187,7 @@ def _start(python: str, code: str) -> tuple[str | None, str]:
             [python, "-c", code], capture_output=True, text=True, timeout=START_TIMEOUT_S, check=False
         )
     except subprocess.TimeoutExpired:
-        return f"does not start within {START_TIMEOUT_S} s", ""
+        return f"did not start within {START_TIMEOUT_S} s; ask again when the machine has less to do", ""
     if done.returncode == 0:
         return None, done.stdout
     reason = (done.stderr.strip().splitlines() or [f"the process ends with code {done.returncode}"])[-1]

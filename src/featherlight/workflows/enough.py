@@ -23,15 +23,16 @@ from featherlight.sources.findings import Checked, Finding
 from featherlight.sources.findings.checked import NOWHERE, SPLITS
 from featherlight.sources.findings.enough import Enough
 from featherlight.sources.folds import deal_folds
-from featherlight.training.defaults import TRANSFER_FROM, DataFacts, default_recipe
+from featherlight.training.defaults import TRANSFER_FROM, DataFacts
 from featherlight.training.recipe import Recipe
 from featherlight.training.trainer import Row
-from featherlight.workflows.enough_answer import Setting, conclude, too_few
+from featherlight.workflows.enough_answer import Setting, conclude, too_few, too_slow
 from featherlight.workflows.enough_curves import Trial
 from featherlight.workflows.small_networks import (
     LEAST_IN_CLASS,
     CheckedImages,
     Judged,
+    checking_recipe,
     fitting_sizes,
     images_per_s,
     of_large_classes,
@@ -43,6 +44,8 @@ PARTS = (1, 2, 4)  # quarters of the images
 FOLDS = 5  # one is held out
 MAX_REPEATS = FOLDS
 RESERVED = 0.15  # of the time, for all that is not training
+LATE_BY = 0.25  # of the time, or a few seconds: what is not done by then is given up
+LATE_S = 30.0
 _WATCHED = 32  # held-out images that training itself measures on
 _TRAINED_JUDGED = 1000  # training images that a network is measured on
 _TRAIN, _VAL = SPLITS.index("train"), SPLITS.index("val")
@@ -67,11 +70,25 @@ PAIRS = (
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is trained: the two recipes, and how long a run would usually be."""
+    """What is trained: the two recipes, seconds an image takes in each, and how long a run would usually be."""
 
     pair: Pair
     recipes: tuple[Recipe, Recipe]
+    image_s: tuple[float, float]
     usual_epochs: int
+
+    def part_done(self, place: int, number: int, part: float) -> float:
+        """Of a repeat's work, once so much of the network is trained that comes after ``number`` others of its kind."""
+        done = len(PARTS) * sum(self.image_s[:place]) + (number + part) * self.image_s[place]
+        return done / (len(PARTS) * sum(self.image_s))
+
+
+class _TooSlowError(Exception):
+    """Training takes so much longer than it was measured to that the time is over."""
+
+    def __init__(self, part_done: float) -> None:
+        super().__init__()
+        self.part_done = part_done
 
 
 def find_enough(
@@ -107,8 +124,15 @@ def find_enough(
     with bar("learning curves") as shown:
         while len(trials) < MAX_REPEATS:
             begun = time.monotonic()
-            progress = _Progress(shown, started, budget_s)
-            trials.append(_try(checked, images, suggested, plan, len(trials), progress))
+            progress = _Progress(shown, started, budget_s, plan)
+            try:
+                trials.append(_try(checked, images, suggested, plan, len(trials), progress))
+            except _TooSlowError as error:
+                if trials:
+                    break
+                return too_slow(
+                    plan.recipes[0].epochs / plan.usual_epochs * error.part_done, time.monotonic() - started, budget_s
+                )
             now = time.monotonic()
             if now - started + (now - begun) > budget_s:  # another one would take too long
                 break
@@ -137,19 +161,18 @@ def _plan(checked: Checked, positions: NDArray[np.int64], deadline: float, devic
     for pair in fitting:
         facts = DataFacts("images", num_trained, pair.input_size, checked.survey.flip_safe)
         small, large = (_recipe(facts, pair, name, device) for name in (pair.small, pair.large))
-        image_s = sum(1 / images_per_s(recipe, num_classes) for recipe in (small, large))
-        epochs = int((deadline - time.monotonic()) / (len(PARTS) * num_trained * image_s))
+        image_s = (1 / images_per_s(small, num_classes), 1 / images_per_s(large, num_classes))
+        epochs = int((deadline - time.monotonic()) / (len(PARTS) * num_trained * sum(image_s)))
         if epochs >= small.epochs:
-            return _Plan(pair, (small, large), small.epochs)
+            return _Plan(pair, (small, large), image_s, small.epochs)
     shorter = {"epochs": max(1, epochs)}
     recipes = (_recipe(facts, pair, pair.small, device, shorter), _recipe(facts, pair, pair.large, device, shorter))
-    return _Plan(pair, recipes, small.epochs)
+    return _Plan(pair, recipes, image_s, small.epochs)
 
 
 def _recipe(facts: DataFacts, pair: Pair, model: str, device: str, settings: dict[str, int] | None = None) -> Recipe:
-    """What training would choose for this network, with whole images."""
-    given = {"model": model, "input_size": pair.input_size, "stem": pair.stem, "device": device, **(settings or {})}
-    return default_recipe(facts, {"crop": "pad", "crop_fraction": 1.0, "pretrained": "none", **given})
+    given = {"model": model, "input_size": pair.input_size, "stem": pair.stem, "device": device}
+    return checking_recipe(facts, {**given, **(settings or {})})
 
 
 def _try(
@@ -170,7 +193,7 @@ def _try(
         seeded = dataclasses.replace(recipe, seed=repeat)
         for number, part in enumerate(parts):
             shown_equally_often = np.tile(part, PARTS[-1] // PARTS[number])
-            told = progress.of(repeat, recipe.model, len(part))
+            told = dataclasses.replace(progress, repeat=repeat, place=place, number=number, images=len(part))
             network = train_on(images, shown_equally_often, held_out[:_WATCHED], seeded, told, "learning curves")
             named[place, number] = Judged(images, held_out, seeded).logits(network).argmax(axis=1)
             own = part[np.linspace(0, len(part) - 1, min(len(part), _TRAINED_JUDGED)).astype(int)]
@@ -226,20 +249,24 @@ def _cost(recipe: Recipe, num_classes: int) -> tuple[str, int, int]:
 
 @dataclass(frozen=True)
 class _Progress:
-    """Moves the bar with the time; the epochs of single networks are nobody's concern."""
+    """Moves the bar with the time; the epochs of single networks are nobody's concern. Gives up when it is late."""
 
     shown: Bar
     started: float
     budget_s: float
-    what: str = ""
+    plan: _Plan
+    repeat: int = 0
+    place: int = 0
+    number: int = 0
+    images: int = 0
 
-    def of(self, repeat: int, network: str, images: int) -> _Progress:
-        """For one network."""
-        return dataclasses.replace(self, what=f"repeat {repeat + 1}  {network} on {counted(images, 'image')}")
-
-    def step(self, text: str, part_done: float) -> None:  # noqa: ARG002
+    def step(self, text: str, part_done: float) -> None:
         """See :class:`featherlight.training.trainer.Observer`."""
-        self.shown.update(min(1.0, (time.monotonic() - self.started) / self.budget_s), f"{self.what}  {text}")
+        spent_s = time.monotonic() - self.started
+        if spent_s > self.budget_s + max(LATE_BY * self.budget_s, LATE_S):
+            raise _TooSlowError(self.plan.part_done(self.place, self.number, part_done))
+        network = f"{self.plan.recipes[self.place].model} on {counted(self.images, 'image')}"
+        self.shown.update(min(1.0, spent_s / self.budget_s), f"repeat {self.repeat + 1}  {network}  {text}")
 
     def epoch(self, row: Row) -> None:
         """Nothing to tell."""

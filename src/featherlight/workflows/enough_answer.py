@@ -110,6 +110,21 @@ def too_few(num_images: int, needed: str, budget_s: float) -> Enough:
     return Enough("more_photos", sentence, {}, budget_s=budget_s)
 
 
+def too_slow(trained: float, seconds: float, budget_s: float) -> Enough:
+    """Where the time was over before anything could be measured.
+
+    Args:
+        trained: the part that was done of all that is usually trained.
+        seconds: that it took.
+        budget_s: that it might take.
+    """
+    sentence = phrase(
+        "It cannot be told in this time: training goes slowly here now; give about {option}.",
+        option=f"--time {max(1, round(seconds / max(trained, 0.001) / 60))}m",
+    )
+    return Enough("unknown", sentence, {}, seconds=seconds, budget_s=budget_s)
+
+
 def _choose(curves: Curves, gains: dict[Answer, Gain | None], setting: Setting, majority: float) -> Answer:
     """The largest gain that is certain and worth the work."""
     if setting.trained < LEAST_TRAINED or _learned_nothing(curves, majority):

@@ -14,13 +14,14 @@ from featherlight.phrases import phrase
 from featherlight.sources.findings import Checked, Finding, Suggestion
 from featherlight.sources.findings.checked import NOWHERE
 from featherlight.sources.folds import deal_folds
-from featherlight.training.defaults import DataFacts, default_recipe
+from featherlight.training.defaults import DataFacts
 from featherlight.training.recipe import Recipe
 from featherlight.training.trainer import Row
 from featherlight.workflows.small_networks import (
     LEAST_IN_CLASS,
     CheckedImages,
     Judged,
+    checking_recipe,
     fitting_sizes,
     images_per_s,
     of_large_classes,
@@ -106,7 +107,7 @@ def _choose_recipe(checked: Checked, positions: NDArray[np.int64], budget_s: flo
     num_trained, num_classes = len(labels) * (FOLDS - 1) // FOLDS, len(np.unique(labels))
     for choice in _fitting(checked, positions):
         facts = DataFacts("images", num_trained, choice.input_size, checked.survey.flip_safe)
-        recipe = default_recipe(facts, {**asdict(choice), "crop": "pad", "crop_fraction": 1.0, "device": device})
+        recipe = checking_recipe(facts, {**asdict(choice), "device": device})
         needed_s = recipe.epochs * num_trained / images_per_s(recipe, num_classes)
         if needed_s <= budget_s:
             return recipe

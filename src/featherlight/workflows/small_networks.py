@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from featherlight.console import counting
 from featherlight.devices import select_device
 from featherlight.errors import TrainingStoppedError
 from featherlight.images import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from featherlight.kernels.library import prepare_kernels
 from featherlight.loading.augment import Augmentation
 from featherlight.loading.batches import MemoryBatches, fits_in_memory
 from featherlight.loading.decoding import Decoder
@@ -25,8 +27,11 @@ from featherlight.models.registry import create_model
 from featherlight.sources.base import take
 from featherlight.sources.findings import Checked
 from featherlight.training.checkpoint import Origin
+from featherlight.training.defaults import DataFacts, default_recipe
 from featherlight.training.learner import Learner
 from featherlight.training.recipe import Recipe
+from featherlight.training.speed.settle import plan_of
+from featherlight.training.speed.step import TrainingStep, plan_threads
 from featherlight.training.trainer import Observer, Trainer, Validation
 from featherlight.training.validation import BATCH_SIZE as VALIDATION_BATCH
 
@@ -83,18 +88,28 @@ def read_checked(checked: Checked, positions: NDArray[np.int64], size: int) -> C
     return CheckedImages(torch.from_numpy(pixels), numbered, classes, positions, checked.roots()[positions])
 
 
+def checking_recipe(facts: DataFacts, settings: Mapping[str, object]) -> Recipe:
+    """What training would choose for a network of a check: whole images, fresh weights, our kernels on a CPU."""
+    on_cpu = select_device(str(settings["device"])).type == "cpu"
+    if on_cpu:
+        prepare_kernels()
+    usual = {"crop": "pad", "crop_fraction": 1.0, "pretrained": "none", "kernels": "on" if on_cpu else "off"}
+    return default_recipe(facts, {**usual, **settings})
+
+
 def images_per_s(recipe: Recipe, num_classes: int) -> float:
     """How fast training goes here, measured in a few steps; the first of them also prepares."""
-    network = make_network(recipe, num_classes).train()
+    step = TrainingStep(make_network(recipe, num_classes).train(), plan_of(recipe))
     noise = torch.randint(256, (recipe.batch_size, recipe.input_size, recipe.input_size, 3), dtype=torch.uint8)
     pixels = normalized(noise.to(select_device(recipe.device)), preprocessing_of_side(recipe.input_size))
-    network(pixels).sum().backward()
-    started = time.monotonic()
-    for _ in range(_TRIED_STEPS):
-        output = network(pixels).sum()
-        output.backward()
-        output.item()  # waits for the device
-    return _TRIED_STEPS * recipe.batch_size / (time.monotonic() - started)
+    with plan_threads(step.plan):
+        step.backward(step.forward(pixels).sum())
+        started = time.monotonic()
+        for _ in range(_TRIED_STEPS):
+            output = step.forward(pixels).sum()
+            step.backward(output)
+            output.item()  # waits for the device
+        return _TRIED_STEPS * recipe.batch_size / (time.monotonic() - started)
 
 
 def make_network(recipe: Recipe, num_classes: int) -> nn.Module:

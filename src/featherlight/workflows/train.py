@@ -250,7 +250,17 @@ def _count_unreadable(unreadable: set[Unreadable]) -> None:
 
 
 def _headline(evaluation: Evaluation) -> dict[str, Any]:
-    names = ("split", "top1", "top5", "loss", "macro_precision", "macro_recall", "macro_f1", "num_images")
+    names = (
+        "split",
+        "top1",
+        "top1_interval",
+        "top5",
+        "loss",
+        "macro_precision",
+        "macro_recall",
+        "macro_f1",
+        "num_images",
+    )
     return {name: getattr(evaluation, name) for name in names}
 
 
