@@ -97,7 +97,7 @@ def _costs(model: ComparedModel, other: ComparedModel) -> str:
 def _times(ratio: float) -> str:
     """``2x the``, ``8% of the``."""
     if ratio < 1:
-        return phrase("{share} of the", share=f"{100 * ratio:.2g}%")
+        return phrase("{share}% of the", share=f"{100 * ratio:.2g}")
     return phrase("{times}x the", times=f"{ratio:.2g}")
 
 
