@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 
 def test_data_or_a_choice_must_be_named(cli: Callable[..., Any]) -> None:
     answer = cli("choose", "--time", "1m")
@@ -25,6 +27,7 @@ def test_wrong_limit_is_one_line_and_nothing_is_made(cli: Callable[..., Any], tm
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow  # test_contract.py shows the exit code
 def test_limits_that_nothing_keeps_exit_with_1_and_say_what_to_relax(
     cli: Callable[..., Any], color_folder: Path, tmp_path: Path
 ) -> None:

@@ -32,7 +32,9 @@ def fine_tuned(network: nn.Module, batches: Batches) -> tuple[dict[str, Any], ND
     return {"layers": [row.to_dict() for row in learnt_ranges(rounded)]}, logits
 
 
-@pytest.mark.parametrize("form", ["plain", "shuffle", "slices"])
+@pytest.mark.parametrize(
+    "form", ["plain", *(pytest.param(form, marks=pytest.mark.slow) for form in ("shuffle", "slices"))]
+)
 def test_ranges_find_their_layers_whatever_order_the_graph_has(
     form: str,
     network: nn.Module,

@@ -104,7 +104,7 @@ def test_an_image_of_the_right_size_stays_as_it_is() -> None:
     assert differences(found, noise(48, 48), preprocessing).max() < 1e-3
 
 
-@pytest.mark.parametrize("precision", ["f32", "bf16"])
+@pytest.mark.parametrize("precision", ["f32", pytest.param("bf16", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("preprocessing", [Preprocessing(56), Preprocessing(64, "pad")], ids=str)
 def test_openvino_computes_the_same(tmp_path: Path, preprocessing: Preprocessing, precision: str) -> None:
     (tmp_path / "p.onnx").write_bytes(build(preprocessing))

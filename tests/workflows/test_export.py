@@ -259,7 +259,7 @@ def test_other_answers_leave_the_old_file_and_say_what_to_try(
     assert "Named differently" in (tmp_path / "m-failed.html").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("size", [10_000, 300_000])
+@pytest.mark.parametrize("size", [10_000, pytest.param(300_000, marks=pytest.mark.slow)])
 def test_a_full_disk_leaves_the_old_export_whole(
     exported: Export, run: Path, size: int, disk_with_room_for: Callable[[int], AbstractContextManager[None]]
 ) -> None:

@@ -173,6 +173,7 @@ def test_the_command_reproduces_settings_that_move_other_defaults(color_folder, 
     assert default_recipe(facts_of(source), {**given, **dict(context.params["settings"])}) == recipe
 
 
+@pytest.mark.slow
 def test_runs_started_at_once_get_directories_of_their_own(tmp_path, color_folder, monkeypatch):
     monkeypatch.chdir(tmp_path)
     command = [word for word in arguments(color_folder, tmp_path) if word not in ("--out", str(tmp_path))]
