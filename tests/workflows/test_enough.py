@@ -41,21 +41,30 @@ def draw_gratings(
     return root
 
 
+def draw_patterns(root: Path, each: int, *, seed: int) -> Path:
+    """Three classes of twelve patterns each, shifted, under noise: who has not seen a pattern cannot know it."""
+    patterns = np.random.default_rng(7).uniform(40, 215, (3, 12, 4, 4, 3)).repeat(4, axis=2).repeat(4, axis=3)
+    random = np.random.default_rng(seed)
+    for label, kind, number in np.ndindex(3, 12, each):
+        shifted = np.roll(patterns[label, kind], random.integers(0, 16, 2), axis=(0, 1))
+        path = root / f"class {label}" / f"{kind}-{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        noisy = shifted + random.normal(0, 30, shifted.shape)
+        Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8)).save(path)
+    return root
+
+
 def look(folder: Path) -> Checked:
     survey = survey_data(folder)
     return Checked(survey, *look_at(survey), 32)
 
 
-def ask(tmp_path: Path, pairs: tuple[Pair, ...], *, train: int, val: int, labels: bool = False, **kind: Any) -> Enough:
-    """Asks once, of made images: few to train on, many to measure on, which cost little."""
-    draw_gratings(tmp_path / "data" / "train", train, seed=0, **kind)
-    draw_gratings(tmp_path / "data" / "val", val, seed=1, **kind)
-    doubts = None
-    if labels:
-        doubts = list(featherlight.check(tmp_path / "data", labels=True, labels_time="2m", device="cpu"))
+def ask(data: Path, *, labels: bool = False) -> Enough:
+    """Asks once."""
+    doubts = list(featherlight.check(data, labels=True, labels_time="10m", device="cpu")) if labels else None
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(enough, "MAX_REPEATS", 1)
-        return find_enough(look(tmp_path / "data"), 1e6, "cpu", doubts, pairs)
+        return find_enough(look(data), 1e6, "cpu", doubts, TINY)
 
 
 def hold_out(checked: Checked, repeat: int) -> tuple[set[str], set[str]]:
@@ -68,7 +77,9 @@ def hold_out(checked: Checked, repeat: int) -> tuple[set[str], set[str]]:
 
 @pytest.mark.slow
 def test_too_few_images_ask_for_more(tmp_path: Path) -> None:
-    found = ask(tmp_path, TINY, train=12, val=60, classes=4, noise=70)
+    draw_patterns(tmp_path / "train", 2, seed=0)
+    draw_patterns(tmp_path / "val", 4, seed=1)
+    found = ask(tmp_path)
     assert found.answer == "more_photos"
     assert found.sentence.startswith("More photos")
     small = found.curves[0]
@@ -80,7 +91,9 @@ def test_too_few_images_ask_for_more(tmp_path: Path) -> None:
 def test_wrong_labels_ask_for_cleaning(tmp_path: Path) -> None:
     """A third of the labels are drawn by lot of three, so that two ninths are wrong; no network can name those."""
     pytest.importorskip("cleanlab")
-    found = ask(tmp_path, TINY, labels=True, train=30, val=60, classes=3, noise=5, wrong=1 / 3)
+    draw_gratings(tmp_path / "train", 30, noise=5, wrong=1 / 3, seed=0)
+    draw_gratings(tmp_path / "val", 60, noise=5, wrong=1 / 3, seed=1)
+    found = ask(tmp_path, labels=True)
     assert found.answer == "cleaner_labels"
     gain = found.gains["cleaner_labels"]
     assert gain is not None

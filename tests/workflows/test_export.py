@@ -21,7 +21,8 @@ from featherlight.engines.onnx_file import scan_onnx
 from featherlight.errors import FeatherlightError, GateFailedError, MissingExtraError, ModelFileError, UsageError
 from featherlight.models.weights import load_model, save_model
 from featherlight.sources import open_source
-from featherlight.targets.base import find_target
+from featherlight.targets.base import Draft, find_target
+from featherlight.targets.onnx import OnnxTarget
 from featherlight.workflows import export as export_module
 from featherlight.workflows.export import Export, export
 from featherlight.workflows.fastest_form import Chosen
@@ -181,6 +182,23 @@ def test_the_fastest_form_of_a_shufflenet_is_taken_and_told(tiny_run: Path, tmp_
     assert told.count(", taken") == 1
     assert "fold_batch_norm: 56 places" in told
     assert not any(node.op_type == "BatchNormalization" for node in onnx.load(result.path).graph.node)
+
+
+def test_a_form_that_the_target_cannot_write_is_left_out_and_told(
+    tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = OnnxTarget.write
+
+    def refuse_gathers(self: OnnxTarget, draft: Draft, folder: Path) -> None:
+        write(self, draft, folder)
+        nodes = onnx.load(folder / "model.onnx").graph.node
+        if draft.exported.input == "tensor" and any(node.op_type == "Gather" for node in nodes):
+            raise UsageError("it has no gathers")
+
+    monkeypatch.setattr(OnnxTarget, "write", refuse_gathers)
+    result = export(tiny_run, out=tmp_path / "m.onnx")
+    assert result.verification.passed
+    assert "  gather: it has no gathers" in result.explanation
 
 
 @pytest.mark.slow

@@ -162,6 +162,16 @@ def test_layers_are_left_in_float_by_name(light_run: Path, tmp_path: Path) -> No
     assert whole.size_bytes < part.size_bytes < part.float_bytes
 
 
+def test_a_shuffle_by_index_which_ncnn_would_misread_is_left_out(tiny_run: Path, tmp_path: Path) -> None:
+    """Its converter makes of it the first channel alone, and the runtime would kill the process."""
+    need("ncnn")
+    with pytest.raises(UsageError, match="takes channels by index; take another: --form slices"):
+        export(tiny_run, "ncnn", out=tmp_path / "gather", form="gather")
+    made = export(tiny_run, "ncnn", out=tmp_path / "auto", form="auto")
+    assert made.verification.agreement == 1.0
+    assert any("gather: this form cannot be written for ncnn" in line for line in made.explanation)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -39,6 +39,7 @@ class NcnnTarget:
         shape = f"[1,{preprocessing.in_channels},{preprocessing.input_size},{preprocessing.input_size}]"
         with TemporaryDirectory(dir=folder, prefix=".pnnx-") as inside:
             OnnxTarget().write(replace(draft, half_weights=False), Path(inside))
+            _refuse_gathers(Path(inside) / FILE_NAME)
             _convert(Path(inside), shape, half=draft.half_weights)
             param = (Path(inside) / PARAM).read_text(encoding="ascii")
             (folder / self.file_names[0]).write_text(_rename_blobs(param), encoding="ascii")
@@ -48,6 +49,18 @@ class NcnnTarget:
     def describe(self, folder: Path, exported: ExportedCard) -> None:
         """See :class:`featherlight.targets.base.Target`."""
         write_sidecar(folder / self.file_names[0], exported, self.file_names[:2])
+
+
+def _refuse_gathers(path: Path) -> None:
+    """Pnnx takes a gather of many channels for one of the first, and ncnn then reads where nothing is."""
+    import onnx
+
+    graph = onnx.load(path).graph
+    many = {one.name for one in graph.initializer if list(one.dims) not in ([], [1])}
+    if any(node.op_type == "Gather" and node.input[1] in many for node in graph.node):
+        raise UsageError(
+            "this form cannot be written for ncnn: it takes channels by index; take another: --form slices"
+        )
 
 
 def _convert(folder: Path, shape: str, *, half: bool) -> None:

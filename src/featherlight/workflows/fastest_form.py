@@ -17,6 +17,7 @@ from featherlight.console import counting
 from featherlight.cost.latency import Latency, measure_latencies
 from featherlight.engines import open_engine
 from featherlight.engines.exported import ExportedCard
+from featherlight.errors import UsageError
 from featherlight.passes import KEPT, Simplified, explain, simplify, simplify_forms
 from featherlight.targets.base import Draft, Target
 
@@ -43,7 +44,7 @@ def choose_form(network: nn.Module, target: Target, exported: ExportedCard, form
         form: a form's name, or ``auto`` to measure.
 
     Raises:
-        UsageError: an unknown form.
+        UsageError: an unknown form, or the target can write none.
     """
     size, channels = exported.card.preprocessing.input_size, exported.card.preprocessing.in_channels
     example = torch.zeros(1, channels, size, size)
@@ -54,29 +55,40 @@ def choose_form(network: nn.Module, target: Target, exported: ExportedCard, form
     forms = simplify_forms(network, example)
     if len(forms) == 1:
         return _as_chosen(next(iter(forms.values())), ())
-    latencies = _measure(forms, target, exported)
-    best = min(forms, key=lambda name: sum(log(latencies[name, batch].p50_ms) for batch in BATCHES))
-    return _as_chosen(forms[best], _table(list(forms), best, latencies))
+    latencies, refused = _measure(forms, target, exported)
+    written = [name for name in forms if name not in refused]
+    best = min(written, key=lambda name: sum(log(latencies[name, batch].p50_ms) for batch in BATCHES))
+    reasons = [f"  {name}: {reason}" for name, reason in refused.items()]
+    return _as_chosen(forms[best], [*_table(written, best, latencies), *reasons])
 
 
 def _as_chosen(simplified: Simplified, lines: Sequence[str]) -> Chosen:
     return Chosen(simplified.module.eval(), (*explain(simplified), *lines))
 
 
-def _measure(forms: dict[str, Simplified], target: Target, exported: ExportedCard) -> dict[tuple[str, int], Latency]:
-    """All forms beside each other: files without preprocessing, which is the same in all."""
+def _measure(
+    forms: dict[str, Simplified], target: Target, exported: ExportedCard
+) -> tuple[dict[tuple[str, int], Latency], dict[str, UsageError]]:
+    """All forms beside each other: files without preprocessing, which is the same in all; and why some have no file."""
     size = exported.card.preprocessing.input_size
     calls: _Calls = {}
+    refused: dict[str, UsageError] = {}
     with TemporaryDirectory(prefix="featherlight-forms-") as place, counting("forms", len(forms), "forms") as advance:
         for name, simplified in forms.items():
             folder = Path(place) / name
             folder.mkdir()
-            target.write(Draft(simplified.module.eval(), replace(exported, input="tensor")), folder)
+            advance(1)
+            try:
+                target.write(Draft(simplified.module.eval(), replace(exported, input="tensor")), folder)
+            except UsageError as error:
+                refused[name] = error
+                continue
             engine = open_engine(folder / target.file_names[0], target.engine)
             for batch in BATCHES:
                 calls[name, batch] = partial(engine.logits, np.zeros((batch, size, size, 3), np.uint8))
-            advance(1)
-        return measure_latencies(calls, BUDGET_S)
+        if not calls:
+            raise next(iter(refused.values()))
+        return measure_latencies(calls, BUDGET_S), refused
 
 
 def _table(names: Sequence[str], best: str, latencies: dict[tuple[str, int], Latency]) -> list[str]:
