@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -120,7 +121,7 @@ def _reason(cell: Cell | None) -> str:
     if cell is None:
         return "not tried"
     reason = cell.facts.get("reason") or ("" if cell.facts["runs"] else NOT_RUN)
-    return reason.splitlines()[0] if reason else ""
+    return re.sub(r"^/\S+: ", "", reason.splitlines()[0]) if reason else ""  # files that are gone name nothing
 
 
 def main() -> None:
