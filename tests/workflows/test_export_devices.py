@@ -153,7 +153,7 @@ def test_layers_are_left_in_float_by_name(light_run: Path, tmp_path: Path) -> No
     source = target.write_source(Draft(network, ExportedCard(network.card, "tensor")), tmp_path)
     images = [np.random.default_rng(0).normal(size=(4, 3, 16, 16)).astype(np.float32)]
     damages = _damages_tooled(target, source, images)
-    assert len(damages) == 28
+    assert len(damages) == 27  # the last of 28 stays in int8: in float, XNNPACK would not give its logits
     assert all(0 < row.error < 1 for row in damages)
     kept = [row.layer for row in damages[:14]]
     part = quantize_tooled(target, source, tmp_path / "part.tflite", images, keep_float=kept)

@@ -3,7 +3,8 @@
 Runs in the toolchain's own environment and imports nothing of Featherlight. The job: ``program`` (.pt2) and ``out``
 make the float file. ``float`` (.tflite), ``calibration`` (.npy, float32 (N, C, S, S)), ``out`` and ``keep`` make the
 int8 file of it, in which the layers in ``keep`` stay in float. With ``logits`` (.npz) in place of ``out``: logits of
-the first images in float, and with each layer alone in int8.
+the first images in float, and with each layer alone in int8, but for the last: where that stays in float, XNNPACK keeps
+the logits to itself.
 """
 
 from __future__ import annotations
@@ -34,9 +35,10 @@ def main(job: dict[str, Any]) -> dict[str, Any]:
     images = np.load(job["calibration"])
     ranges = _ranges(job["float"], images)
     if "logits" in job:
+        layers = layers[:-1]
         np.savez(job["logits"], allow_pickle=False, **_compare(job["float"], layers, ranges, images[:IMAGES_COMPARED]))
     else:
-        _quantize(job["float"], job["out"], ranges, job["keep"], last=layers[-1])
+        _quantize(job["float"], job["out"], ranges, job["keep"])
     return {"layers": layers}
 
 
@@ -81,12 +83,10 @@ def _ranges(model: str, images: np.ndarray[Any, Any]) -> Any:
     return measured.calibrate({SIGNATURE: [{"input": image[None]} for image in images]})
 
 
-def _quantize(model: str, out: str, ranges: Any, kept: list[str], last: str) -> None:
+def _quantize(model: str, out: str, ranges: Any, kept: list[str]) -> None:
     wanted = quantizer.Quantizer(model, recipe.static_wi8_ai8())
     for name in kept:
         _leave(wanted, _exactly(name), qtyping.TFLOperationName.ALL_SUPPORTED)
-    if last in kept:  # the quantiser gives wrong logits where the softmax is not as the layer before it
-        _leave(wanted, ".*", qtyping.TFLOperationName.SOFTMAX)
     _leave_ends(wanted)
     Path(out).unlink(missing_ok=True)
     wanted.quantize(ranges).export_model(out)
@@ -108,8 +108,6 @@ def _compare(model: str, layers: list[str], ranges: Any, images: np.ndarray[Any,
         for number, name in enumerate(layers):
             alone = quantizer.Quantizer(model)
             alone.add_static_config(_exactly(name), qtyping.TFLOperationName.ALL_SUPPORTED, 8, 8)
-            if name == layers[-1]:  # as in _quantize
-                alone.add_static_config(".*", qtyping.TFLOperationName.SOFTMAX, 8, 8)
             path = str(Path(folder) / f"{number}.tflite")
             alone.quantize(ranges).export_model(path)
             found[name] = _logits(path, images)
