@@ -37,7 +37,7 @@ def test_random_networks_compute_the_same_in_every_form(network: nn.Module, batc
 
 
 @pytest.mark.slow
-@settings(some, max_examples=60)
+@settings(some, max_examples=150)
 @given(networks(), st.integers(1, 4))
 def test_many_random_networks_compute_the_same_in_every_form(network: nn.Module, batch: int) -> None:
     check_every_form(network, batch)

@@ -173,6 +173,17 @@ def test_winner_whose_gate_fails_gives_way_to_the_next(copied: Path, monkeypatch
     assert len(dropped) == len(state.entries)
 
 
+@pytest.mark.slow
+def test_a_file_that_breaks_a_limit_is_not_left_to_be_taken(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rewind(copied)
+    content = json.loads((copied / "state.json").read_text())
+    content["order"]["limits"]["latency_ms"] = 1000.0
+    (copied / "state.json").write_text(json.dumps(content))
+    monkeypatch.setattr(choose_deliver, "_measure", lambda *_: 2000.0)  # as if the machine had become slow
+    assert resume_choice(copied).pick is None
+    assert not list(copied.rglob("*.onnx"))
+
+
 def test_accuracy_that_is_not_reached_says_what_is_missing(copied: Path, cli: Callable[..., Any]) -> None:
     content = json.loads((copied / "state.json").read_text())
     content["order"]["limits"]["accuracy"] = 0.99

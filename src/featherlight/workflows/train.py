@@ -251,16 +251,8 @@ def _count_unreadable(unreadable: set[Unreadable]) -> None:
 
 def _headline(evaluation: Evaluation) -> dict[str, Any]:
     names = (
-        "split",
-        "top1",
-        "top1_interval",
-        "top5",
-        "loss",
-        "macro_precision",
-        "macro_recall",
-        "macro_f1",
-        "num_images",
-    )
+        "split", "top1", "top1_interval", "top5", "loss", "macro_precision", "macro_recall", "macro_f1", "num_images",
+    )  # fmt: skip
     return {name: getattr(evaluation, name) for name in names}
 
 
