@@ -162,6 +162,34 @@ def test_layers_are_left_in_float_by_name(light_run: Path, tmp_path: Path) -> No
     assert whole.size_bytes < part.size_bytes < part.float_bytes
 
 
+def test_layers_with_equal_biases_are_quantised_apart() -> None:
+    """One bias for all that start at zero would get one scale, and XNNPACK refuses a file with a wrong one."""
+    need("executorch")
+    (row,) = featherlight.benchmark(
+        "mobilenet_v3_small", engines=["executorch"], precisions=["int8"], batches=(1,), threads=(1,), budget_s=0.01,
+        input_size=32, num_classes=10, memory=False,
+    )  # fmt: skip
+    assert (row.engine, row.precision) == ("executorch", "int8")
+
+
+def test_ranges_are_of_all_images_in_whatever_order(light_run: Path, tmp_path: Path) -> None:
+    """A running mean over images given class by class would cut off what the first classes give."""
+    need("litert")
+    from featherlight.engines.exported import ExportedCard
+    from featherlight.models.weights import load_model
+    from featherlight.targets.base import Draft
+    from featherlight.targets.int8 import quantize_tooled
+
+    target = find_target("litert")
+    network = load_model(light_run)
+    source = target.write_source(Draft(network, ExportedCard(network.card, "tensor")), tmp_path)
+    images = np.random.default_rng(0).normal(size=(24, 3, 16, 16)).astype(np.float32)
+    images[:12] *= 3
+    for name, order in (("forwards", images), ("backwards", images[::-1])):
+        quantize_tooled(target, source, tmp_path / f"{name}.tflite", [np.ascontiguousarray(order)])
+    assert (tmp_path / "forwards.tflite").read_bytes() == (tmp_path / "backwards.tflite").read_bytes()
+
+
 def test_a_shuffle_by_index_which_ncnn_would_misread_is_left_out(tiny_run: Path, tmp_path: Path) -> None:
     """Its converter makes of it the first channel alone, and the runtime would kill the process."""
     need("ncnn")

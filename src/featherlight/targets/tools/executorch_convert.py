@@ -70,10 +70,26 @@ def _quantized(
 
     quantizer = XNNPACKQuantizer().set_global(get_symmetric_quantization_config(is_per_channel=True))
     quantizer.set_filter_function(chosen)
-    prepared = prepare_pt2e(program.module(), quantizer)
+    prepared = prepare_pt2e(_unshare(program.module()), quantizer)
     for image in images:
         prepared(image)
     return convert_pt2e(prepared)
+
+
+def _unshare(network: torch.fx.GraphModule) -> torch.fx.GraphModule:
+    """Each layer with weights of its own: the scale of a bias that two layers share would be right for one of them."""
+    for node in [node for node in network.graph.nodes if node.op == "get_attr" and len(node.users) > 1]:
+        place, _, name = node.target.rpartition(".")
+        owner = network.get_submodule(place)
+        for number, user in enumerate(list(node.users)[1:]):
+            own = f"{name}_{number}"
+            setattr(owner, own, torch.nn.Parameter(getattr(owner, name).clone(), requires_grad=False))
+            with network.graph.inserting_before(node):
+                copy = network.graph.get_attr(f"{place}.{own}" if place else own)
+            copy.meta = dict(node.meta)
+            user.replace_input_with(node, copy)
+    network.recompile()
+    return network
 
 
 def _compare(

@@ -18,8 +18,9 @@ from typing import Any
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
-from ai_edge_quantizer import qtyping, quantizer, recipe
+from ai_edge_quantizer import calibrator, qtyping, quantizer, recipe
 from ai_edge_quantizer.algorithm_manager import AlgorithmName
+from ai_edge_quantizer.utils import qsv_utils
 
 IMAGES_COMPARED = 32
 LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "BATCH_MATMUL")
@@ -79,8 +80,17 @@ def _layers(model: str) -> list[str]:
 
 
 def _ranges(model: str, images: np.ndarray[Any, Any]) -> Any:
-    measured = quantizer.Quantizer(model, recipe.static_wi8_ai8())
-    return measured.calibrate({SIGNATURE: [{"input": image[None]} for image in images]})
+    """Lowest and highest of each tensor.
+
+    ``Quantizer.calibrate`` would take a running mean: of images given class by class, the last class counts most, and
+    what the others give is cut off.
+    """
+    mode = calibrator.CalibrationMode.CALIBRATION_PRESERVE_ALL_TENSORS
+    measured = calibrator.CalibrationInterpreter(model, mode, qsv_utils.min_max_update)
+    run = measured.get_signature_runner(SIGNATURE)
+    for image in images:
+        run(input=image[None])
+    return measured.get_calibration_results()
 
 
 def _quantize(model: str, out: str, ranges: Any, kept: list[str]) -> None:
