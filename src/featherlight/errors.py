@@ -6,7 +6,8 @@ message and exits with its ``exit_code``. A traceback on screen is a bug.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 
 
 class FeatherlightError(Exception):
@@ -122,6 +123,12 @@ def quote_names(names: Sequence[str], limit: int = NAMES_SHOWN) -> str:
     """``'a', 'b' and 3 more``: names for a message, however many and long they are."""
     shown = ", ".join(repr(_shortened(name)) for name in names[:limit])
     return f"{shown} and {len(names) - limit:,} more" if len(names) > limit else shown
+
+
+def did_you_mean(name: str, names: Iterable[str], *, most: int = 1) -> str:
+    """`` did you mean A or B?``, the nearest of ``names``, to follow a message's semicolon; nothing if none is near."""
+    near = difflib.get_close_matches(name.lower(), list(names), n=most)
+    return f" did you mean {' or '.join(near)}?" if near else ""
 
 
 def _shortened(name: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import io
 import os
 import sys
@@ -12,7 +11,7 @@ from importlib import import_module
 import click
 
 from featherlight.cli.manual import closing
-from featherlight.errors import FeatherlightError, explain_missing
+from featherlight.errors import FeatherlightError, did_you_mean, explain_missing
 
 COMMANDS = {
     "check": "Find what is wrong with images before training.",
@@ -54,9 +53,8 @@ class _LazyCommands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        near = difflib.get_close_matches(args[0], COMMANDS, n=1)
-        if near and args[0] not in COMMANDS:
-            ctx.fail(f"No such command {args[0]!r}; did you mean {near[0]}?")
+        if args[0] not in COMMANDS and (hint := did_you_mean(args[0], COMMANDS)):
+            ctx.fail(f"No such command {args[0]!r};{hint}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Literal
 
-from featherlight.errors import UsageError
+from featherlight.errors import UsageError, did_you_mean
 from featherlight.models.options import MobileNetV1Options, Options, ShuffleNetV1Options, ShuffleNetV2Options
 from featherlight.models.variants import VARIANTS, Variant
 
@@ -114,10 +113,9 @@ def model_info(name: str) -> ModelInfo:
     if tag and plain in _CATALOGUE:
         tags = ", ".join(info.tag for info in _CATALOGUE.values() if info.tag and info.plain == plain) or "none"
         raise UsageError(f"there is no network named {name!r}; the published variants of {plain} are: {tags}")
-    nearest = difflib.get_close_matches(name.lower(), _CATALOGUE, n=3)
-    hint = f"did you mean {' or '.join(nearest)}?" if nearest else f"for example {' or '.join(_EXAMPLES)}."
+    hint = did_you_mean(name, _CATALOGUE, most=3) or f" for example {' or '.join(_EXAMPLES)}."
     reason = " (its channels would not divide by its groups)" if _V1_NAME.fullmatch(name) else ""
-    raise UsageError(f"there is no network named {name!r}{reason}; {hint} `featherlight models` lists all of them")
+    raise UsageError(f"there is no network named {name!r}{reason};{hint} `featherlight models` lists all of them")
 
 
 def _shufflenets_v1() -> Iterator[ModelInfo]:

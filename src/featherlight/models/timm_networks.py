@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Any
 
 import torch
 from torch import nn
 
-from featherlight.errors import MissingExtraError, UsageError
+from featherlight.errors import MissingExtraError, UsageError, did_you_mean
 from featherlight.models.catalogue import TIMM
 from featherlight.models.layers import Stem
 
@@ -81,9 +80,8 @@ def _find(name: str) -> tuple[Any, Any]:
     timm_name = name.removeprefix(PREFIX)
     # Only registered names: timm would also download from hubs, or read folders, that a name points at.
     if not timm.is_model(timm_name):
-        nearest = difflib.get_close_matches(timm_name, timm.list_models(), n=3)
-        hint = f"; did you mean {' or '.join(PREFIX + near for near in nearest)}?" if nearest else ""
-        raise UsageError(f"timm has no network named {timm_name!r}{hint}")
+        hint = did_you_mean(name, [PREFIX + known for known in timm.list_models()], most=3)
+        raise UsageError(f"timm has no network named {timm_name!r};{hint} timm.list_models() lists all of them")
     try:
         config = timm.models.get_pretrained_cfg(timm_name)
     except RuntimeError as error:  # a tag that does not exist

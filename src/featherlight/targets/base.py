@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -12,7 +11,7 @@ from typing import Any, Protocol
 from torch import nn
 
 from featherlight.engines.exported import ExportedCard, Input
-from featherlight.errors import UsageError, explain_missing
+from featherlight.errors import UsageError, did_you_mean, explain_missing
 
 TARGETS = {
     "onnx": "featherlight.targets.onnx:OnnxTarget",
@@ -111,11 +110,9 @@ def target_class(name: str) -> Any:
         UsageError: there is none.
     """
     if name not in TARGETS:
-        meant = _OTHER_NAMES.get(name.lower().lstrip(".")) or "".join(
-            difflib.get_close_matches(name.lower(), TARGETS, n=1)
-        )
-        hint = f"did you mean {meant}?" if meant else f"choose one of {', '.join(TARGETS)}"
-        raise UsageError(f"there is no target {name!r}; {hint}")
+        meant = _OTHER_NAMES.get(name.lower().lstrip("."), name)
+        hint = did_you_mean(meant, TARGETS) or f" choose one of {', '.join(TARGETS)}"
+        raise UsageError(f"there is no target {name!r};{hint}")
     module_name, _, class_name = TARGETS[name].partition(":")
     return getattr(import_module(module_name), class_name)
 

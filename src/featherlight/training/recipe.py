@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 import re
 import sys
@@ -14,7 +13,7 @@ from typing import Any, Literal, get_type_hints
 
 import tomli_w
 
-from featherlight.errors import UsageError
+from featherlight.errors import UsageError, did_you_mean
 from featherlight.files import write_text
 from featherlight.sources.cross_validation import read_fold
 from featherlight.training.fields import read_value
@@ -269,9 +268,7 @@ def read_field(name: str, value: Any) -> Any:
         UsageError: unknown field or unfit value; the message lists what there is.
     """
     if name not in _TYPES:
-        near = difflib.get_close_matches(name, _TYPES, n=1)
-        meant = f"did you mean {near[0]}? " if near else ""
-        raise UsageError(f"unknown recipe field {name!r}; {meant}there are: {', '.join(_TYPES)}")
+        raise UsageError(f"unknown recipe field {name!r};{did_you_mean(name, _TYPES)} there are: {', '.join(_TYPES)}")
     return read_value(name, value, _TYPES[name])
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Callable
 from typing import Any
 
-from featherlight.errors import UsageError
+from featherlight.errors import UsageError, did_you_mean
 from featherlight.training.recipes import articles, cifar, imagenet, own
 from featherlight.training.recipes.source import RecipeSource
 
@@ -50,9 +49,7 @@ def find_recipe(name: str, model: str | None = None) -> RecipeSource:
         UsageError: there is no such recipe.
     """
     if name not in _RECIPES:
-        near = difflib.get_close_matches(name, _RECIPES, n=1)
-        meant = f"did you mean {near[0]}? " if near else ""
-        raise UsageError(f"unknown recipe {name!r}; {meant}there are: {', '.join(_RECIPES)}")
+        raise UsageError(f"unknown recipe {name!r};{did_you_mean(name, _RECIPES)} there are: {', '.join(_RECIPES)}")
     function = _RECIPES[name]
     if model is None or not inspect.signature(function).parameters:
         return function()
