@@ -92,4 +92,43 @@ def _orthogonal(matrix: Tensor) -> Tensor:
     return x.T if is_tall else x
 
 
-TRIALS = {"lookahead": lookahead, "muon": muon}
+def first_weights(start: Callable[[nn.Conv2d], None]) -> Callable[[], AbstractContextManager[None]]:
+    """All convolutions but the first begin as ``start`` leaves them."""
+
+    @torch.no_grad()
+    def change(_: torch.optim.Optimizer, model: nn.Module) -> None:
+        for layer in [module for module in model.modules() if isinstance(module, nn.Conv2d)][1:]:
+            start(layer)
+
+    return lambda: changed_optimizer(change)
+
+
+def _delta(layer: nn.Conv2d) -> None:
+    """A depthwise convolution begins near "the same pixel": a deep plain network then passes its image on."""
+    if layer.groups == layer.in_channels > 1:
+        layer.weight.mul_(0.3 / layer.weight.std())
+        layer.weight[..., layer.kernel_size[0] // 2, layer.kernel_size[1] // 2] += 1
+
+
+def _delta_orthogonal(layer: nn.Conv2d) -> None:
+    """Likewise, and dense layers are orthogonal (Xiao et al. 2018)."""
+    _delta(layer)
+    if layer.groups == 1:
+        nn.init.orthogonal_(layer.weight)
+
+
+def _dirac(layer: nn.Conv2d) -> None:
+    """Likewise, and square dense layers begin near "the same channel" (airbench)."""
+    _delta(layer)
+    if layer.groups == 1 and layer.in_channels == layer.out_channels:
+        layer.weight.mul_(layer.in_channels**-0.5 / layer.weight.std())
+        layer.weight[:, :, 0, 0] += torch.eye(layer.in_channels)
+
+
+TRIALS = {
+    "lookahead": lookahead,
+    "muon": muon,
+    "delta": first_weights(_delta),
+    "delta-orthogonal": first_weights(_delta_orthogonal),
+    "dirac": first_weights(_dirac),
+}
