@@ -7,6 +7,9 @@ INSTALLED := .venv/.installed
 # Every extra, so that no test is skipped for want of a package.
 EXTRAS := train,timm,data,convert,huggingface,labels,onnx,onnxruntime,openvino,int8,serve,choose
 
+# Tests start many processes, and each would compile our files anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test tests test-all test-min docs lint clean
 
 $(VENV):

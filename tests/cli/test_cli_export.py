@@ -92,3 +92,10 @@ def test_predict_takes_threads_and_the_exported_file(cli, file: Path, color_fold
     rows = [json.loads(line) for line in answer.out.splitlines()]
     assert {row["label"] for row in rows} == {"red"}
     assert np.isfinite([row["probability"] for row in rows]).all()
+
+
+def test_help_names_every_form(cli) -> None:
+    from featherlight.passes.forms import FORMS
+
+    text = cli("export", "--help").out
+    assert all(name in text for name in FORMS)

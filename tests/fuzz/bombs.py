@@ -86,30 +86,32 @@ def tiff_of_one_tile(side: int) -> bytes:
     return raw_tiff(tags, tile, 16, 16)
 
 
-BOMBS: dict[str, tuple[bytes, str]] = {  # name -> bytes, what the reason begins with
-    "huge.png": (huge_png(), "too large"),
-    "huge.gif": (gif(SIDE, SIDE), "too large"),
-    "huge.webp": (huge_webp(), "too large"),
-    "huge.tif": (raw_tiff([(273, 8), (278, SIDE)], bytes(64), SIDE, SIDE), "too large"),
-    "huge.bmp": (raw_bmp(SIDE, SIDE, bytes(64), bits=24, compression=0), "too large"),
-    "huge.ppm": (b"P6 50000 50000 255\n" + bytes(64), "too large"),
-    "text.png": (png_with(png_chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(2**26), 9))), "damaged"),
-    "texts.png": (png_with(png_chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(10**6), 9)) * 3000), "damaged"),
-    "international.png": (png_with(png_chunk(b"iTXt", b"a\0\1\0\0\0" + zlib.compress(bytes(2**26), 9))), "damaged"),
-    "profile.png": (png_with(png_chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(2**26), 9))), "damaged"),
-    "scans.jpg": (jpeg_of_scans(9000, 50_000, progressive=True), "damaged: a JPEG of more"),
-    "plain-scans.jpg": (jpeg_of_scans(9000, 50_000, progressive=False), "damaged: a JPEG of more"),
-    "segments.jpg": (jpeg_with(b"\xff\xfe\0\2" * 10**6), "damaged: a JPEG of more"),
-    "exif.jpg": (jpeg_with((b"\xff\xe1\xff\xffExif\0\0" + bytes(65_527)) * 600), "damaged: a JPEG of more"),
-    "fill.jpg": (jpeg_with(b"\xff" * 5_000_000), "damaged: in more than"),
-    "strips.tif": (tiff_of_strips(3_000_000), "damaged: a TIFF directory"),
-    "tile.tif": (tiff_of_one_tile(20_000), "damaged: tiles"),
-    "runs.bmp": (
-        raw_bmp(9000, 9000, b"\1\5\0\0" * 9000, bits=8, compression=1, palette=bytes(1024)),
-        "too large: a BMP",
-    ),
-    "comments.pbm": (b"P1 3000 3000\n" + b"1#\n" * 10**6, "damaged: more than"),
-}
+def make_bombs() -> dict[str, tuple[bytes, str]]:
+    """By name: bytes, and what the reason begins with."""
+    return {
+        "huge.png": (huge_png(), "too large"),
+        "huge.gif": (gif(SIDE, SIDE), "too large"),
+        "huge.webp": (huge_webp(), "too large"),
+        "huge.tif": (raw_tiff([(273, 8), (278, SIDE)], bytes(64), SIDE, SIDE), "too large"),
+        "huge.bmp": (raw_bmp(SIDE, SIDE, bytes(64), bits=24, compression=0), "too large"),
+        "huge.ppm": (b"P6 50000 50000 255\n" + bytes(64), "too large"),
+        "text.png": (png_with(png_chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(2**26), 9))), "damaged"),
+        "texts.png": (png_with(png_chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(10**6), 9)) * 3000), "damaged"),
+        "international.png": (png_with(png_chunk(b"iTXt", b"a\0\1\0\0\0" + zlib.compress(bytes(2**26), 9))), "damaged"),
+        "profile.png": (png_with(png_chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(2**26), 9))), "damaged"),
+        "scans.jpg": (jpeg_of_scans(9000, 50_000, progressive=True), "damaged: a JPEG of more"),
+        "plain-scans.jpg": (jpeg_of_scans(9000, 50_000, progressive=False), "damaged: a JPEG of more"),
+        "segments.jpg": (jpeg_with(b"\xff\xfe\0\2" * 10**6), "damaged: a JPEG of more"),
+        "exif.jpg": (jpeg_with((b"\xff\xe1\xff\xffExif\0\0" + bytes(65_527)) * 600), "damaged: a JPEG of more"),
+        "fill.jpg": (jpeg_with(b"\xff" * 5_000_000), "damaged: in more than"),
+        "strips.tif": (tiff_of_strips(3_000_000), "damaged: a TIFF directory"),
+        "tile.tif": (tiff_of_one_tile(20_000), "damaged: tiles"),
+        "runs.bmp": (
+            raw_bmp(9000, 9000, b"\1\5\0\0" * 9000, bits=8, compression=1, palette=bytes(1024)),
+            "too large: a BMP",
+        ),
+        "comments.pbm": (b"P1 3000 3000\n" + b"1#\n" * 10**6, "damaged: more than"),
+    }
 
 
 def honest_extremes() -> dict[str, bytes]:

@@ -66,7 +66,8 @@ compares.
     default="auto",
     show_default=True,
     metavar="NAME",
-    help="Of a network with channel shuffles: auto times the exact forms; shuffle leaves it as it is.",
+    help="Of a network with channel shuffles: auto times the exact forms gather, carry, slices and pieces; or one of "
+    "these; shuffle leaves it as it is.",
 )
 @click.option("--kit", metavar="DIR", help="Also make a folder with model, labels, a sample and a script for a device.")
 @click.option("--title", metavar="TEXT", help="With --to web: what the page calls itself.")
