@@ -109,6 +109,7 @@ def test_unreadable_images_are_told_on_standard_error_for_people(cli: Cli, tiny_
     [
         (["none.png"], "none.png: no such file or folder"),
         (["1.png", "none.png"], "none.png: no such file or folder"),
+        (["1.png", "none.png", "--csv"], "none.png: no such file or folder"),
         (["empty"], "empty: the folder holds no image"),
         (["*.jpg"], "*.jpg: the pattern matches no image"),
     ],

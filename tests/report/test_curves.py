@@ -51,6 +51,16 @@ def test_curve_falls_where_loss_falls_and_stays_inside_the_picture() -> None:
     assert all(44 <= x <= 330 and 10 <= y <= 176 for x, y in points)
 
 
+def test_a_first_loss_of_sixty_does_not_flatten_the_rest() -> None:
+    history = epochs(12)
+    history[0]["val_loss"] = 61.4
+    loss = figures(history)[0]
+    train = line_points(loss, "train")
+    assert train[2][1] - train[11][1] < -50  # pixels: from 0.67 to 0.17 is still seen
+    assert line_points(loss, "validation")[0][1] == 10  # at the upper edge
+    assert next(loss.iter("title")).text == "epoch 1: train 2, validation 61.4"
+
+
 @pytest.mark.parametrize("count", [1, 2, 500])
 def test_every_epoch_has_its_numbers_as_tooltip(count: int) -> None:
     history = epochs(count)

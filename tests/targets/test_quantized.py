@@ -61,8 +61,8 @@ def test_person_sees_which_layers_and_what_they_cost() -> None:
     lines = Bench(2).hold().explain()
     assert lines[0].startswith("2 of 20 layers stay in float")
     assert "layer0: error 1" in lines[1]
-    assert "size 1,200 bytes instead of 1,000" in lines
-    assert "latency 3.00 ms instead of 1.00 ms" in lines
+    assert "size 1,200 bytes, 1,000 with all in int8" in lines
+    assert "latency 3.00 ms, 1.00 with all in int8" in lines
 
 
 def test_hopeless_network_is_sent_to_fine_tuning() -> None:

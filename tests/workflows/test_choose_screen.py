@@ -7,11 +7,12 @@ from hypothesis import strategies as st
 
 from featherlight.choosing import Limits
 from featherlight.models.catalogue import list_models
+from featherlight.sources import open_source
 from featherlight.training.defaults import DataFacts
 from featherlight.training.recipe import read_duration
 from featherlight.workflows.choose_hopes import expected_top1, hope
 from featherlight.workflows.choose_order import Order, check_order
-from featherlight.workflows.choose_screen import count_starters, list_entries
+from featherlight.workflows.choose_screen import count_starters, list_entries, screen
 from featherlight.workflows.choose_state import State
 
 PHOTOS = DataFacts("photos", 2_000, 100, True)
@@ -71,3 +72,15 @@ def test_of_many_images_a_network_must_see_more_before_it_is_judged() -> None:
     state = state_for("10m", [*FEW, "mobilenet_v1_x0_5", "shufflenet_v2_x0_5"])
     few, many = (count_starters(state, list(state.entries), num_train) for num_train in (1_000, 45_000))
     assert few > many >= 1
+
+
+def test_when_the_time_is_over_nothing_more_is_measured(color_folder: Path, tmp_path: Path) -> None:
+    state = state_for("20s", FEW)
+    state.folder = tmp_path
+    state.elapsed_s = 21.0
+    screen(state, open_source(color_folder), PHOTOS, None)
+    assert state.starters == []
+    assert all(entry.latency_ms is None for entry in state.entries.values())
+    assert {str(entry.dropped) for entry in state.entries.values()} == {
+        "no time: it was over before this one was measured"
+    }

@@ -84,6 +84,12 @@ def test_an_extension_that_leaves_nothing_to_do_is_refused_and_changes_nothing(r
     assert before == {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
 
 
+def test_a_finished_run_says_that_it_was_and_how_to_go_on(run, cli):
+    answer = cli("train", "--resume", run)
+    assert answer.code == 0, answer.err
+    assert f"{run} was finished; only its results are made anew. For longer: --epochs or --time" in answer.err
+
+
 def test_patience_keeps_the_best_unless_told_otherwise(tmp_path, color_folder):
     run = train(color_folder, out=tmp_path / "a", **{**SETTINGS, "epochs": 30}, learning_rate=0.0, patience=2)
     assert (run.metrics["stopped"], run.metrics["epoch"]) == ("patience", 3)

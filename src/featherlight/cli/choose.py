@@ -115,6 +115,8 @@ def _print(choice: Choice, out: str | None) -> None:
     dropped = [one for one in choice.candidates if one.accuracy is None]
     for one in [] if choice.pick else dropped[:DROPPED_SHOWN]:
         click.echo(f"{printable(one.name)}: {printable(one.dropped or '')}")
+    if not choice.pick and len(dropped) > DROPPED_SHOWN:
+        click.echo(f"... and {len(dropped) - DROPPED_SHOWN} more: see choose.html")
     click.echo(printable(choice.sentence))
     for text in (*choice.notes, *choice.advice):
         click.echo(f"- {printable(text)}")

@@ -132,10 +132,11 @@ def _text_row(prediction: Prediction) -> None:
 
 def _csv_rows() -> Callable[[Prediction], None]:
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["path", "label", "probability", "rejected", "error"])
+    head = iter([["path", "label", "probability", "rejected", "error"]])
 
     def show(prediction: Prediction) -> None:
         p = prediction
+        writer.writerows(head)  # once, and only when there is an answer
         writer.writerow(
             [
                 _as_utf8(p.path),

@@ -19,6 +19,9 @@ History = Sequence[Mapping[str, Any]]  # one row an epoch
 
 _WIDTH, _HEIGHT = 340, 210
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 330, 10, 176  # the plotting area
+# A loss of 60 after the first epoch, when norms have seen little, would flatten the rest: curves may leave at the top.
+_UNSETTLED = 2  # epochs, and a tenth of all
+_SETTLED_SHARE = 2.0  # of the highest loss after those is shown
 
 
 @dataclass(frozen=True)
@@ -61,14 +64,14 @@ def write_curves(path: Path, history: History) -> None:
 def _plot(axes: Axes, chart: _Chart, history: History) -> None:
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-    epochs = [row["epoch"] for row in history]
+    epochs, ticks = [row["epoch"] for row in history], _chart_ticks(chart, history)
     for name, key in chart.series:
         color, dashes = ("#8a6d3b", "--") if name == "train" else ("#0f766e", "-")
-        axes.plot(
-            epochs, _values(history, key), dashes, label=name, color=color, marker="o", markersize=3, clip_on=False
-        )
+        values = _values(history, key)
+        leaves = bool(ticks) and any(value > ticks[-1] for value in values)  # else dots on the edge are drawn whole
+        axes.plot(epochs, values, dashes, label=name, color=color, marker="o", markersize=3, clip_on=leaves)
     axes.set(title=chart.title, xlabel="epoch")
-    if ticks := _chart_ticks(chart, history):
+    if ticks:
         axes.set(yticks=ticks, ylim=(ticks[0], ticks[-1]))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     if chart.percent:
@@ -113,12 +116,19 @@ def _values(history: History, key: str) -> list[float]:
 
 
 def _chart_ticks(chart: _Chart, history: History) -> list[float]:
-    known = [value for _, key in chart.series for value in _values(history, key) if math.isfinite(value)]
+    known = _known(chart, history)
     if not known:
         return []
     low, high = min(known), max(known)
+    settled = _known(chart, history[_UNSETTLED + len(history) // 10 :])
+    if chart is _LOSS and settled:
+        high = min(high, _SETTLED_SHARE * max(settled))
     flat = math.isclose(low, high, rel_tol=1e-6)
     return round_ticks(0.0 if chart.from_zero or flat else low, high)
+
+
+def _known(chart: _Chart, history: History) -> list[float]:
+    return [value for _, key in chart.series for value in _values(history, key) if math.isfinite(value)]
 
 
 def round_ticks(low: float, high: float) -> list[float]:
@@ -136,7 +146,7 @@ def _place(value: float, low: float, high: float, start: float, end: float) -> f
 
 
 def _height(value: float, ticks: Sequence[float]) -> float:
-    return _place(value, ticks[0], ticks[-1], _BOTTOM, _TOP)
+    return _place(min(value, ticks[-1]), ticks[0], ticks[-1], _BOTTOM, _TOP)
 
 
 def _epoch_range(history: History) -> tuple[float, float]:

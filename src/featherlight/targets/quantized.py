@@ -102,9 +102,9 @@ class Held:
         lines += [
             f"  {name}: error {damage[name].error:.2g}, best class changed {damage[name].changed:.1%}" for name in kept
         ]
-        lines.append(f"size {chosen.quantized.size_bytes:,} bytes instead of {first.quantized.size_bytes:,}")
+        lines.append(f"size {chosen.quantized.size_bytes:,} bytes, {first.quantized.size_bytes:,} with all in int8")
         if first.latency_ms is not None and chosen.latency_ms is not None:
-            lines.append(f"latency {chosen.latency_ms:.2f} ms instead of {first.latency_ms:.2f} ms")
+            lines.append(f"latency {chosen.latency_ms:.2f} ms, {first.latency_ms:.2f} with all in int8")
         return lines
 
 

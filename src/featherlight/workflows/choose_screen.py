@@ -65,7 +65,8 @@ def name_of(model: str, size: int) -> str:
 def screen(state: State, source: Source, facts: DataFacts, profile: DeviceProfile | None) -> None:
     """Drops what cannot keep the limits, and of the rest what there is no time for; the others become starters.
 
-    Networks are taken in the order of hope; each is exported and timed, until there are enough that fit.
+    Networks are taken in the order of hope; each is exported and timed, until there are enough that fit or the time is
+    over.
     """
     _drop_by_count(state)
     alive = [name for name, entry in state.entries.items() if not entry.dropped]
@@ -82,7 +83,7 @@ def screen(state: State, source: Source, facts: DataFacts, profile: DeviceProfil
             state.save()
             advance(1)
     state.starters = accepted
-    if not accepted:
+    if not accepted and state.left_s > 0:
         _measure_nearest(state, source, facts, profile)
     state.save()
 
@@ -155,6 +156,8 @@ def _why_not_tried(name: str, state: State, accepted: Sequence[str], wanted: int
                 "larger than {other}, which takes {latency} where {limit} are allowed",
                 other=other, latency=show_latency(slow), limit=show_latency(limit),
             )  # fmt: skip
+    if state.left_s <= 0:
+        return phrase("no time: it was over before this one was measured")
     if accepted and (len(accepted) >= wanted or state.spent_s > MEASURING_SHARE * state.order.time_s):
         better = _better(name, {one: state.entries[one] for one in [*accepted, name]})
         if better:

@@ -27,6 +27,8 @@ def extend(run: Path, recipe: Recipe, epochs: int | None, time: str | None, targ
         ModelFileError: the run's checkpoint is damaged.
     """
     if epochs is None and time is None and target is None:
+        if read_progress(run).finished:
+            note(f"{run} was finished; only its results are made anew. For longer: --epochs or --time, from its start")
         return recipe
     changes: dict[str, float] = {}
     if epochs is not None:

@@ -60,7 +60,7 @@ def _find_missing(checked: Checked, table: NDArray[np.int64]) -> Iterator[Findin
             continue
         is_cut = split in checked.survey.fractions
         severity: Severity = "error" if split == "train" else "note" if is_cut else "warning"
-        where = phrase("{split} (cut by training itself)", split=phrase(split)) if is_cut else phrase(split)
+        where = phrase("{split} (which training set aside)", split=phrase(split)) if is_cut else phrase(split)
         text = phrase(
             "{classes} without an image in {split}: {names}; {why}",
             classes=count(lacking, "class"), names=named(lacking), split=where,
@@ -74,7 +74,7 @@ def _why_it_matters(severity: Severity, lacking: list[str], *, is_cut: bool) -> 
         they_are = "it is" if len(lacking) == 1 else "they are"
         return phrase("how well {they_are} recognised cannot be measured there", they_are=they_are)
     if severity == "note":
-        return phrase("so it fell out by chance; more images help")
+        return phrase("chance left it out; more images help")
     return phrase("training refuses; add images or remove the class") if is_cut else phrase("training refuses")
 
 
