@@ -259,6 +259,7 @@ def test_cost_and_latency_say_where_they_were_measured(tmp_path: Path) -> None:
     noisy = replace(latency, low_ms=2.5, high_ms=9.04)
     _, text = render(tmp_path, evaluation(["a", "b"]), latency=noisy)
     assert "The machine was not quiet: medians of rounds lie between 2.5 ms and 9.04 ms." in text
+    assert "Time for an image, on a busy machine" in text  # where the large figure is
 
 
 def test_chinese_report_leaves_nothing_of_ours_in_english(tmp_path: Path) -> None:
