@@ -81,8 +81,8 @@ def _unshare(network: torch.fx.GraphModule) -> torch.fx.GraphModule:
     for node in [node for node in network.graph.nodes if node.op == "get_attr" and len(node.users) > 1]:
         place, _, name = node.target.rpartition(".")
         owner = network.get_submodule(place)
-        for number, user in enumerate(list(node.users)[1:]):
-            own = f"{name}_{number}"
+        for user in list(node.users)[1:]:
+            own = f"{name}_of_{user.name}"
             setattr(owner, own, torch.nn.Parameter(getattr(owner, name).clone(), requires_grad=False))
             with network.graph.inserting_before(node):
                 copy = network.graph.get_attr(f"{place}.{own}" if place else own)
