@@ -68,7 +68,7 @@ def export_network(network: nn.Module, preprocessing: Preprocessing) -> ir.Model
     """
     size = preprocessing.input_size
     example = torch.zeros(2, preprocessing.in_channels, size, size)
-    batch = torch.export.Dim("batch")
+    batch = torch.export.Dim("batch", min=2)  # PyTorch 2.9 refuses 1 here; the file takes it all the same
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # of its own workings, nothing that a person could change

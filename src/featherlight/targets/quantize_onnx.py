@@ -100,7 +100,8 @@ def quantized_model(
         UsageError: an unknown layer.
     """
     import onnx
-    from onnxruntime.quantization import CalibrationMethod, QDQQuantizer, QuantType, TensorData, TensorsData
+    from onnxruntime.quantization import CalibrationMethod, QDQQuantizer, QuantType
+    from onnxruntime.quantization.calibrate import TensorData, TensorsData
 
     _check_layers(network, [*keep_float, *(only or ())])
     copy = onnx.ModelProto()
