@@ -54,6 +54,10 @@ IDEAS: dict[str, dict[str, Any]] = {
     "average-longer": {"ema_decay": 0.998},
     "decay-double": {"weight_decay": 1e-3},
     "cutmix": {"cutmix": 1.0},
+    "shift-eighth-black": {"shift": 1 / 8, "shift_fill": "black"},
+    "shift-sixteenth-black": {"shift_fill": "black"},
+    "shift-eighth": {"shift": 1 / 8},
+    "no-shift": {"shift": 0.0},
     **{name: {"trial": name} for name in TRIALS},
 }
 PARTS = 1000

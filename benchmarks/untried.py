@@ -6,16 +6,13 @@ An idea that helps becomes a field; the others stay here, so that their figures 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from itertools import count
-from typing import Any
 from unittest.mock import patch
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from featherlight.loading import crops
 from featherlight.training.optimiser import build_optimizer
 from featherlight.training.recipe import Recipe
 
@@ -128,27 +125,7 @@ def _dirac(layer: nn.Conv2d) -> None:
         layer.weight[:, :, 0, 0] += torch.eye(layer.in_channels)
 
 
-@contextmanager
-def shifts(part: float, *, reflected: bool) -> Iterator[None]:
-    """Images are shifted by up to ``part`` of their side; what comes in from outside is black or a reflection."""
-
-    def cut(images: Any, places: Any, mirrored: Any) -> Any:
-        size = len(images[0])
-        pad = crops.pad_of(size)
-        canvas = np.pad(np.asarray(images), ((0, 0), (pad, pad), (pad, pad), (0, 0)), mode="reflect")
-        found = np.stack([canvas[k, y : y + size, x : x + size] for k, (y, x) in enumerate(places.tolist())])
-        return crops.mirror(np.ascontiguousarray(found), mirrored)
-
-    with (
-        patch("featherlight.loading.crops.PAD_FRACTION", part),
-        patch("featherlight.loading.crops.cut_shifted", cut) if reflected else nullcontext(),
-    ):
-        yield
-
-
 TRIALS = {
-    "half-shift": lambda: shifts(1 / 16, reflected=False),
-    "half-shift-reflected": lambda: shifts(1 / 16, reflected=True),
     "lookahead": lookahead,
     "muon": muon,
     "delta": first_weights(_delta),

@@ -148,10 +148,17 @@ def test_an_augmented_batch_follows_from_its_seed_alone(crop):
     assert not np.array_equal(augmented(images, seed=6, crop=crop, trivial_augment=True), first)
 
 
-@pytest.mark.parametrize("crop", ["pad", "none"])
-def test_an_accelerator_shifts_and_mirrors_to_the_same_pixels(crop):
+def test_a_shift_of_nothing_changes_nothing():
+    images = random_images(8, 16)
+    assert np.array_equal(augmented(images, flip=False, shift=0.0), images)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"crop": "pad"}, {"crop": "none"}, {"shift": 0.25, "shift_fill": "reflect"}], ids=str
+)
+def test_an_accelerator_shifts_and_mirrors_to_the_same_pixels(changes):
     images = random_images(16, 16)
-    settings = augmentation(crop=crop)
+    settings = augmentation(**changes)
     on_cpu = augment_batch(images, settings, np.random.default_rng(3), CPU)
     rng = np.random.default_rng(3)
     mirrored = rng.random(16) < 0.5

@@ -13,6 +13,7 @@ from featherlight.loading.crops import (
     cut_regions,
     cut_regions_on_device,
     cut_shifted,
+    cut_shifted_on_device,
     draw_regions,
     draw_shifts,
     pad_of,
@@ -97,26 +98,35 @@ def test_a_mirrored_region_is_the_region_mirrored():
 
 
 def test_shifts_reach_every_place_about_equally_often():
-    shifts = draw_shifts(np.random.default_rng(0), 9 * 9 * 200, 32)
+    shifts = draw_shifts(np.random.default_rng(0), 9 * 9 * 200, 4)
     counts = np.bincount(shifts[:, 0] * 9 + shifts[:, 1], minlength=81)
-    assert pad_of(32) == 4
     assert len(counts) == 81
     assert counts.min() > 200 - 5 * 200**0.5
     assert counts.max() < 200 + 5 * 200**0.5
 
 
-@given(size=st.integers(1, 40), seed=st.integers(0, 99))
-def test_shifted_images_of_any_size_are_windows_of_padded_ones(size, seed):
-    rng = np.random.default_rng(seed)
+def test_a_shift_is_a_part_of_the_side_and_at_least_a_pixel():
+    assert [pad_of(32, shift) for shift in (1 / 8, 1 / 16, 0.001, 0)] == [4, 2, 1, 0]
+
+
+@given(
+    size=st.integers(1, 40),
+    shift=st.floats(0, 0.5),
+    seed=st.integers(0, 99),
+    fill=st.sampled_from(["black", "reflect"]),
+)
+def test_shifted_images_of_any_size_are_windows_of_padded_ones(size, shift, seed, fill):
+    rng, pad = np.random.default_rng(seed), pad_of(size, shift)
     images = rng.integers(0, 256, (3, size, size, 3), np.uint8)
-    shifts, mirrored = draw_shifts(rng, 3, size), np.array([False, True, False])
-    pad = pad_of(size)
-    padded = np.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
-    for cut, whole, (row, column), flag in zip(
-        cut_shifted(images, shifts, mirrored), padded, shifts, mirrored, strict=True
-    ):
+    shifts, mirrored = draw_shifts(rng, 3, pad), np.array([False, True, False])
+    around = ((0, 0), (pad, pad), (pad, pad), (0, 0))
+    padded = np.pad(images, around) if fill == "black" else np.pad(images, around, mode="reflect")
+    cut = cut_shifted(images, shifts, mirrored, pad, fill)
+    for ours, whole, (row, column), flag in zip(cut, padded, shifts, mirrored, strict=True):
         window = whole[row : row + size, column : column + size]
-        assert np.array_equal(cut, window[:, ::-1] if flag else window)
+        assert np.array_equal(ours, window[:, ::-1] if flag else window)
+    elsewhere = cut_shifted_on_device(torch.from_numpy(images), shifts, mirrored, pad, fill)
+    assert np.array_equal(elsewhere.numpy(), cut)
 
 
 @given(height=st.integers(1, 90), width=st.integers(1, 90), to_height=st.integers(1, 90), to_width=st.integers(1, 90))

@@ -101,6 +101,13 @@ def test_flips_alternate_in_our_own_recipe(flip_safe, settings, alternating):
     assert default_recipe(facts(flip_safe=flip_safe), settings).alternating_flip is alternating
 
 
+def test_our_recipe_shifts_by_a_sixteenth_with_reflection_and_others_as_published():
+    ours, others = (default_recipe(facts(), settings) for settings in ({}, {"recipe": "article-keras-shufflenet-v2"}))
+    assert (ours.shift, ours.shift_fill) == (1 / 16, "reflect")
+    assert (others.shift, others.shift_fill) == (1 / 8, "black")
+    assert default_recipe(facts(), {"shift": 0.25}).shift == 0.25
+
+
 def test_a_budget_of_time_replaces_the_epochs():
     recipe = default_recipe(facts(), {"time_s": 60.0})
     assert (recipe.time_s, recipe.epochs) == (60.0, 0)

@@ -29,7 +29,7 @@ class Augmentation:
 
     Attributes:
         size: of the network's input, pixels.
-        crop: ``pad`` shifts by up to an eighth, ``resized`` cuts a random region and scales it, ``none`` resizes.
+        crop: ``pad`` shifts by up to ``shift``, ``resized`` cuts a random region and scales it, ``none`` resizes.
         flip: mirrors half of the images.
         trivial_augment: one random operation of random strength per image (Mueller & Hutter 2021).
         mixup: parameter of the Beta distribution of Zhang et al. 2018; 0 is off.
@@ -41,6 +41,8 @@ class Augmentation:
         random_erasing: probability that a rectangle is set to the mean colour (Zhong et al. 2020).
         alternating_flip: each image is mirrored in every second epoch, not by chance (Jordan 2024); see
             :func:`flips_in_turn`.
+        shift: by how much of its side an image is shifted at most.
+        shift_fill: what comes in from outside of a shifted image.
     """
 
     size: int
@@ -55,6 +57,8 @@ class Augmentation:
     color_jitter: float = 0.0
     random_erasing: float = 0.0
     alternating_flip: bool = False
+    shift: float = crops.SHIFT
+    shift_fill: crops.Fill = "black"
 
 
 def random_seed_for(*parts: int) -> int:
@@ -113,7 +117,9 @@ def _crop(
     images: crops.Images, augmentation: Augmentation, mirrored: crops.Flags, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
     if augmentation.crop == "pad":
-        return crops.cut_shifted(images, crops.draw_shifts(rng, len(images), augmentation.size), mirrored)
+        pad = crops.pad_of(augmentation.size, augmentation.shift)
+        shifts = crops.draw_shifts(rng, len(images), pad)
+        return crops.cut_shifted(images, shifts, mirrored, pad, augmentation.shift_fill)
     if augmentation.crop == "resized":
         regions = crops.draw_regions(rng, len(images), len(images[0]), augmentation.crop_area)
         return crops.cut_regions(images, regions, mirrored, augmentation.size)
@@ -125,8 +131,9 @@ def crop_on_device(
 ) -> Tensor:
     """What is done on an accelerator: uint8 (N, R, R, 3) to (N, S, S, 3), with the random numbers of the CPU."""
     if augmentation.crop == "pad":
-        shifts = crops.draw_shifts(rng, len(images), augmentation.size)
-        return crops.cut_shifted_on_device(images, shifts, mirrored)
+        pad = crops.pad_of(augmentation.size, augmentation.shift)
+        shifts = crops.draw_shifts(rng, len(images), pad)
+        return crops.cut_shifted_on_device(images, shifts, mirrored, pad, augmentation.shift_fill)
     if augmentation.crop == "resized":
         regions = crops.draw_regions(rng, len(images), images.shape[1], augmentation.crop_area)
         return crops.cut_regions_on_device(images, regions, mirrored, augmentation.size)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import torch
@@ -15,12 +16,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-PAD_FRACTION = 1 / 8  # 4 pixels around 32, as in He et al. 2015
+SHIFT = 1 / 8  # of the side: 4 pixels around 32, as in He et al. 2015
 MIN_AREA = 0.35  # torchvision's 0.08 is for hundreds of epochs; light networks on short runs want to see the object
 RATIOS = (3 / 4, 4 / 3)  # width / height of a region
 _TRIES = 10  # then the whole image; with these ratios one draw in four does not fit, so that happens once in a million
 
 Images = Sequence[NDArray[np.uint8]] | NDArray[np.uint8]  # N arrays (R, R, 3), or one (N, R, R, 3)
+Fill = Literal["black", "reflect"]
 Flags = NDArray[np.bool_]
 Integers = NDArray[np.int64]
 
@@ -47,14 +49,14 @@ def draw_regions(rng: np.random.Generator, count: int, side: int, min_area: floa
     return np.concatenate([corners, chosen], axis=1)
 
 
-def draw_shifts(rng: np.random.Generator, count: int, size: int) -> Integers:
-    """Where windows begin in images with ``pad_of(size)`` black pixels around: row, column, int64 (N, 2)."""
-    return rng.integers(0, 2 * pad_of(size) + 1, (count, 2))
+def draw_shifts(rng: np.random.Generator, count: int, pad: int) -> Integers:
+    """Where windows begin in images with ``pad`` pixels around: row, column, int64 (N, 2)."""
+    return rng.integers(0, 2 * pad + 1, (count, 2))
 
 
-def pad_of(size: int) -> int:
-    """Pixels that come around an image before it is shifted."""
-    return max(1, round(size * PAD_FRACTION))
+def pad_of(size: int, shift: float = SHIFT) -> int:
+    """Pixels that come around an image before it is shifted: ``shift`` of its side, at least one unless that is 0."""
+    return max(1, round(size * shift)) if shift > 0 and size > 1 else 0
 
 
 def cut_regions(images: Images, regions: Integers, mirrored: Flags, size: int) -> NDArray[np.uint8]:
@@ -66,17 +68,31 @@ def cut_regions(images: Images, regions: Integers, mirrored: Flags, size: int) -
     return cut
 
 
-def cut_shifted(images: Images, shifts: Integers, mirrored: Flags) -> NDArray[np.uint8]:
-    """Windows of images with black around, uint8 (N, S, S, 3), mirrored where the flag is set."""
+def cut_shifted(images: Images, shifts: Integers, mirrored: Flags, pad: int, fill: Fill) -> NDArray[np.uint8]:
+    """Windows of images with ``pad`` pixels around, uint8 (N, S, S, 3), mirrored where the flag is set.
+
+    They are ``black``, or the image mirrored at its outermost pixels (``reflect``).
+    """
     count, size = len(images), len(images[0])
-    pad = pad_of(size)
     canvas = np.zeros((count, size + 2 * pad, size + 2 * pad, 3), np.uint8)
     for k, image in enumerate(images):
-        canvas[k, pad:-pad, pad:-pad] = image
+        canvas[k, pad : pad + size, pad : pad + size] = image
+    if fill == "reflect":
+        for outside, inside in _reflections(size, pad):
+            canvas[:, outside] = canvas[:, inside]
+        for outside, inside in _reflections(size, pad):
+            canvas[:, :, outside] = canvas[:, :, inside]
     rows = canvas.reshape(count, size + 2 * pad, -1)  # a window's rows lie together in memory: blocks are copied
     windows = np.lib.stride_tricks.sliding_window_view(rows, (size, 3 * size), axis=(1, 2))
     cut = windows[np.arange(count), shifts[:, 0], 3 * shifts[:, 1]]
     return mirror(cut.reshape(count, size, size, 3), mirrored)
+
+
+def _reflections(size: int, pad: int) -> list[tuple[int, int]]:
+    """Rows of the canvas outside the image, and those inside that they repeat."""
+    first, last = pad, pad + size - 1
+    pairs = [((first - k, first + k), (last + k, last - k)) for k in range(1, pad + 1)]
+    return [pair for both in pairs for pair in both]
 
 
 def mirror(images: NDArray[np.uint8], mirrored: Flags) -> NDArray[np.uint8]:
@@ -110,15 +126,17 @@ def _places(first: Integers, length: Integers, size: int) -> NDArray[np.float32]
     return places.astype(np.float32)
 
 
-def cut_shifted_on_device(images: Tensor, shifts: Integers, mirrored: Flags) -> Tensor:
+def cut_shifted_on_device(images: Tensor, shifts: Integers, mirrored: Flags, pad: int, fill: Fill) -> Tensor:
     """As :func:`cut_shifted`, for a batch (N, S, S, 3) on an accelerator: one gather, with the same result."""
     count, size = images.shape[:2]
-    pad = pad_of(size)
-    padded = F.pad(images, (0, 0, pad, pad, pad, pad))
     steps = np.arange(size)
-    rows = torch.from_numpy(shifts[:, :1] + steps).to(images.device)
-    columns = torch.from_numpy(shifts[:, 1:] + np.where(mirrored[:, None], steps[::-1], steps)).to(images.device)
-    return padded[torch.arange(count, device=images.device)[:, None, None], rows[:, :, None], columns[:, None, :]]
+    rows, columns = shifts[:, :1] + steps, shifts[:, 1:] + np.where(mirrored[:, None], steps[::-1], steps)
+    if fill == "reflect":
+        rows, columns = (size - 1 - np.abs(size - 1 - np.abs(places - pad)) for places in (rows, columns))
+    else:
+        images = F.pad(images, (0, 0, pad, pad, pad, pad))
+    down, across = (torch.from_numpy(places).to(images.device) for places in (rows, columns))
+    return images[torch.arange(count, device=images.device)[:, None, None], down[:, :, None], across[:, None, :]]
 
 
 def mirror_on_device(images: Tensor, mirrored: Flags) -> Tensor:

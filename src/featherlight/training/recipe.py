@@ -108,7 +108,9 @@ class Recipe:
         ema_start: the decay grows with the first updates (``ramp``), or the mean copies the weights while the rate
             rises (``copy``, as torchvision does).
         reestimate_norms: after training, the running statistics of batch norm are measured anew in one more epoch.
-        crop: how training images are cut: shifted by an eighth, a random region, or not at all.
+        crop: how training images are cut: shifted (``pad``), a random region, or not at all.
+        shift: with ``crop=pad``, by how much of its side an image is shifted at most.
+        shift_fill: what comes in from outside of a shifted image: ``black``, or a mirror of the image (``reflect``).
         crop_area: smallest part of the image that a random region has.
         flip: mirror half of the training images.
         alternating_flip: with ``flip``, mirror each image in every second epoch, not by chance (Jordan 2024).
@@ -209,6 +211,8 @@ class Recipe:
     ema_start: Literal["ramp", "copy"] = "ramp"
     reestimate_norms: bool = False
     crop: Literal["pad", "resized", "none"] = "resized"
+    shift: float = 0.125
+    shift_fill: Literal["black", "reflect"] = "black"
     crop_area: float = 0.35
     flip: bool = True
     alternating_flip: bool = False
@@ -296,7 +300,7 @@ def _find_problem(recipe: Recipe) -> str | None:
         "schedule_epochs": (0, 1_000_000), "warmup_start": (0, 1), "div_factor": (1, 1e9),
         "final_div_factor": (1, 1e12), "base_momentum": (0, 0.9999), "max_momentum": (0, 0.9999),
         "step_epochs": (0, 1_000_000), "gamma": (0, 1), "power": (0, 100), "ema_every": (1, 1_000_000),
-        "crop_area": (0.01, 1), "color_jitter": (0, 1), "random_erasing": (0, 1), "repeats": (1, 64),
+        "shift": (0, 0.5), "crop_area": (0.01, 1), "color_jitter": (0, 1), "random_erasing": (0, 1), "repeats": (1, 64),
         "layer_decay": (0, 1), "freeze_epochs": (0, 1_000_000), "target": (0, 1),
         "patience": (0, 1_000_000), "accumulate": (1, 65536), "clip_value": (0, math.inf), "distill_weight": (0, 1),
         "distill_temperature": (0.01, 1000), "hold_out": (0, 0.9), "reject_rate": (0, 0.9999),

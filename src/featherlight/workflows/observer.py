@@ -20,7 +20,7 @@ RARE = {
     "ema_start", "reestimate_norms", "crop_area", "auto_augment", "color_jitter", "random_erasing", "repeats",
     "layer_decay", "freeze_epochs", "unfreeze", "target", "patience", "accumulate", "sync_norms", "clip_value",
     "distill_weight", "distill_temperature", "reject_rate", "layout", "precision", "compile", "kernels", "threads",
-    "hold_out", "fold", "lang", "history", "alternating_flip", "bias_rate",
+    "hold_out", "fold", "lang", "history", "alternating_flip", "bias_rate", "shift", "shift_fill",
 }  # fmt: skip
 
 

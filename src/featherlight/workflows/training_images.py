@@ -77,5 +77,5 @@ def augmentation_of(recipe: Recipe, num_classes: int) -> Augmentation:
     return Augmentation(
         recipe.train_size or recipe.input_size, recipe.crop, recipe.flip, recipe.trivial_augment, recipe.mixup,
         recipe.cutmix, num_classes, recipe.crop_area, recipe.auto_augment, recipe.color_jitter, recipe.random_erasing,
-        recipe.alternating_flip,
+        recipe.alternating_flip, recipe.shift, recipe.shift_fill,
     )  # fmt: skip
