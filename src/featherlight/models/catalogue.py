@@ -81,6 +81,7 @@ _SHUFFLENET_V1 = {
 _SHUFFLENET_V2 = {0.5: 1_366_792, 1.0: 2_278_604, 1.5: 3_503_624, 2.0: 7_393_996}
 _MOBILENET_V1 = {0.25: 470_072, 0.5: 1_331_592, 0.75: 2_585_560, 1.0: 4_231_976}
 _MOBILENET_V3 = {"small": 2_542_856, "large": 5_483_032}
+_PLAINNET = {0.25: 101_456, 0.5: 305_592, 1.0: 1_024_904, 2.0: 3_707_688}
 
 
 def list_models(pattern: str = "*") -> list[str]:
@@ -184,6 +185,19 @@ def _torchvision_networks() -> Iterator[ModelInfo]:
         )
 
 
+def _plainnets() -> Iterator[ModelInfo]:
+    for width, params in _PLAINNET.items():
+        yield ModelInfo(
+            name=f"plainnet_{_suffix(width)}",
+            family="plainnet",
+            title="PlainNet",
+            description=f"dense 3x3 convolutions for images up to 64 px, width {width}",
+            source="ours, after VGG (Simonyan & Zisserman 2015, arXiv 1409.1556) and Jordan 2024 (arXiv 2404.00498)",
+            params=params,
+            arguments={"width_mult": width},
+        )
+
+
 def _timm_network(name: str) -> ModelInfo:
     return ModelInfo(
         name=name,
@@ -230,7 +244,7 @@ _V1_NAME = re.compile(r"shufflenet_v1_g[12348]_x(0_25|0_5|0_75|1_0|1_5|2_0)")
 _EXAMPLES = ("shufflenet_v2_x0_5", "mobilenet_v1_x1_0")
 _PLAIN = {
     info.name: info
-    for infos in (_shufflenets_v1(), _shufflenets_v2(), _mobilenets_v1(), _torchvision_networks())
+    for infos in (_shufflenets_v1(), _shufflenets_v2(), _mobilenets_v1(), _torchvision_networks(), _plainnets())
     for info in infos
 }
 _CATALOGUE = {**_PLAIN, **{info.name: info for info in _variants(_PLAIN)}}

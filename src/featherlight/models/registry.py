@@ -13,6 +13,7 @@ from featherlight.models.catalogue import TIMM, ModelInfo, list_models, model_in
 from featherlight.models.layers import Stem
 from featherlight.models.mobilenet_v1 import mobilenet_v1
 from featherlight.models.options import change_options
+from featherlight.models.plainnet import plainnet
 from featherlight.models.shufflenet_v1 import shufflenet_v1
 from featherlight.models.shufflenet_v2 import shufflenet_v2
 from featherlight.models.timm_networks import timm_network
@@ -23,6 +24,7 @@ _OWN_BUILDERS: dict[str, Callable[..., nn.Module]] = {
     "shufflenet_v1": shufflenet_v1,
     "shufflenet_v2": shufflenet_v2,
     "mobilenet_v1": mobilenet_v1,
+    "plainnet": plainnet,
 }
 _CIFAR_STEM_UP_TO = 64
 _MIN_INPUT_SIZE = 16

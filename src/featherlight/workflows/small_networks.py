@@ -17,7 +17,6 @@ from featherlight.devices import select_device
 from featherlight.errors import TrainingStoppedError
 from featherlight.images import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from featherlight.kernels.library import prepare_kernels
-from featherlight.loading.augment import Augmentation
 from featherlight.loading.batches import MemoryBatches, fits_in_memory
 from featherlight.loading.decoding import Decoder
 from featherlight.loading.loaded import load_images
@@ -34,6 +33,7 @@ from featherlight.training.speed.settle import plan_of
 from featherlight.training.speed.step import TrainingStep, plan_threads
 from featherlight.training.trainer import Observer, Trainer, Validation
 from featherlight.training.validation import BATCH_SIZE as VALIDATION_BATCH
+from featherlight.workflows.training_images import augmentation_of
 
 LEAST_IN_CLASS = 10  # of fewer images nothing can be learned about
 ENLARGED = 1.3  # times at most: beyond, a larger input shows nothing more
@@ -144,7 +144,7 @@ def train_on(
     """
     network = make_network(recipe, len(images.classes))
     pixels, labels = images.pixels[trained], torch.from_numpy(images.labels[trained])
-    augmentation = Augmentation(recipe.input_size, recipe.crop, recipe.flip, False, 0.0, 0.0, len(images.classes))
+    augmentation = augmentation_of(recipe, len(images.classes))
     batches = MemoryBatches(pixels, labels, augmentation, recipe.batch_size, recipe.seed, [])
     learner = Learner(network, recipe, preprocessing_of_side(recipe.input_size), augmentation)
     trainer = Trainer(learner, batches, Judged(images, watched, recipe), None, Origin("check"), observer)
