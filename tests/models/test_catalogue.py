@@ -14,10 +14,10 @@ def test_plain_names_are_listed_first_by_family_groups_and_width() -> None:
     plain = [name for name in names if "." not in name]
     assert names[: len(plain)] == plain
     assert plain[:3] == ["shufflenet_v1_g1_x0_25", "shufflenet_v1_g1_x0_5", "shufflenet_v1_g1_x0_75"]
-    assert plain[-3:] == ["mobilenet_v2_x1_0", "mobilenet_v3_small", "mobilenet_v3_large"]
+    assert plain[-3:] == ["plainnet_x0_25", "plainnet_x0_5", "plainnet_x1_0"]
     order = [tuple(model_info(name).arguments.values()) for name in plain if name.startswith("shufflenet_v1")]
     assert order == sorted(order)
-    assert len(set(plain)) == len(plain) == 31
+    assert len(set(plain)) == len(plain) == 34
     assert len(set(names)) == len(names)
 
 

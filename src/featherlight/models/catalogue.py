@@ -81,7 +81,7 @@ _SHUFFLENET_V1 = {
 _SHUFFLENET_V2 = {0.5: 1_366_792, 1.0: 2_278_604, 1.5: 3_503_624, 2.0: 7_393_996}
 _MOBILENET_V1 = {0.25: 470_072, 0.5: 1_331_592, 0.75: 2_585_560, 1.0: 4_231_976}
 _MOBILENET_V3 = {"small": 2_542_856, "large": 5_483_032}
-_PLAINNET = {0.25: 101_456, 0.5: 305_592, 1.0: 1_024_904, 2.0: 3_707_688}
+_PLAINNET = {0.25: 188_952, 0.5: 622_224, 1.0: 2_227_256}
 
 
 def list_models(pattern: str = "*") -> list[str]:
@@ -192,7 +192,7 @@ def _plainnets() -> Iterator[ModelInfo]:
             family="plainnet",
             title="PlainNet",
             description=f"dense 3x3 convolutions for images up to 64 px, width {width}",
-            source="ours, after VGG (Simonyan & Zisserman 2015, arXiv 1409.1556) and Jordan 2024 (arXiv 2404.00498)",
+            source="ours, after Jordan 2024, arXiv 2404.00498",
             params=params,
             arguments={"width_mult": width},
         )
