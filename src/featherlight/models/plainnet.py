@@ -1,10 +1,10 @@
 """PlainNet: a few dense 3x3 convolutions one after another, for small images.
 
-A network of our own. Its shape follows the one that learns CIFAR-10 in seconds on a GPU (Jordan 2024, arXiv 2404.00498),
-with ReLU, usual norms and nothing that depends on the images. Depthwise separable convolutions need fewer multiply-adds,
-but are bound by memory: for each multiply-add a CPU takes several times as long as for a dense convolution. With images
-of up to 64 px that decides: after the same time of training PlainNet is the more accurate (docs/results.md). Larger
-images want another network.
+A network of our own. Its shape follows the one that learns CIFAR-10 in seconds on a GPU (Jordan 2024, arXiv
+2404.00498), with ReLU, usual norms and nothing that depends on the images. Depthwise separable convolutions need fewer
+multiply-adds, but are bound by memory: for each multiply-add a CPU takes several times as long as for a dense
+convolution. With images of up to 64 px that decides: after the same time of training PlainNet is the more accurate
+(docs/results.md). Larger images want another network.
 """
 
 from __future__ import annotations
