@@ -192,7 +192,7 @@ def _plainnets() -> Iterator[ModelInfo]:
             family="plainnet",
             title="PlainNet",
             description=f"dense 3x3 convolutions for images up to 64 px, width {width}",
-            source="ours, after Jordan 2024, arXiv 2404.00498",
+            source="Featherlight, after Jordan 2024, arXiv 2404.00498",
             params=params,
             arguments={"width_mult": width},
         )

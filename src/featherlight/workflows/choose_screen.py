@@ -49,7 +49,7 @@ def list_entries(state: State, facts: DataFacts, num_classes: int) -> None:
             for size in sizes:
                 entry = Entry(model, size)
                 entry.macs, entry.params = count_network(recipe_for(state, facts, entry, 60.0), num_classes)
-                entry.expected = round(expected_top1(model) * (size / max(sizes)) ** SIZE_POWER, 4)
+                entry.expected = round(expected_top1(model, size) * (size / max(sizes)) ** SIZE_POWER, 4)
                 entries[name_of(model, size)] = entry
                 advance(1)
     hopes = {name: hope(one.expected, one.macs, one.input_size, order.time_s / 2) for name, one in entries.items()}
