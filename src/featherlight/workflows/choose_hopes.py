@@ -20,7 +20,7 @@ _OTHERS = {
     "mobilenet_v2_x1_0": 0.720, "mobilenet_v3_small": 0.674, "mobilenet_v3_large": 0.752,
 }  # fmt: skip
 UNKNOWN = 0.65  # of networks that no table here has
-# PlainNet has not been trained on ImageNet. For small images: what puts it where it stands beside the others on CIFAR-10.
+# PlainNet knows no ImageNet. For small images: what puts it where it stands beside the others on CIFAR-10.
 _PLAINNET_SMALL = {0.25: 0.68, 0.5: 0.74, 1.0: 0.78}
 MACS_PER_S = 20e9  # in training, forwards and backwards: a guess for a small computer, only to plan with
 PIXEL_S = 3e-7  # what an image costs beside that, a pixel
