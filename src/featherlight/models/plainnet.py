@@ -22,7 +22,7 @@ _MIN_CHANNELS = 8
 
 
 class Stage(nn.Sequential):
-    """Two convolutions with norm and ReLU, maxima of 2x2 pixels between: (N, C, H, W) -> (N, C', H // 2, W // 2)."""
+    """Two convolutions with norm and ReLU, 2x2 max pooling between: (N, C, H, W) -> (N, C', H // 2, W // 2)."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(
@@ -51,7 +51,7 @@ class PlainNet(nn.Module):
     ) -> None:
         super().__init__()
         channels, *widths = (max(_MIN_CHANNELS, round(c * width_mult)) for c in (_STEM_CHANNELS, *_STAGE_CHANNELS))
-        # No padding: 32 pixels become 31, and the maxima 15, 7 and 3, with a quarter less to compute than 16, 8 and 4.
+        # No padding: 32 pixels become 31, then 15, 7 and 3, with a quarter less to compute than 16, 8 and 4.
         first = nn.Conv2d(in_channels, channels, 2, stem_stride(stem), bias=False)
         self.conv1 = nn.Sequential(first, nn.BatchNorm2d(channels), nn.ReLU(inplace=True))
         self.stages = nn.Sequential()
