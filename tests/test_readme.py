@@ -76,7 +76,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def _write_images(folder: Path, colour: int, count: int = 32) -> None:
+def _write_images(folder: Path, colour: int, count: int = 48) -> None:
     """Noise with a tint of its class; every sixth has another class's, so that the model has something to confuse."""
     folder.mkdir(parents=True)
     generator = np.random.default_rng(colour)
