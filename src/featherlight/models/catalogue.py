@@ -134,32 +134,36 @@ def _shufflenets_v1() -> Iterator[ModelInfo]:
         )
 
 
-def _shufflenets_v2() -> Iterator[ModelInfo]:
-    for width, params in _SHUFFLENET_V2.items():
+def _by_width(
+    family: str, title: str, description: str, source: str, params: Mapping[float, int], options: Options | None = None
+) -> Iterator[ModelInfo]:
+    """A family whose networks differ in width alone."""
+    for width, number in params.items():
         yield ModelInfo(
-            name=f"shufflenet_v2_{_suffix(width)}",
-            family="shufflenet_v2",
-            title="ShuffleNetV2",
-            description=f"half of the channels pass by, then channel shuffle, width {width}",
-            source="Ma et al. 2018, arXiv 1807.11164",
-            params=params,
+            name=f"{family}_{_suffix(width)}",
+            family=family,
+            title=title,
+            description=f"{description}, width {width}",
+            source=source,
+            params=number,
             arguments={"width_mult": width},
-            options=ShuffleNetV2Options(),
+            options=options,
         )
+
+
+def _shufflenets_v2() -> Iterator[ModelInfo]:
+    what, source = "half of the channels pass by, then channel shuffle", "Ma et al. 2018, arXiv 1807.11164"
+    return _by_width("shufflenet_v2", "ShuffleNetV2", what, source, _SHUFFLENET_V2, ShuffleNetV2Options())
 
 
 def _mobilenets_v1() -> Iterator[ModelInfo]:
-    for width, params in _MOBILENET_V1.items():
-        yield ModelInfo(
-            name=f"mobilenet_v1_{_suffix(width)}",
-            family="mobilenet_v1",
-            title="MobileNetV1",
-            description=f"depthwise separable convolutions, width {width}",
-            source="Howard et al. 2017, arXiv 1704.04861",
-            params=params,
-            arguments={"width_mult": width},
-            options=MobileNetV1Options(),
-        )
+    what, source = "depthwise separable convolutions", "Howard et al. 2017, arXiv 1704.04861"
+    return _by_width("mobilenet_v1", "MobileNetV1", what, source, _MOBILENET_V1, MobileNetV1Options())
+
+
+def _plainnets() -> Iterator[ModelInfo]:
+    what, source = "dense 3x3 convolutions for images up to 64 px", "Featherlight, after Jordan 2024, arXiv 2404.00498"
+    return _by_width("plainnet", "PlainNet", what, source, _PLAINNET)
 
 
 def _torchvision_networks() -> Iterator[ModelInfo]:
@@ -182,19 +186,6 @@ def _torchvision_networks() -> Iterator[ModelInfo]:
             params=params,
             dropout=0.2,
             arguments={"size": size},
-        )
-
-
-def _plainnets() -> Iterator[ModelInfo]:
-    for width, params in _PLAINNET.items():
-        yield ModelInfo(
-            name=f"plainnet_{_suffix(width)}",
-            family="plainnet",
-            title="PlainNet",
-            description=f"dense 3x3 convolutions for images up to 64 px, width {width}",
-            source="Featherlight, after Jordan 2024, arXiv 2404.00498",
-            params=params,
-            arguments={"width_mult": width},
         )
 
 

@@ -2,9 +2,9 @@
 
 A network of our own. Its shape follows the one that learns CIFAR-10 in seconds on a GPU (Jordan 2024, arXiv
 2404.00498), with ReLU, usual norms and nothing that depends on the images. Depthwise separable convolutions need fewer
-multiply-adds, but are bound by memory: for each multiply-add a CPU takes several times as long as for a dense
-convolution. With images of up to 64 px that decides: after the same time of training PlainNet is the more accurate
-(docs/results.md). Larger images want another network.
+multiply-adds, but are bound by memory: for each of them a CPU takes longer than for those of dense convolutions, with
+PyTorch's operators about four times as long. With images of up to 64 px PlainNet is the more accurate after the same
+time of training (docs/results.md). Larger images want another network.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from featherlight.models.catalogue import model_info
 from featherlight.models.published import PUBLISHED
+from featherlight.training.defaults import CIFAR_STEM_UP_TO
 
 # ImageNet top-1 of the papers, at 224 px: Zhang et al. 2018 tables 2 and 5, Ma et al. 2018 table 8, Howard et al. 2017
 # and 2019, Sandler et al. 2018. Of ShuffleNetV1 at widths 0.75, 1.5 and 2.0 only g=3 (0.75: trained by pytorchcv) is
@@ -24,7 +25,6 @@ UNKNOWN = 0.65  # of networks that no table here has
 _PLAINNET_SMALL = {0.25: 0.68, 0.5: 0.74, 1.0: 0.78}
 MACS_PER_S = 20e9  # in training, forwards and backwards: a guess for a small computer, only to plan with
 PIXEL_S = 3e-7  # what an image costs beside that, a pixel
-SMALL_UP_TO = 64  # pixels
 IMAGES_TO_LEARN = 10_000  # images after which a network has learnt about half of what it will
 
 
@@ -34,7 +34,7 @@ def expected_top1(model: str, input_size: int = 224) -> float:
     ``input_size`` matters only for networks that were made for small images.
     """
     info = model_info(model)
-    if info.family == "plainnet" and input_size <= SMALL_UP_TO:
+    if info.family == "plainnet" and input_size <= CIFAR_STEM_UP_TO:
         return _PLAINNET_SMALL[float(info.arguments["width_mult"])]
     if info.family == "shufflenet_v1":
         groups, width = int(info.arguments["groups"]), float(info.arguments["width_mult"])
